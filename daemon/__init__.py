@@ -1,0 +1,1 @@
+"""sagad: durable workflows with compensation, started by events, schedules and HTTP."""
