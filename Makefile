@@ -23,15 +23,14 @@ test: $(READY) ## Run the tests, with the RabbitMQ and the PostgreSQL that they 
 check: $(READY) ## Run the formatter's check, the linters and the type checkers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/pyright
+	$(BIN)/mypy $(wildcard daemon workflows subscribers jobs tests benchmarks)
+	$(if $(wildcard tests/typing),$(BIN)/pyright)
 	$(BIN)/lint-imports
 
 lock: $(READY) ## Pin the newest versions that pyproject.toml allows in requirements.lock
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --group dev \
-		--no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
-		--output-file requirements.lock pyproject.toml
+		--no-annotate --custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
 
 clean: ## Remove the environment and what the tools left behind
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .bench build dist
