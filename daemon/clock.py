@@ -3,11 +3,13 @@
 import asyncio
 import heapq
 import itertools
+import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -19,6 +21,12 @@ def to_us(moment: datetime) -> int:
 def from_us(moment_us: int) -> datetime:
     """Return microseconds since the epoch as an aware UTC datetime."""
     return _EPOCH + timedelta(microseconds=moment_us)
+
+
+def new_id(now_us: int) -> str:
+    """Return a fresh id of 26 characters that sorts by time (a ULID: 48 bits of milliseconds, 80 random bits)."""
+    value = (now_us // 1_000) << 80 | int.from_bytes(os.urandom(10))
+    return "".join([_CROCKFORD[value >> shift & 31] for shift in range(125, -1, -5)])
 
 
 class Timer(Protocol):

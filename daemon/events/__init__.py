@@ -1,0 +1,1 @@
+"""What carries events: the model, the bus and its two implementations, and the dispatch to handlers."""

@@ -1,0 +1,143 @@
+"""The seam between brokers and everything else: what a bus promises, whatever carries its messages."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from daemon.events.model import DeadLetter, Event, Message
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What one subscriber wants from the bus.
+
+    Attributes:
+        id: The subscriber's id; names its queue.
+        patterns: Event names, or topic patterns.
+        prefetch: How many deliveries may be unsettled at one time in this process.
+        ordered: One at a time, in queue order, across all daemons.
+    """
+
+    id: str
+    patterns: tuple[str, ...]
+    prefetch: int
+    ordered: bool = False
+
+
+class Delivery(Protocol):
+    """One attempt to hand an event to a subscriber; it stays the receiver's until it settles it, once.
+
+    A delivery that is not settled comes again, at the latest when this process has died. Settling one that the
+    broker has taken back in the meantime does nothing: the event comes again and is recognised by its id.
+    """
+
+    @property
+    def message(self) -> Message:
+        """The event."""
+
+    @property
+    def subscriber(self) -> str:
+        """Whose queue it came from."""
+
+    @property
+    def attempt(self) -> int:
+        """Which try this is, counted over retries; 1 is the first."""
+
+    @property
+    def first_seen_us(self) -> int:
+        """When the event first reached this subscriber, in microseconds since the epoch."""
+
+    @property
+    def redelivered(self) -> bool:
+        """Whether it may have been started before without an end (a crash, a lost connection)."""
+
+    async def ack(self) -> None:
+        """The event is done. Returns once that is durable, or handed to a connection that may yet lose it."""
+
+    async def retry(self, delay_s: float, *, attempt: int, error: str) -> None:
+        """Deliver it again after `delay_s` seconds as the given attempt. Durable before the original is let go."""
+
+    async def dead_letter(self, reason: str, *, error: str, traceback: str = "") -> None:
+        """Give it up, with its reason. Durable before the original is let go."""
+
+    async def release(self) -> None:
+        """Put a delivery that was not started back for somebody else, not counted as an attempt."""
+
+
+class Consumer(Protocol):
+    """One subscriber's supervised consumption; survives every loss of the connection by itself."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the broker confirmed the consumption and it still stands."""
+
+    @property
+    def trouble(self) -> str:
+        """Why it is out of service, in one sentence without secrets; empty if it is not."""
+
+    async def cancel(self) -> None:
+        """Take nothing more. What was received may still be settled; what was not handed on is released."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """What a subscriber's queue looks like from outside; None is not known."""
+
+    subscriber: str
+    ready: int | None
+    in_flight: int | None
+    consumers: int | None
+    dead: int | None
+
+
+class EventBus(Protocol):
+    """Carries events from whoever publishes to every subscriber that wants them, at least once.
+
+    Guarantees: `publish` and `send` return once the event is durable and on the queue of every subscriber that is
+    bound to its name; a delivery that was not settled comes again; retries and dead letters are durable before the
+    original is let go; one subscriber's trouble never stops another. Order is kept for ordered subscriptions only.
+    """
+
+    async def start(self) -> None:
+        """Begin to connect; does not wait for a broker that is away."""
+
+    async def aclose(self) -> None:
+        """Disconnect. Unsettled deliveries come again elsewhere."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker (or store) answers at the moment."""
+
+    async def publish(self, event: Event, *, id: str | None = None) -> str:  # noqa: A002 - the contract's name
+        """Publish an event and return its id, once it is durable.
+
+        Publishing again with the same id is one event to every subscriber.
+
+        Raises:
+            PayloadTooLargeError: The payload is above `max_payload_bytes`.
+            BrokerUnavailableError: Whether it was taken is unknown; publish again with the same id.
+        """
+
+    async def send(self, message: Message) -> bool:
+        """Publish a message as it is; tell whether any queue was bound to its name. Raises as `publish` does."""
+
+    async def declare(self, subscriptions: Sequence[Subscription]) -> None:
+        """Make sure that queues and bindings are there, without consuming, so that nothing published from now on is lost."""
+
+    async def subscribe(self, subscription: Subscription, receive: Callable[[Delivery], None]) -> Consumer:
+        """Consume: `receive` gets each delivery in the event loop, must not block, and only takes it over.
+
+        Declares what is missing. Returns at once, also while the broker is away; the consumer's `ready` tells.
+        """
+
+    async def queues(self, subscribers: Sequence[str]) -> list[QueueState]:
+        """Return the state of these subscribers' queues."""
+
+    async def dead_letters(self, subscriber: str, *, limit: int) -> list[DeadLetter]:
+        """Return a subscriber's dead letters, oldest first; looking never deletes."""
+
+    async def replay(self, subscriber: str, ids: Sequence[str] | None) -> int:
+        """Put dead letters (by event id; None: all) back on their subscriber's queue as attempt 1; return how many."""
+
+    async def discard(self, subscriber: str, ids: Sequence[str] | None) -> int:
+        """Delete dead letters for good; return how many."""

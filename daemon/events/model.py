@@ -1,0 +1,221 @@
+"""Events, and what travels for them: the envelope, the message, the dead letter; no I/O."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from pydantic import BaseModel
+
+from daemon.clock import from_us, new_id
+from daemon.errors import DefinitionError
+
+_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+_PATTERN = re.compile(r"(\*|#|[A-Za-z0-9_-]+)(\.(\*|#|[A-Za-z0-9_-]+))*")
+NAME_MAX = 200
+ID_MAX = 255
+
+
+def check_name(name: str) -> str:
+    """Return `name` if it is an event name: dotted words of letters, digits, `_` and `-`, at most 200 characters.
+
+    Raises:
+        ValueError: It is none; the message says what one looks like.
+    """
+    if len(name) > NAME_MAX or _NAME.fullmatch(name) is None:
+        msg = f"{name[:80]!r} is no event name: use words of letters, digits, '_' and '-' joined by dots ('order.placed')."
+        raise ValueError(msg)
+    return name
+
+
+def check_pattern(pattern: str) -> str:
+    """Return `pattern` if it is an event name in which a word may be `*` (one word) or `#` (any number of words).
+
+    Raises:
+        ValueError: It is none.
+    """
+    if len(pattern) > NAME_MAX or _PATTERN.fullmatch(pattern) is None:
+        msg = f"{pattern[:80]!r} is no event pattern: join words by dots, '*' for one word, '#' for any number of them."
+        raise ValueError(msg)
+    return pattern
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Tell whether an event's name fits a topic pattern, as an AMQP topic exchange decides it."""
+    if pattern == name or pattern == "#":
+        return True
+    if "*" not in pattern and "#" not in pattern:
+        return False
+    words = name.split(".")
+    reached = {0}
+    for part in pattern.split("."):
+        if part == "#":
+            reached = set(range(min(reached), len(words) + 1))
+        else:
+            reached = {at + 1 for at in reached if at < len(words) and part in ("*", words[at])}
+        if not reached:
+            return False
+    return len(words) in reached
+
+
+class Event(BaseModel):
+    """A fact that happened: a pydantic model whose name is its routing key.
+
+    class CustomerCreated(Event, name="customer.created"):
+        id: str
+    """
+
+    __event_name__: ClassVar[str | None] = None
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, *, name: str | None = None, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        if name is not None:
+            try:
+                cls.__event_name__ = check_name(name)
+            except ValueError as error:
+                raise DefinitionError(f"{cls.__qualname__}: {error}") from None
+
+    def __init_subclass__(cls, *, name: str | None = None, **kwargs: Any) -> None:  # noqa: ARG003 - see the hook above
+        super().__init_subclass__(**kwargs)
+
+
+def name_of(event: type[Event]) -> str:
+    """Return the name that an event's class was given.
+
+    Raises:
+        DefinitionError: The class has none, so it could neither be published nor subscribed to.
+    """
+    if event.__event_name__ is None:
+        msg = f"{event.__qualname__} has no event name: write class {event.__name__}(Event, name='order.placed')."
+        raise DefinitionError(msg)
+    return event.__event_name__
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What is known of an event besides its payload.
+
+    Attributes:
+        id: Unique together with `source` and `name`.
+        time: When it happened, as its publisher says; aware.
+        source: Which application published it.
+        correlation_id: Shared by everything that one first event set off; that event's id, at the least.
+        causation_id: The event in whose handling this one was emitted.
+        headers: What else the publisher sent along.
+    """
+
+    id: str
+    name: str
+    time: datetime
+    source: str
+    correlation_id: str | None = None
+    causation_id: str | None = None
+    headers: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """An event as it travels: its envelope and its payload as JSON."""
+
+    envelope: Envelope
+    body: bytes
+
+
+class DeadReason(StrEnum):
+    """Why a delivery was given up."""
+
+    INVALID_PAYLOAD = "invalid_payload"
+    UNDECODABLE = "undecodable"
+    TOO_LARGE = "too_large"
+    REJECTED = "rejected"
+    ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+    CRASHED = "crashed"
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A delivery that was given up, kept with its reason.
+
+    Attributes:
+        subscriber: Whose queue it was on.
+        event_id: The event's id; with `subscriber` it names the dead letter in commands and the API.
+        reason: A `DeadReason`, or what the broker says (`expired`, `maxlen`, `delivery_limit`).
+        error: Type and message of the last failure.
+        traceback: At most 8 KiB; may be empty.
+        attempts: How many times it was tried.
+        first_seen_us: When it first reached us, microseconds since the epoch.
+        dead_us: When it was given up, likewise.
+    """
+
+    subscriber: str
+    event_id: str
+    event_name: str
+    source: str
+    body: bytes
+    headers: Mapping[str, Any]
+    reason: str
+    error: str
+    traceback: str
+    attempts: int
+    first_seen_us: int
+    dead_us: int
+
+
+def encode_event(
+    event: Event,
+    *,
+    source: str,
+    now_us: int,
+    id: str | None = None,  # noqa: A002 - the contract's name
+    cause: Envelope | None = None,
+) -> Message:
+    """Return the message that publishes `event`, caused by `cause` if it is emitted while that is handled.
+
+    Raises:
+        DefinitionError: The event's class has no name.
+        ValueError: `id` is empty or longer than 255 characters.
+    """
+    return message_of(
+        name_of(type(event)), event.__pydantic_serializer__.to_json(event), source=source, now_us=now_us, id=id, cause=cause
+    )
+
+
+def message_of(
+    name: str,
+    body: bytes,
+    *,
+    source: str,
+    now_us: int,
+    id: str | None = None,  # noqa: A002 - the contract's name
+    cause: Envelope | None = None,
+) -> Message:
+    """Return a message for a payload that is JSON already; arguments as for `encode_event`."""
+    if id is not None and not 1 <= len(id) <= ID_MAX:
+        msg = f"An event id has 1 to {ID_MAX} characters, not {len(id)}."
+        raise ValueError(msg)
+    event_id = id or new_id(now_us)
+    return Message(
+        Envelope(
+            id=event_id,
+            name=name,
+            time=from_us(now_us),
+            source=source,
+            correlation_id=(cause.correlation_id or cause.id) if cause else event_id,
+            causation_id=cause.id if cause else None,
+        ),
+        body,
+    )
+
+
+def encode_data(data: object) -> bytes:
+    """Return plain data as JSON, as compact as it goes.
+
+    Raises:
+        ValueError: It holds NaN or an infinity.
+        TypeError: It is no plain data.
+    """
+    return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

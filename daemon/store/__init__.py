@@ -1,0 +1,1 @@
+"""What keeps runs, checkpoints, queues and firings: one protocol, in memory and on databases."""
