@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
-from daemon.clock import from_us, new_id
+from daemon.clock import from_us, new_id, to_us
 from daemon.errors import DefinitionError
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
@@ -219,3 +219,27 @@ def encode_data(data: object) -> bytes:
         TypeError: It is no plain data.
     """
     return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def pack(message: Message) -> bytes:
+    """Return a message as JSON, for the outbox and the embedded queues; `unpack` is the way back."""
+    envelope = message.envelope
+    return encode_data(
+        {
+            "id": envelope.id,
+            "name": envelope.name,
+            "time_us": to_us(envelope.time),
+            "source": envelope.source,
+            "correlation_id": envelope.correlation_id,
+            "causation_id": envelope.causation_id,
+            "headers": dict(envelope.headers),
+            "body": message.body.decode(),
+        }
+    )
+
+
+def unpack(packed: bytes) -> Message:
+    """Return the message that `pack` made these bytes of."""
+    fields = json.loads(packed)
+    body = fields.pop("body").encode()
+    return Message(Envelope(time=from_us(fields.pop("time_us")), **fields), body)

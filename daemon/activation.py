@@ -1,0 +1,82 @@
+"""What is being handled right now: the trigger that runs derive their ids from, and what was emitted meanwhile.
+
+A ContextVar carries it from whoever hands out work (a subscriber's dispatch, the scheduler, a request) to the
+workflows that are started on the way, without passing it through the application's hands.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from daemon.events.model import Envelope, Event
+
+RUN_ID_MAX = 200
+_READABLE_MAX = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """What started a run.
+
+    Attributes:
+        kind: `event`, `job`, `request`, `run` (a parent) or `call` (from code).
+        name: The subscriber's id, the job's name, the parent's workflow; empty for a request or a call.
+        id: The event's id, the scheduled time (ISO 8601), the parent's run id; empty for a request or a call.
+    """
+
+    kind: str
+    name: str = ""
+    id: str = ""
+
+
+@dataclass(slots=True)
+class Activation:
+    """One handling of one trigger: an attempt to handle an event, a firing of a job, a request.
+
+    Attributes:
+        trigger: What set it off.
+        identity: What makes two handlings the same one, whatever happened in between: for an event
+            (source, name, id), for a firing its scheduled time.
+        cause: The event that is handled, for correlation; None if it is none.
+        redeliverable: Whether the same trigger comes again should this process die.
+        staged: Events emitted by the handler outside any run, in order; published when it returns.
+    """
+
+    trigger: Trigger
+    identity: tuple[str, ...]
+    cause: Envelope | None = None
+    redeliverable: bool = True
+    staged: list[Event] = field(default_factory=list)
+    _ordinals: dict[str, int] = field(default_factory=dict)
+
+    def next_run_id(self, workflow: str) -> str:
+        """Return the id of the next run of `workflow` in this handling; the same in every repetition of it.
+
+        A readable beginning and a hash of everything that it is derived from, at most 200 characters.
+        """
+        ordinal = self._ordinals.get(workflow, 0) + 1
+        self._ordinals[workflow] = ordinal
+        parts = (self.trigger.kind, self.trigger.name, *self.identity, workflow, str(ordinal))
+        digest = hashlib.sha256("\x00".join(parts).encode()).hexdigest()[:24]
+        readable = f"{self.trigger.name}:{workflow}"[:_READABLE_MAX]
+        return f"{readable}:{digest}"
+
+
+_current: ContextVar[Activation | None] = ContextVar("sagad_activation", default=None)
+
+
+def current_activation() -> Activation | None:
+    """Return what this task is handling, or None outside a handler."""
+    return _current.get()
+
+
+@contextmanager
+def activated(activation: Activation | None) -> Iterator[None]:
+    """Make `activation` the current one inside the block, in this task and in those that it starts."""
+    token = _current.set(activation)
+    try:
+        yield
+    finally:
+        _current.reset(token)
