@@ -1,0 +1,1 @@
+"""Jobs and their schedules: when they fire, and what fires them."""
