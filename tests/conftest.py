@@ -1,0 +1,83 @@
+"""What every test may ask for: a RabbitMQ and a PostgreSQL, started when the first test asks."""
+
+import gc
+import logging
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+
+from tests.services import private_postgres, private_rabbit
+
+
+@pytest.fixture(scope="session")
+def amqp_url() -> Iterator[str]:
+    """The address of a RabbitMQ. All tests share it: take an application's name that nobody else has."""
+    if url := os.environ.get("SAGAD_TEST_AMQP_URL"):
+        yield url
+        return
+    with private_rabbit() as node:
+        yield node.url
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """The address of a PostgreSQL on which databases may be created."""
+    if url := os.environ.get("SAGAD_TEST_POSTGRES_URL"):
+        yield url
+        return
+    with private_postgres() as server:
+        yield server.url
+
+
+@pytest.fixture
+async def postgres_database(postgres_url: str) -> AsyncIterator[str]:
+    """The address of an empty database for this test alone."""
+    name = f"sagad_{secrets.token_hex(6)}"
+    await _execute(postgres_url, f"CREATE DATABASE {name}")
+    yield urlunsplit(urlsplit(postgres_url)._replace(path=f"/{name}"))
+    await _execute(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+class NeverRetrieved(logging.Handler):
+    """Keeps what asyncio only logs: an exception that nobody looked at, a task that was dropped while it ran."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.seen: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the record if it tells of a lost task or exception."""
+        message = record.getMessage()
+        if "never retrieved" in message or "was destroyed but it is pending" in message:
+            self.seen.append(self.format(record))
+
+
+never_retrieved = NeverRetrieved()
+logging.getLogger("asyncio").addHandler(never_retrieved)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run in which a task or its exception was lost, whichever test did it."""
+    gc.collect()
+    if never_retrieved.seen and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what was lost, above pytest's own closing line."""
+    for text in never_retrieved.seen:
+        terminalreporter.section("lost in a task", red=True)
+        terminalreporter.line(text)

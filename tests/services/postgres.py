@@ -1,0 +1,94 @@
+"""A private PostgreSQL server."""
+
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+from tests.services.container import Container, docker_answers
+from tests.services.process import Server, ServiceError, free_port
+from tests.services.programs import find_or_install
+
+# It has to survive the tests, not a power cut.
+SETTINGS = ("fsync=off", "shared_buffers=16MB", "max_connections=60", "listen_addresses=127.0.0.1")
+
+
+class PostgresServer(Server):
+    """A PostgreSQL of one's own on 127.0.0.1, apart from any other on this machine; user `sagad`, no password.
+
+    Args:
+        programs: The folder of `initdb`, `postgres` and `pg_isready`.
+    """
+
+    def __init__(self, programs: Path) -> None:
+        super().__init__(account="postgres")
+        self._programs = programs
+        self.port = free_port()
+        self.url = f"postgresql://sagad@127.0.0.1:{self.port}/postgres"
+        self._env: dict[str, str] = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "HOME": str(self.folder)}
+
+    def start(self) -> None:
+        if self._processes:
+            return
+        data = self.folder / "data"
+        if not data.exists():
+            options = ["--username=sagad", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
+            self.call([f"{self._programs}/initdb", f"--pgdata={data}", *options], self._env)
+        # Its socket file goes into its folder, not into the machine's.
+        places = ["-D", f"{data}", "-p", f"{self.port}", "-k", f"{self.folder}"]
+        options = [word for setting in SETTINGS for word in ("-c", setting)]
+        process = self.spawn([f"{self._programs}/postgres", *places, *options], self._env)
+        self.await_answer(process, self._answers, timeout_s=60)
+
+    def stop(self) -> None:
+        self._end(signal.SIGINT)  # the fast shutdown, which does not wait for clients
+
+    def close(self) -> None:
+        self.stop()  # killed, it would leave its shared memory behind
+        super().close()
+
+    def _answers(self) -> bool:
+        command = [f"{self._programs}/pg_isready", "--quiet", "--host=127.0.0.1", f"--port={self.port}"]
+        return subprocess.run(command, env=self._env, check=False).returncode == 0
+
+
+class PostgresContainer(Container):
+    """A PostgreSQL of one's own in a container, for a machine that has Docker and no PostgreSQL."""
+
+    def __init__(self) -> None:
+        super().__init__("postgres:16", port=5432, env={"POSTGRES_USER": "sagad", "POSTGRES_HOST_AUTH_METHOD": "trust"})
+        self.url = f"postgresql://sagad@127.0.0.1:{self.port}/postgres"
+
+    def answers(self) -> bool:
+        # The image first runs a server for its set-up, which listens on no address.
+        command = ["docker", "exec", self.name, "pg_isready", "--quiet", "--host=127.0.0.1"]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def private_postgres() -> PostgresServer | PostgresContainer:
+    """Return a PostgreSQL of one's own, not yet started.
+
+    Raises:
+        ServiceError: There is none on this machine, it cannot be installed, and there is no Docker.
+    """
+    if programs := find_or_install("postgresql", find_programs):
+        return PostgresServer(programs)
+    if docker_answers():
+        return PostgresContainer()
+    raise ServiceError(
+        "The tests need PostgreSQL. Install it (Debian: apt-get install postgresql), start Docker, "
+        "or name one that runs: SAGAD_TEST_POSTGRES_URL=postgresql://user:password@host/database"
+    )
+
+
+def find_programs() -> Path | None:
+    """Return the folder of PostgreSQL's server programs, if this machine has them; the newest version's."""
+    on_path = shutil.which("initdb")
+    candidates = [
+        *sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: float(folder.parent.name), reverse=True),
+        *sorted(Path("/usr").glob("pgsql-*/bin"), reverse=True),
+        *([Path(on_path).resolve().parent] if on_path else []),
+    ]
+    needed = ("initdb", "postgres", "pg_isready")
+    return next((folder for folder in candidates if all((folder / name).exists() for name in needed)), None)
