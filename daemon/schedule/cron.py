@@ -53,7 +53,7 @@ class Cron:
     def __post_init__(self) -> None:
         fields = parse(self.expression)
         object.__setattr__(self, "_fields", fields)
-        object.__setattr__(self, "_zone", _zone(self.timezone))
+        object.__setattr__(self, "_zone", find_zone(self.timezone))
         object.__setattr__(self, "_months", _following_months(fields.months))
         if not fields.fixed and self._next(_RULES_ONLY) is None:
             raise CronError(
@@ -203,7 +203,12 @@ def _following_months(months: int) -> tuple[tuple[int, int], ...]:
     return ((0, 0), *(next(at for at in ring if at > (0, month)) for month in range(1, 13)))
 
 
-def _zone(name: str) -> ZoneInfo:
+def find_zone(name: str) -> ZoneInfo:
+    """Return a time zone by its IANA name.
+
+    Raises:
+        CronError: It is not known; with a did-you-mean.
+    """
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):  # not found; not a name; a folder of names

@@ -196,6 +196,5 @@ def _refuse_wrap(item: str, first: int, last: int, step: int, field: _Field) -> 
 def _refuse_days_that_no_month_has(text: str, days: int, months: int) -> None:
     named = [month for month in range(1, 13) if months >> month & 1]
     if not any(days & (1 << _LONGEST_MONTH[month] + 1) - 1 for month in named):
-        raise CronError(
-            f"day of month: {text} does not come in {', '.join(_MONTHS[month - 1] for month in named)}: it can never fire"
-        )
+        names = ", ".join(_MONTHS[month - 1] for month in named)
+        raise CronError(f"day of month: {text} does not come in {names}, so it can never fire")
