@@ -51,6 +51,10 @@ class Delivery(Protocol):
     def redelivered(self) -> bool:
         """Whether it may have been started before without an end (a crash, a lost connection)."""
 
+    @property
+    def crashes(self) -> int:
+        """How often it was started before and never ended, as far as the bus can tell; 0 where it cannot."""
+
     async def ack(self) -> None:
         """The event is done. Returns once that is durable, or handed to a connection that may yet lose it."""
 
@@ -61,7 +65,7 @@ class Delivery(Protocol):
         """Give it up, with its reason. Durable before the original is let go."""
 
     async def release(self) -> None:
-        """Put a delivery that was not started back for somebody else, not counted as an attempt."""
+        """Put a delivery back for somebody else: not counted as an attempt, nor as a crash."""
 
 
 class Consumer(Protocol):

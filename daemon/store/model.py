@@ -389,8 +389,14 @@ class Store(Protocol):
     async def bind(self, app: str, subscriber: str, patterns: Sequence[str]) -> None:
         """Make these exactly the patterns that a queue is bound to."""
 
-    async def take(self, app: str, subscriber: str, owner: str, *, limit: int, now_us: int) -> list[QueuedDelivery]:
-        """Take over due deliveries that nobody owns, or whose owner is dead; oldest first; `deliveries` is raised by 1."""
+    async def take(
+        self, app: str, subscriber: str, owner: str, *, limit: int, now_us: int, ordered: bool = False
+    ) -> list[QueuedDelivery]:
+        """Take over due deliveries that nobody owns, or whose owner is dead; oldest first; `deliveries` is raised by 1.
+
+        `ordered`: at most one, the first of the queue that is no dead letter; nothing while that one is not due, or
+        its owner lives. In the same transaction, so that two processes never hold two of one ordered queue.
+        """
 
     async def next_due_us(self, app: str, subscribers: Sequence[str]) -> int | None:
         """Return when the next delivery that nobody owns is due on these queues."""
