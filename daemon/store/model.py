@@ -107,6 +107,7 @@ class StepRecord:
         attempts: How many attempts were started.
         failures: JSON: a list of the failed attempts, of both phases.
         done_seq: Order in which the run's steps were undone; None if this one was not.
+        events: JSON: a list of the packed messages that it staged; empty if it staged none.
     """
 
     run_key: str
@@ -122,6 +123,7 @@ class StepRecord:
     failures: bytes = b"[]"
     ended_us: int | None = None
     done_seq: int | None = None
+    events: bytes = b""
 
 
 @dataclass(slots=True)
