@@ -24,11 +24,13 @@ class Trigger:
         kind: `event`, `job`, `request`, `run` (a parent) or `call` (from code).
         name: The subscriber's id, the job's name, the parent's workflow; empty for a request or a call.
         id: The event's id, the scheduled time (ISO 8601), the parent's run id; empty for a request or a call.
+        correlation_id: What events emitted by the run carry on; None: the run begins a correlation of its own.
     """
 
     kind: str
     name: str = ""
     id: str = ""
+    correlation_id: str | None = None
 
 
 @dataclass(slots=True)
