@@ -1,0 +1,35 @@
+"""Frozen models of config.toml, and how they are read from the file and the environment."""
+
+from daemon.config.load import load_config
+from daemon.config.model import (
+    AppConfig,
+    BrokerConfig,
+    Config,
+    DaemonConfig,
+    HttpConfig,
+    JobOverride,
+    LogConfig,
+    RetryOverride,
+    StorageConfig,
+    SubscriberOverride,
+)
+from daemon.config.names import check_names, restart_keys
+from daemon.config.url import is_loopback, redacted
+
+__all__ = [
+    "AppConfig",
+    "BrokerConfig",
+    "Config",
+    "DaemonConfig",
+    "HttpConfig",
+    "JobOverride",
+    "LogConfig",
+    "RetryOverride",
+    "StorageConfig",
+    "SubscriberOverride",
+    "check_names",
+    "is_loopback",
+    "load_config",
+    "redacted",
+    "restart_keys",
+]

@@ -1,0 +1,60 @@
+"""Reads config.toml and the environment; finds every mistake before it raises."""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from daemon.config.environment import apply_environment
+from daemon.config.model import Config
+from daemon.errors import ConfigurationError, Problem
+
+_POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+
+
+def load_config(path: str | os.PathLike[str], environ: Mapping[str, str] = os.environ) -> Config:
+    """Return the configuration of the file at `path`, with what the environment overrides.
+
+    Args:
+        path: The file; relative paths in it are relative to its folder.
+        environ: `SAGAD_BROKER__URL` sets `broker.url`, `SAGAD_BROKER__URL_FILE` names a file that holds it.
+
+    Raises:
+        ConfigurationError: With every mistake in the file and in the environment.
+    """
+    file = Path(path).absolute()
+    problems: list[Problem] = []
+    tables = _read(file, problems)
+    if tables is None:
+        raise ConfigurationError(problems)
+    if "folder" in tables:
+        del tables["folder"]
+        problems.append(Problem("folder", "is no table."))
+    origins = apply_environment(tables, environ, folder=file.parent, problems=problems)
+    try:
+        config = Config.model_validate({**tables, "folder": file.parent}, context=origins)
+    except ConfigurationError as error:
+        raise ConfigurationError([*problems, *error.problems]) from None
+    if problems:
+        raise ConfigurationError(problems)
+    return config
+
+
+def _read(file: Path, problems: list[Problem]) -> dict[str, Any] | None:
+    try:
+        return tomllib.loads(file.read_bytes().decode())
+    except FileNotFoundError:
+        what = "there is no such file. Name another with --config, or write one: [app] with a name is enough."
+        problems.append(Problem(str(file), what))
+    except OSError as error:
+        problems.append(Problem(str(file), f"cannot be read: {error.strerror}."))
+    except UnicodeDecodeError as error:
+        problems.append(Problem(str(file), f"is not UTF-8: byte {error.start} is none of its characters."))
+    except tomllib.TOMLDecodeError as error:
+        found = _POSITION.search(str(error))
+        reason = _POSITION.sub("", str(error))
+        where = f"{file}:{found[1]}:{found[2]}" if found and found[1] else str(file)
+        problems.append(Problem(where, f"is not TOML: {reason}."))
+    return None

@@ -1,0 +1,319 @@
+"""config.toml: its defaults, what the environment changes, and every mistake in it."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from daemon.config import Config, check_names, is_loopback, load_config, redacted, restart_keys
+from daemon.errors import ConfigurationError
+from daemon.retry import Retry
+
+MINIMAL = '[app]\nname = "shop"\n'
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "config.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def mistakes(file: Path, environ: dict[str, str] | None = None) -> dict[str, str]:
+    with pytest.raises(ConfigurationError) as caught:
+        load_config(file, environ or {})
+    return {problem.where: problem.what for problem in caught.value.problems}
+
+
+def test_only_the_name_is_required_and_the_rest_has_the_documented_defaults(tmp_path: Path) -> None:
+    file = write(tmp_path, MINIMAL)
+
+    config = load_config(file, {})
+
+    assert config.app.name == "shop"
+    assert config.broker.model_dump() == {
+        "url": "embedded://",
+        "exchange": "events",
+        "prefetch": 20,
+        "heartbeat_s": 10,
+        "consumer_timeout_s": 1800,
+        "declare": "missing",
+        "tls_ca": "",
+        "tls_cert": "",
+        "tls_key": "",
+    }
+    assert config.storage.model_dump() == {"url": "sqlite:///var/sagad.db", "retention_s": 2_592_000}
+    assert config.http.model_dump() == {
+        "enabled": True,
+        "host": "127.0.0.1",
+        "port": 8420,
+        "token": "",
+        "allowed_hosts": (),
+    }
+    assert config.log.model_dump() == {"level": "info", "format": "auto"}
+    assert config.daemon.model_dump() == {
+        "shutdown_grace_s": 30,
+        "park_after_s": 30,
+        "max_payload_bytes": 1_048_576,
+    }
+
+
+def test_relative_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    relative = load_config(write(tmp_path, MINIMAL), {})
+    absolute = load_config(write(tmp_path, MINIMAL + '[storage]\nurl = "sqlite:////srv/shop.db"\n'), {})
+    postgres = load_config(write(tmp_path, MINIMAL + '[storage]\nurl = "postgresql://u@h/shop"\n'), {})
+
+    paths = [config.sqlite_path for config in (relative, absolute, postgres)]
+
+    assert paths == [tmp_path / "var/sagad.db", Path("/srv/shop.db"), None]
+    assert relative.path("ca.pem") == tmp_path / "ca.pem"
+
+
+def test_a_configuration_can_be_made_in_code(tmp_path: Path) -> None:
+    config = Config(app={"name": "shop"}, storage={"url": "sqlite:///x.db"}, folder=tmp_path)
+
+    path = config.sqlite_path
+
+    assert path == tmp_path / "x.db"
+    with pytest.raises(ConfigurationError, match=r"^app\.nam: is no key of \[app\]\. Did you mean 'name'\?$"):
+        Config(app={"nam": "shop", "name": "shop"})
+
+
+def test_every_mistake_is_reported_at_once_with_its_key(tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        """
+        [app]
+        name = "My Shop"
+        [broker]
+        url = "ampq://localhost"
+        prefech = 3
+        heartbeat_s = "10"
+        tls_key = "key.pem"
+        [storge]
+        url = ""
+        [http]
+        host = "0.0.0.0"
+        port = 99999
+        enabled = 1
+        [log]
+        level = "inof"
+        [daemon]
+        shutdown_grace_s = inf
+        park_after_s = -1
+        [jobs.nightly]
+        schedule = "* * * * *"
+        every_s = 3
+        overlap = "skp"
+        timezone = "Europe/Berln"
+        [subscribers.hello-customer.retry]
+        max_attempts = 0
+        dely_s = 1
+        """,
+    )
+
+    found = mistakes(file)
+
+    assert found == {
+        "app.name": "must be in kebab-case, such as 'my-shop': lower-case letters, digits and single dashes, "
+        "not 'My Shop'.",
+        "broker.url": "must begin with amqp:// or amqps:// or embedded://. Did you mean 'amqp'?",
+        "broker.prefech": "is no key of [broker]. Did you mean 'prefetch'?",
+        "broker.heartbeat_s": "must be a whole number, not '10'.",
+        "broker.tls_key": "must come together with tls_cert: a certificate and its key.",
+        "storge": "is no table. Did you mean 'storage'?",
+        "http.port": "must be 65535 or less, not 99999.",
+        "http.enabled": "must be true or false, not 1.",
+        "http.token": "is required when http.host is '0.0.0.0': others than this machine can reach it.",
+        "log.level": "must be 'debug', 'info', 'warning', 'error' or 'critical', not 'inof'. Did you mean 'info'?",
+        "daemon.shutdown_grace_s": "must be a finite number, not inf.",
+        "daemon.park_after_s": "must be 0 or more, not -1.",
+        "jobs.nightly.every_s": "must not stand beside schedule: keep one of them.",
+        "jobs.nightly.overlap": "must be 'skip', 'queue' or 'allow', not 'skp'. Did you mean 'skip'?",
+        "jobs.nightly.timezone": "must be a time zone such as 'Europe/Berlin', not 'Europe/Berln'. "
+        "Did you mean 'Europe/Berlin'?",
+        "subscribers.hello-customer.retry.max_attempts": "must be 1 or more, not 0.",
+        "subscribers.hello-customer.retry.dely_s": "is no key of [subscribers.hello-customer.retry]. "
+        "Did you mean 'delay_s'?",
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "where", "what"),
+    [
+        (b"[app\n", "config.toml:1:5", "is not TOML: Expected ']' at the end of a table declaration."),
+        (b'[app]\nname = "\xff"', "config.toml", "is not UTF-8: byte 14 is none of its characters."),
+        (b"", "app.name", 'is required, such as name = "shop".'),
+        (b"[app]\n", "app.name", 'is required, such as name = "shop".'),
+        (b'folder = "/"\n[app]\nname = "shop"\n', "folder", "is no table."),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, content: bytes, where: str, what: str) -> None:
+    file = tmp_path / "config.toml"
+    file.write_bytes(content)
+
+    found = mistakes(file)
+
+    assert {key.removeprefix(f"{tmp_path}/"): text for key, text in found.items()} == {where: what}
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+
+    found = mistakes(file)
+
+    assert found[str(file)].startswith("there is no such file. Name another with --config")
+
+
+def test_the_environment_overrides_every_kind_of_key(tmp_path: Path) -> None:
+    file = write(tmp_path, MINIMAL + "[jobs.run_weekly]\nenabled = true\n[options.hello-customer]\nSome-Key = 1\n")
+    (tmp_path / "token").write_text("123\n", encoding="utf-8")
+    environ = {
+        "SAGAD_APP__NAME": "books",
+        "SAGAD_BROKER__URL": "amqp://localhost/v",
+        "SAGAD_HTTP__PORT": "8421",
+        "SAGAD_HTTP__ALLOWED_HOSTS": '["shop.example"]',
+        "SAGAD_HTTP__TOKEN_FILE": "token",
+        "SAGAD_JOBS__RUN_ONCE_A_DAY__ENABLED": "false",
+        "SAGAD_JOBS__RUN_WEEKLY__ENABLED": "false",
+        "SAGAD_SUBSCRIBERS__HELLO_CUSTOMER__RETRY": "{ max_attempts = 3 }",
+        "SAGAD_SUBSCRIBERS__HELLO_CUSTOMER__RETRY__JITTER": "0.5",
+        "SAGAD_OPTIONS__HELLO_CUSTOMER__SOME_KEY": "two words",
+        "SAGAD_OPTIONS__HELLO_CUSTOMER__CMS_URL": "http://cms.example",
+        "SAGAD_TEST_AMQP_URL": "amqp://not.ours",
+        "SAGAD_SERVICE_HOST": "10.0.0.1",
+        "PATH": "/bin",
+    }
+
+    config = load_config(file, environ)
+
+    assert (config.app.name, config.broker.url, config.http.port) == ("books", "amqp://localhost/v", 8421)
+    assert (config.http.allowed_hosts, config.http.token) == (("shop.example",), "123")
+    assert {name: job.enabled for name, job in config.jobs.items()} == {"run-once-a-day": False, "run_weekly": False}
+    retry = config.subscribers["hello-customer"].retry
+    assert retry is not None
+    assert (retry.max_attempts, retry.jitter) == (3, 0.5)
+    assert config.options == {"hello-customer": {"Some-Key": "two words", "cms_url": "http://cms.example"}}
+
+
+def test_mistakes_in_the_environment_name_the_variable(tmp_path: Path) -> None:
+    file = write(tmp_path, MINIMAL)
+    environ = {
+        "SAGAD_BROKER_URL": "amqp://localhost",
+        "SAGAD_STORGE__URL": "sqlite:///x.db",
+        "SAGAD_HTTP__PORT": "hunter2",
+        "SAGAD_HTTP__HOTS": "x",
+        "SAGAD_HTTP__TOKEN": "a",
+        "SAGAD_HTTP__TOKEN_FILE": "a",
+        "SAGAD_BROKER__URL_FILE": "nowhere",
+        "SAGAD_LOG__LEVEL__X": "1",
+    }
+
+    found = mistakes(file, environ)
+
+    assert found == {
+        "SAGAD_BROKER_URL": "sets no key: two underscores stand between a table and its key. "
+        "Did you mean 'SAGAD_BROKER__URL'?",
+        "SAGAD_STORGE__URL": "sets no key: there is no table [storge]. Did you mean 'storage'?",
+        "http.port": "must be a whole number. (Set by SAGAD_HTTP__PORT.)",
+        "http.hots": "is no key of [http]. Did you mean 'host'? (Set by SAGAD_HTTP__HOTS.)",
+        "SAGAD_HTTP__TOKEN_FILE": "sets http.token, and so does SAGAD_HTTP__TOKEN: keep one of them.",
+        "SAGAD_BROKER__URL_FILE": f"names the file {tmp_path}/nowhere, which cannot be read: "
+        "No such file or directory.",
+        "log.level": "must be 'debug', 'info', 'warning', 'error' or 'critical'. (Set by SAGAD_LOG__LEVEL__X.)",
+    }
+
+
+def test_no_secret_is_in_a_message_or_a_repr(tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        MINIMAL
+        + """
+        [broker]
+        url = "amqp://shop:hunter2@host:port/"
+        [storage]
+        url = "mysql://shop:hunter2@host/db"
+        [http]
+        token = "hunter2 with spaces"
+        """,
+    )
+    config = Config(
+        app={"name": "shop"},
+        broker={"url": "amqp://shop:hunter2@host/"},
+        http={"token": "hunter2"},
+        options={"sync": {"key": "hunter2"}},
+    )
+
+    found = mistakes(file)
+
+    assert set(found) == {"broker.url", "storage.url", "http.token"}
+    assert "hunter2" not in f"{found}{config!r}{config}{config.http}{config.broker}"
+    assert "amqp://shop:***@host/" in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("amqp://shop:hunter2@host/v", "amqp://shop:***@host/v"),
+        ("lost postgresql://u:p@ss@h/db?sslpassword=x&a=b", "lost postgresql://u:***@h/db?sslpassword=***&a=b"),
+        ("http://host:80/path?mail=a@b", "http://host:80/path?mail=a@b"),
+        ("amqp://:secret@host", "amqp://:***@host"),
+    ],
+)
+def test_redacted_hides_the_passwords_of_addresses(text: str, shown: str) -> None:
+    result = redacted(text)
+
+    assert result == shown
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("localhost", True), ("127.8.0.1", True), ("::1", True), ("[::1]", True), ("0.0.0.0", False), ("shop.de", False)],
+)
+def test_loopback_hosts_are_those_of_this_machine_alone(host: str, expected: bool) -> None:  # noqa: FBT001
+    result = is_loopback(host)
+
+    assert result is expected
+
+
+def test_a_disabled_api_needs_no_token(tmp_path: Path) -> None:
+    file = write(tmp_path, MINIMAL + '[http]\nenabled = false\nhost = "0.0.0.0"\n')
+
+    config = load_config(file, {})
+
+    assert config.http.token == ""
+
+
+def test_a_retry_override_changes_only_its_own_keys() -> None:
+    config = Config(app={"name": "shop"}, subscribers={"a": {"retry": {"max_attempts": 7, "delay_s": 2}}, "b": {}})
+    declared = Retry(max_attempts=5, delay=timedelta(seconds=1), backoff=4, jitter=0.2, never_on=(KeyError,))
+
+    changed = config.subscribers["a"].retry_over(declared)
+
+    assert changed == Retry(max_attempts=7, delay=timedelta(seconds=2), backoff=4, jitter=0.2, never_on=(KeyError,))
+    assert config.subscribers["b"].retry_over(declared) is declared
+
+
+def test_a_table_for_something_the_application_does_not_have_is_a_problem() -> None:
+    config = Config(
+        app={"name": "shop"},
+        subscribers={"hello-customr": {}, "nightly": {}},
+        jobs={"nightly": {}},
+        options={"place-order": {}, "nowhere": {}},
+    )
+
+    problems = check_names(config, subscribers=["hello-customer"], jobs=["nightly"], workflows=["place-order"])
+
+    assert [str(problem) for problem in problems] == [
+        "subscribers.hello-customr: no subscriber has this name. Did you mean 'hello-customer'?",
+        "subscribers.nightly: no subscriber has this name, but a job has: write [jobs.nightly].",
+        "options.nowhere: no subscriber, job or workflow has this name.",
+    ]
+
+
+def test_keys_that_a_running_daemon_does_not_take_up_are_listed() -> None:
+    old = Config(app={"name": "shop"}, log={"level": "info"})
+    new = Config(app={"name": "shop"}, log={"level": "debug"}, http={"port": 1, "token": "a"}, jobs={"nightly": {}})
+
+    keys = restart_keys(old, new)
+
+    assert keys == ["http.port", "http.token"]
