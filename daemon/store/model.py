@@ -238,7 +238,7 @@ class PutGraph:
 
 @dataclass(slots=True)
 class StageEvent:
-    """Put an event into the outbox."""
+    """Put an event into the outbox; does nothing if its id is there."""
 
     event: OutgoingEvent
 
@@ -279,7 +279,10 @@ class SettleDelivery:
 
 @dataclass(slots=True)
 class UpdateDelivery:
-    """Guard: write back attempt, due time, owner ("" releases it) and reason. FENCED unless `owner` still owns it."""
+    """Guard: write back all that may change, the owner too ("" releases it). FENCED unless `owner` still owns it.
+
+    What may change: attempt, due time, owner, deliveries, and what makes it a dead letter. A dead letter has no owner.
+    """
 
     record: QueuedDelivery
     owner: str
@@ -347,10 +350,17 @@ class Store(Protocol):
     Guarantees: a commit is applied whole or not at all; once its outcome is known it is durable (as far as the
     implementation keeps anything at all); commits of one process are applied in the order in which they were
     submitted; a guard that affects no row voids its whole commit and no other. A commit whose caller is cancelled
-    is applied all the same.
+    is applied all the same. A read sees every commit whose outcome was known before it was called.
 
-    Every method that reads or writes raises `StoreUnavailableError` while the database cannot be reached.
+    A process is dead when its lease is over, was ended, or was never announced; never to itself.
+
+    Every method that reads or writes raises `StoreUnavailableError` while the database cannot be reached, except
+    `commit`: it waits, as long as the store is open, for a database that will take writes again.
     """
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be written at the moment, in one sentence; empty if it can."""
 
     async def open(self) -> None:
         """Open, and bring the schema up to date. Raises `StoreVersionError` for a newer database."""
@@ -361,7 +371,9 @@ class Store(Protocol):
     def commit(self, *writes: Write) -> Awaitable[Outcome]:
         """Submit writes that belong together; the submission happens at the call, the outcome is awaited.
 
-        The result may be awaited once, or dropped.
+        Records are as they were at the call; what happens to them afterwards is not stored. The result may be
+        awaited once, or dropped. Awaiting raises `ValueError` for values that no database could keep, and
+        `StoreUnavailableError` if the store was closed before it could write.
         """
 
     # --- runs ---
@@ -394,17 +406,19 @@ class Store(Protocol):
     async def take(
         self, app: str, subscriber: str, owner: str, *, limit: int, now_us: int, ordered: bool = False
     ) -> list[QueuedDelivery]:
-        """Take over due deliveries that nobody owns, or whose owner is dead; oldest first; `deliveries` is raised by 1.
+        """Take over due deliveries that nobody owns, or whose owner is dead; `deliveries` is raised by 1.
+
+        Those that have been due for longest come first, and among equals those that were enqueued first.
 
         `ordered`: at most one, the first of the queue that is no dead letter; nothing while that one is not due, or
         its owner lives. In the same transaction, so that two processes never hold two of one ordered queue.
         """
 
-    async def next_due_us(self, app: str, subscribers: Sequence[str]) -> int | None:
-        """Return when the next delivery that nobody owns is due on these queues."""
+    async def next_due_us(self, app: str, subscribers: Sequence[str], *, ordered: bool = False) -> int | None:
+        """Return when the next delivery that nobody owns is due on these queues; `ordered`: only each queue's first."""
 
     async def queue_depths(self, app: str) -> dict[str, tuple[int, int, int]]:
-        """Return (ready, owned, dead) by subscriber."""
+        """Return (ready, owned, dead) by subscriber; ready includes those that are not due yet."""
 
     async def dead(self, app: str, subscriber: str, *, ids: Sequence[str] | None, limit: int) -> list[QueuedDelivery]:
         """Return dead letters, oldest first; by event id if `ids` is given."""
@@ -418,11 +432,12 @@ class Store(Protocol):
 
     # --- outbox ---
     async def outgoing(self, app: str, *, limit: int) -> list[OutgoingEvent]:
-        """Return staged events, oldest first, in the order of `seq` within an origin."""
+        """Return staged events in the order of their commits; those of one origin in the order of `seq`."""
 
     # --- hints ---
     def on_hint(self, callback: Callable[[], object]) -> Callable[[], None]:
-        """Call back in the event loop when another process may have written something; returns the unsubscriber.
+        """Call back in the event loop when a queue may have changed, or a run may have lost its owner.
 
-        A hint may come without reason, or be lost: whoever relies on it also looks now and then by itself.
+        This process's own commits count as well as other processes'. Returns the unsubscriber. A hint may come
+        without reason, or be lost: whoever relies on it also looks now and then by itself.
         """
