@@ -1,0 +1,356 @@
+"""What an application writes: a subscriber, which is a handler bound to events."""
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from types import UnionType
+from typing import Any, Generic, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict, overload
+
+import svcs
+from structlog.typing import FilteringBoundLogger
+
+from daemon.config.model import SubscriberOverride
+from daemon.errors import DefinitionError
+from daemon.events.bus import Subscription
+from daemon.events.model import Envelope, Event, check_pattern, name_of
+from daemon.retry import Retry
+
+RESERVED_IDS = frozenset({"workflows", "wait", "unrouted"})
+
+_ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_ID_MAX = 100
+_RETRY = Retry(max_attempts=5, delay=timedelta(seconds=1), backoff=4, jitter=0.2)
+
+P = ParamSpec("P")
+# What a handler gets: an event, a union of events, or a dict.
+T = TypeVar("T")
+A = TypeVar("A", bound=Event)
+B = TypeVar("B", bound=Event)
+C = TypeVar("C", bound=Event)
+D = TypeVar("D", bound=Event)
+
+
+class SubscriberContext:
+    """What a subscriber's handler gets beside the event.
+
+    Attributes:
+        container: The services of this handling.
+        event: The event's envelope: its id, name, time, source, correlation and causation.
+        attempt: The first is 1.
+        options: The table `[options.<subscriber id>]` of config.toml.
+    """
+
+    __slots__ = ("_emit", "_log", "_unbound", "attempt", "container", "event", "options")
+
+    def __init__(
+        self,
+        *,
+        container: svcs.Container,
+        event: Envelope,
+        attempt: int,
+        options: Mapping[str, Any],
+        log: FilteringBoundLogger,
+        emit: Callable[[Event, bool], None],
+    ) -> None:
+        self.container = container
+        self.event = event
+        self.attempt = attempt
+        self.options = options
+        self._unbound = log
+        self._log: FilteringBoundLogger | None = None
+        self._emit = emit
+
+    @property
+    def log(self) -> FilteringBoundLogger:
+        """A logger that knows the subscriber, the event and the attempt."""
+        if self._log is None:  # bound when asked for: most handlers log nothing
+            self._log = self._unbound.bind(event_id=self.event.id, event_name=self.event.name, attempt=self.attempt)
+        return self._log
+
+    def emit(self, event: Event, *, immediately: bool = False) -> None:
+        """Stage an event: it is published when the handler returns, and dropped when it raises.
+
+        Args:
+            event: What happened.
+            immediately: Publish it even if the handler fails afterwards; a repetition of this attempt after a
+                crash publishes it again, with the same id.
+
+        Raises:
+            DefinitionError: The event's class has no name.
+            PayloadTooLargeError: It is above `max_payload_bytes`.
+        """
+        self._emit(event, immediately)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subscriber(Generic[P]):
+    """A handler bound to events. Called like the function that it was made of, it is that function.
+
+    Attributes:
+        id: Its identity in the broker, the store and the configuration; kebab-case.
+        patterns: The event names, or topic patterns, that its queue is bound to.
+        models: The class of each event by name; empty for patterns, whose handlers get a dict.
+        handler: The decorated function.
+        takes_context: Whether the handler wants the context.
+        retry: What happens when the handler raises.
+        concurrency: How many events it handles at one time in a process.
+        timeout: The handler is cancelled after this time; None never.
+        ordered: One at a time across all daemons, in queue order.
+        file: Where it was defined.
+        line: Where in that file, from 1.
+    """
+
+    id: str
+    patterns: tuple[str, ...]
+    models: Mapping[str, type[Event]]
+    handler: Callable[P, Awaitable[object]]
+    takes_context: bool
+    retry: Retry
+    concurrency: int
+    timeout: timedelta | None
+    ordered: bool
+    file: str
+    line: int
+
+    @property
+    def where(self) -> str:
+        """Its place, as `file:line`."""
+        return f"{self.file}:{self.line}"
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Awaitable[object]:
+        """Call the bare function, for unit tests."""
+        return self.handler(*args, **kwargs)
+
+    def subscription(self, prefetch: int) -> Subscription:
+        """Return what it wants from the bus; `prefetch` is raised to its concurrency, and 1 if it is ordered."""
+        most = 1 if self.ordered else max(prefetch, self.concurrency)
+        return Subscription(self.id, self.patterns, most, self.ordered)
+
+
+class SubscriberDecorator(Generic[T]):
+    """Makes a subscriber of a handler that takes the event, or the event and the context."""
+
+    __slots__ = ("_make",)
+
+    def __init__(self, make: Callable[[Any], Subscriber[Any]]) -> None:
+        self._make = make
+
+    @overload
+    def __call__(
+        self, handler: Callable[[T, SubscriberContext], Awaitable[object]], /
+    ) -> Subscriber[[T, SubscriberContext]]: ...
+    @overload
+    def __call__(self, handler: Callable[[T], Awaitable[object]], /) -> Subscriber[[T]]: ...
+    def __call__(self, handler: Any, /) -> Any:
+        return self._make(handler)
+
+
+@overload
+def subscriber(
+    event: type[A],
+    /,
+    *,
+    id: str | None = None,
+    retry: Retry = ...,
+    concurrency: int = ...,
+    timeout: timedelta | None = None,
+    ordered: bool = False,
+) -> SubscriberDecorator[A]: ...
+@overload
+def subscriber(
+    first: type[A],
+    second: type[B],
+    /,
+    *,
+    id: str | None = None,
+    retry: Retry = ...,
+    concurrency: int = ...,
+    timeout: timedelta | None = None,
+    ordered: bool = False,
+) -> SubscriberDecorator[A | B]: ...
+@overload
+def subscriber(
+    first: type[A],
+    second: type[B],
+    third: type[C],
+    /,
+    *,
+    id: str | None = None,
+    retry: Retry = ...,
+    concurrency: int = ...,
+    timeout: timedelta | None = None,
+    ordered: bool = False,
+) -> SubscriberDecorator[A | B | C]: ...
+@overload
+def subscriber(
+    first: type[A],
+    second: type[B],
+    third: type[C],
+    fourth: type[D],
+    /,
+    *more: type[Event],
+    id: str | None = None,
+    retry: Retry = ...,
+    concurrency: int = ...,
+    timeout: timedelta | None = None,
+    ordered: bool = False,
+) -> SubscriberDecorator[Any]: ...
+@overload
+def subscriber(
+    pattern: str,
+    /,
+    *more: str,
+    id: str | None = None,
+    retry: Retry = ...,
+    concurrency: int = ...,
+    timeout: timedelta | None = None,
+    ordered: bool = False,
+) -> SubscriberDecorator[dict[str, Any]]: ...
+def subscriber(
+    *events: Any,
+    id: str | None = None,
+    retry: Retry = _RETRY,
+    concurrency: int = 10,
+    timeout: timedelta | None = None,
+    ordered: bool = False,
+) -> SubscriberDecorator[Any]:
+    """Make an `async def` function that takes `(event, ctx)` or `(event)` a subscriber.
+
+    Args:
+        events: Event classes; or patterns, in which a word may be `*` (one word) or `#` (any number of words). A
+            pattern's handler gets the payload as a dict.
+        id: Names its queue; by default the function's name in kebab-case.
+        retry: What happens when the handler raises; then the event is dead-lettered.
+        concurrency: How many events it handles at one time in a process.
+        timeout: The handler is cancelled after this time, which counts as a failure; None never.
+        ordered: One event at a time across all daemons, in queue order; a retry waits in place.
+
+    Raises:
+        DefinitionError: Something is wrong with the events, the options or the function; with its name and place.
+    """
+
+    def make(handler: Any) -> Subscriber[Any]:
+        function = inspect.unwrap(handler) if callable(handler) else handler
+        if not inspect.isfunction(function):
+            raise DefinitionError(f"@subscriber decorates an async def function, not {handler!r}.")
+        code = function.__code__
+        label = function.__name__.strip("_").replace("_", "-").lower() if id is None else id
+        try:
+            check_id(label)
+            _check_options(retry, concurrency, timeout)
+            patterns, models = _bindings(events)
+            takes_context = _takes_context(handler)
+            _check_annotation(function, models)
+        except DefinitionError as error:
+            place = f"subscriber {label!r} ({code.co_filename}:{code.co_firstlineno})"
+            raise DefinitionError(f"{place}: {error}") from error
+        return Subscriber(
+            id=label,
+            patterns=patterns,
+            models=models,
+            handler=handler,
+            takes_context=takes_context,
+            retry=retry,
+            concurrency=1 if ordered else concurrency,
+            timeout=timeout,
+            ordered=ordered,
+            file=code.co_filename,
+            line=code.co_firstlineno,
+        )
+
+    if len(events) == 1 and inspect.isfunction(events[0]):
+        raise DefinitionError(f"@subscriber needs an event: write @subscriber(OrderPlaced) above {events[0].__name__}.")
+    return SubscriberDecorator(make)
+
+
+def overridden(subscriber: Subscriber[P], override: SubscriberOverride | None) -> Subscriber[P] | None:
+    """Return a subscriber as `[subscribers.<id>]` of config.toml changes it; None if that turns it off."""
+    if override is None:
+        return subscriber
+    if not override.enabled:
+        return None
+    wider = override.concurrency is not None and not subscriber.ordered
+    return replace(
+        subscriber,
+        retry=override.retry_over(subscriber.retry),
+        concurrency=override.concurrency if wider and override.concurrency else subscriber.concurrency,
+        timeout=subscriber.timeout if override.timeout_s is None else timedelta(seconds=override.timeout_s),
+    )
+
+
+def check_id(id: str) -> None:
+    """Refuse a subscriber's id that is not kebab-case, or that names a queue of sagad's own.
+
+    Raises:
+        DefinitionError: It does, or is longer than 100 characters.
+    """
+    if not isinstance(id, str) or len(id) > _ID_MAX or not _ID.fullmatch(id):
+        kebab = "-".join(re.findall(r"[a-z0-9]+", str(id).lower()))[:_ID_MAX]
+        hint = f" Write {kebab!r}." if kebab else ""
+        raise DefinitionError(f"its id is kebab-case of at most {_ID_MAX} characters, not {id!r}.{hint}")
+    if id in RESERVED_IDS:
+        taken = ", ".join(sorted(RESERVED_IDS))
+        raise DefinitionError(
+            f"the id {id!r} is reserved ({taken}): it names a queue of sagad's own. Pass another id=."
+        )
+
+
+def _check_options(retry: object, concurrency: object, timeout: object) -> None:
+    if not isinstance(retry, Retry):
+        raise DefinitionError(f"retry is a Retry, not {retry!r}: write retry=Retry(max_attempts=3).")
+    if not isinstance(concurrency, int) or isinstance(concurrency, bool) or concurrency < 1:
+        raise DefinitionError(f"concurrency is 1 or more, not {concurrency!r}.")
+    if timeout is not None and (not isinstance(timeout, timedelta) or timeout <= timedelta(0)):
+        raise DefinitionError(f"timeout is a timedelta above zero, or None for no limit, not {timeout!r}.")
+
+
+def _bindings(events: tuple[Any, ...]) -> tuple[tuple[str, ...], dict[str, type[Event]]]:
+    if not events:
+        raise DefinitionError("it subscribes to nothing: write @subscriber(OrderPlaced) or @subscriber('order.*').")
+    if all(isinstance(event, str) for event in events):
+        try:
+            return tuple(dict.fromkeys(check_pattern(event) for event in events)), {}
+        except ValueError as error:
+            raise DefinitionError(str(error)) from None
+    models: dict[str, type[Event]] = {}
+    for event in events:
+        if isinstance(event, str):
+            raise DefinitionError(f"it mixes event classes with the pattern {event!r}: write two subscribers.")
+        if not (isinstance(event, type) and issubclass(event, Event)):
+            raise DefinitionError(f"{event!r} is no event: write a class that derives from Event, or a pattern.")
+        name = name_of(event)
+        if models.setdefault(name, event) is not event:
+            raise DefinitionError(f"{models[name].__qualname__} and {event.__qualname__} are both named {name!r}.")
+    return tuple(models), models
+
+
+def _takes_context(handler: Callable[..., object]) -> bool:
+    if not inspect.iscoroutinefunction(handler):
+        raise DefinitionError("its handler is not async: write async def.")
+    signature = inspect.signature(handler)
+    for arguments in ((object(), object()), (object(),)):
+        try:
+            signature.bind(*arguments)
+        except TypeError:
+            continue
+        return len(arguments) > 1
+    raise DefinitionError(f"its handler takes (event, ctx) or (event), not {signature}.")
+
+
+def _check_annotation(function: Callable[..., object], models: Mapping[str, type[Event]]) -> None:
+    """Refuse a first parameter whose annotation cannot hold what the handler gets; what is not seen is not judged."""
+    try:
+        hints = get_type_hints(function)
+    except (NameError, TypeError, AttributeError):  # a name that is imported for type checkers alone
+        return
+    annotation = hints.get(next(iter(inspect.signature(function).parameters)), Any)
+    union = get_origin(annotation) in (Union, UnionType)
+    kinds = [get_origin(kind) or kind for kind in (get_args(annotation) if union else (annotation,))]
+    if Any in kinds or not all(isinstance(kind, type) and not is_typeddict(kind) for kind in kinds):
+        return
+    for given in models.values() or (dict,):
+        if not issubclass(given, tuple(kinds)):
+            what = f"an event of {given.__qualname__}" if models else "a dict, because it subscribes to a pattern"
+            raise DefinitionError(f"its handler gets {what}, but its first parameter is annotated {annotation!r}.")
