@@ -5,32 +5,50 @@ import logging
 import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, nullcontext
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
 
-from tests.services import private_postgres, private_rabbit
+from tests.services import ServiceError, private_postgres, private_rabbit
 
 
 @pytest.fixture(scope="session")
-def amqp_url() -> Iterator[str]:
+def amqp_url(pytestconfig: pytest.Config) -> Iterator[str]:
     """The address of a RabbitMQ. All tests share it: take an application's name that nobody else has."""
     if url := os.environ.get("SAGAD_TEST_AMQP_URL"):
         yield url
         return
-    with private_rabbit() as node:
+    with _in_sight(pytestconfig):
+        node = private_rabbit()
+        node.start()
+    with node:
         yield node.url
 
 
 @pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
+def postgres_url(pytestconfig: pytest.Config) -> Iterator[str]:
     """The address of a PostgreSQL on which databases may be created."""
     if url := os.environ.get("SAGAD_TEST_POSTGRES_URL"):
         yield url
         return
-    with private_postgres() as server:
+    with _in_sight(pytestconfig):
+        server = private_postgres()
+        server.start()
+    with server:
         yield server.url
+
+
+@contextmanager
+def _in_sight(config: pytest.Config) -> Iterator[None]:
+    """Show what bringing up a server prints, since an installation takes long, and why it failed, in that one line."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled() if capture else nullcontext():
+        try:
+            yield
+        except ServiceError as error:
+            pytest.fail(str(error), pytrace=False)
 
 
 @pytest.fixture

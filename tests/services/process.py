@@ -11,8 +11,12 @@ import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
+
+# The parent death signal is sent when the thread that started the process ends, so one that stays starts them all.
+_starter = ThreadPoolExecutor(1, thread_name_prefix="starter")
 
 
 class ServiceError(RuntimeError):
@@ -118,17 +122,21 @@ class Server(Service):
         """Start a process of this server; it is killed with it."""
         setpriv = shutil.which("setpriv")
         bound_to_us = [setpriv, "--pdeathsig", "KILL"] if setpriv else []
-        with self.log_path.open("ab") as log:
-            process = subprocess.Popen(
-                [*bound_to_us, *command],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=env,
-                cwd=self.folder,
-                start_new_session=True,  # Ctrl-C is for the tests, which then end it
-                **self._as_account,
-            )
+
+        def launch() -> subprocess.Popen[bytes]:
+            with self.log_path.open("ab") as log:
+                return subprocess.Popen(
+                    [*bound_to_us, *command],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env=env,
+                    cwd=self.folder,
+                    start_new_session=True,  # Ctrl-C is for the tests, which then end it
+                    **self._as_account,
+                )
+
+        process = _starter.submit(launch).result()
         self._processes.append(process)
         return process
 
