@@ -44,11 +44,14 @@ def postgres_url(pytestconfig: pytest.Config) -> Iterator[str]:
 def _in_sight(config: pytest.Config) -> Iterator[None]:
     """Show what bringing up a server prints, since an installation takes long, and why it failed, in that one line."""
     capture = config.pluginmanager.getplugin("capturemanager")
+    failed = ""
     with capture.global_and_fixture_disabled() if capture else nullcontext():
         try:
             yield
         except ServiceError as error:
-            pytest.fail(str(error), pytrace=False)
+            failed = str(error)
+    if failed:
+        pytest.fail(failed, pytrace=False)
 
 
 @pytest.fixture
