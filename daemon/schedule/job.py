@@ -2,33 +2,22 @@
 
 import hashlib
 import inspect
-import json
-import re
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import KW_ONLY, dataclass, field, fields, is_dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import takewhile
-from typing import Any, Generic, Literal, get_args
+from typing import Any, Generic, ParamSpec, overload
 
 import svcs
-from pydantic import BaseModel
 from structlog.typing import FilteringBoundLogger
-from typing_extensions import TypeVar
 
 from daemon.clock import to_us
-from daemon.errors import DefinitionError, did_you_mean
+from daemon.config.model import JobOverride
+from daemon.errors import DefinitionError
 from daemon.events.model import Event
 from daemon.retry import Retry
-from daemon.schedule.cron import Cron, find_zone
-from daemon.schedule.timetable import Interval, Timetable, require_aware
+from daemon.schedule.options import CatchUp, Overlap, Schedule, check_name
 
-Overlap = Literal["skip", "queue", "allow"]
-CatchUp = Literal["latest", "all", "none"]
-
-_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_NAME_MAX = 100
-_ZERO = timedelta(0)
-_TICK = timedelta(microseconds=1)
+P = ParamSpec("P")
 
 
 class JobContext:
@@ -41,10 +30,9 @@ class JobContext:
         attempt: The first is 1.
         options: The table `[options.<job name>]` of config.toml.
         log: A logger that knows the job and the firing.
-        staged: The events emitted so far, in order; published when the handler returns.
     """
 
-    __slots__ = ("attempt", "container", "data", "log", "options", "scheduled_for", "staged")
+    __slots__ = ("_emit", "attempt", "container", "data", "log", "options", "scheduled_for")
 
     def __init__(
         self,
@@ -53,9 +41,9 @@ class JobContext:
         data: Any,
         scheduled_for: datetime,
         attempt: int,
-        options: dict[str, Any],
+        options: Mapping[str, Any],
         log: FilteringBoundLogger,
-        staged: list[Event],
+        emit: Callable[[Event, bool], None],
     ) -> None:
         self.container = container
         self.data = data
@@ -63,111 +51,21 @@ class JobContext:
         self.attempt = attempt
         self.options = options
         self.log = log
-        self.staged = staged
+        self._emit = emit
 
-    def emit(self, event: Event) -> None:
-        """Stage an event: it is published when the handler returns, and dropped when it raises."""
-        self.staged.append(event)
+    def emit(self, event: Event, *, immediately: bool = False) -> None:
+        """Stage an event: it is published when the handler returns, and dropped when it raises.
 
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """When a job fires, or a workflow starts by itself, and what happens to firings that cannot be on time.
-
-    Args:
-        schedule: A cron expression, or a `timedelta`, whose multiples are counted since the epoch or `starts_at`.
-        name: The job's name; by default the handler's or the workflow's.
-        timezone: The zone whose clock a cron expression is about.
-        data: What the handler gets as `ctx.data`.
-        overlap: What a firing does while the one before goes on: `skip` it, `queue` up, or `allow` both.
-        catch_up: Which missed firings are made up for: the `latest`, `all`, `none`.
-        catch_up_window: How far back a missed firing is still made up for.
-        jitter: Spread over this time; a firing's delay is the same on every daemon, and its nominal time stays.
-        max_runs: After so many firings the job is over; None never.
-        starts_at: The first time that may fire; aware.
-        ends_at: The last time that may fire; aware.
-        retry: What happens when the handler raises.
-        timeout: The handler is cancelled after this time; None never.
-
-    Raises:
-        DefinitionError: One of them is out of its range; a `CronError` for the expression and the zone.
-    """
-
-    schedule: str | timedelta
-    _: KW_ONLY
-    name: str | None = None
-    timezone: str = "UTC"
-    data: Any = None
-    overlap: Overlap = "skip"
-    catch_up: CatchUp = "latest"
-    catch_up_window: timedelta = timedelta(days=1)
-    jitter: timedelta = _ZERO
-    max_runs: int | None = None
-    starts_at: datetime | None = None
-    ends_at: datetime | None = None
-    retry: Retry = field(default_factory=Retry.never)
-    timeout: timedelta | None = None
-    timetable: Timetable = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        if self.name is not None:
-            check_name(self.name)
-        for option, choices in (("overlap", get_args(Overlap)), ("catch_up", get_args(CatchUp))):
-            if (chosen := getattr(self, option)) not in choices:
-                hint = did_you_mean(str(chosen), choices)
-                raise DefinitionError(f"{option} is one of {', '.join(choices)}, not {chosen!r}.{hint}")
-        self._check_times()
-        if self.max_runs is not None and self.max_runs < 1:
-            raise DefinitionError(f"max_runs is 1 or more, not {self.max_runs}")
-        object.__setattr__(self, "timetable", self._make_timetable())
-
-    def _check_times(self) -> None:
-        for option, value in (("catch_up_window", self.catch_up_window), ("jitter", self.jitter)):
-            if not isinstance(value, timedelta) or value < _ZERO:
-                raise DefinitionError(f"{option} is a timedelta of zero or more, not {value!r}")
-        if self.timeout is not None and (not isinstance(self.timeout, timedelta) or self.timeout <= _ZERO):
-            raise DefinitionError(f"timeout is a timedelta above zero, or None for no limit, not {self.timeout!r}")
-        for option, moment in (("starts_at", self.starts_at), ("ends_at", self.ends_at)):
-            if moment is not None:
-                require_aware(option, moment)
-        if self.starts_at is not None and self.ends_at is not None and self.ends_at < self.starts_at:
-            raise DefinitionError(f"ends_at ({self.ends_at}) is before starts_at ({self.starts_at})")
-
-    def _make_timetable(self) -> Timetable:
-        if isinstance(self.schedule, str):
-            return Cron(self.schedule, self.timezone)
-        if not isinstance(self.schedule, timedelta):
-            raise DefinitionError(f"a schedule is a cron expression or a timedelta, not {self.schedule!r}")
-        find_zone(self.timezone)
-        return Interval(self.schedule, self.starts_at)
-
-    def upcoming(self, after: datetime) -> Iterator[datetime]:
-        """Iterate the firing times strictly after an aware datetime, from `starts_at` to `ends_at` where they are set.
-
-        Both are included. `max_runs` is not looked at: who counts firings knows.
-
-        Raises:
-            ValueError: `after` is naive.
+        Args:
+            event: What happened.
+            immediately: Publish it even if the handler fails afterwards.
         """
-        if self.starts_at is not None and after.tzinfo is not None:
-            after = max(after, self.starts_at - _TICK)
-        firings, ends_at = self.timetable.upcoming(after), self.ends_at
-        return firings if ends_at is None else takewhile(lambda firing: firing <= ends_at, firings)
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash of everything above: what two deployments differ in when one has another schedule or option."""
-        options = {option.name: getattr(self, option.name) for option in fields(self) if option.init}
-        return hashlib.sha256(json.dumps(options, default=_plain, sort_keys=True).encode()).hexdigest()
-
-
-Handler = Callable[[JobContext], Awaitable[object]] | Callable[[], Awaitable[object]]
-H = TypeVar("H", bound=Handler, default=Any)
+        self._emit(event, immediately)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Job(Generic[H]):
-    """A handler bound to a schedule.
+class Job(Generic[P]):
+    """A handler bound to a schedule. Called like the function that it was made of, it is that function.
 
     Attributes:
         name: Its identity in the store and the configuration; kebab-case.
@@ -180,10 +78,19 @@ class Job(Generic[H]):
 
     name: str
     schedule: Schedule
-    handler: H
+    handler: Callable[P, Awaitable[object]]
     takes_context: bool
     file: str
     line: int
+
+    @property
+    def where(self) -> str:
+        """Its place, as `file:line`."""
+        return f"{self.file}:{self.line}"
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Awaitable[object]:
+        """Call the bare function, for unit tests."""
+        return self.handler(*args, **kwargs)
 
     async def run(self, ctx: JobContext) -> None:
         """Call the handler once, without retry and timeout."""
@@ -196,6 +103,22 @@ class Job(Generic[H]):
         return self.schedule.jitter * (int.from_bytes(digest[:4]) / 2**32)
 
 
+class JobDecorator:
+    """Makes a job of a handler that takes the context, or nothing."""
+
+    __slots__ = ("_make",)
+
+    def __init__(self, make: Callable[[Any], Job[Any]]) -> None:
+        self._make = make
+
+    @overload
+    def __call__(self, handler: Callable[[], Awaitable[object]], /) -> Job[[]]: ...
+    @overload
+    def __call__(self, handler: Callable[[JobContext], Awaitable[object]], /) -> Job[[JobContext]]: ...
+    def __call__(self, handler: Any, /) -> Any:
+        return self._make(handler)
+
+
 def job(
     schedule: str | timedelta,
     *,
@@ -205,13 +128,13 @@ def job(
     overlap: Overlap = "skip",
     catch_up: CatchUp = "latest",
     catch_up_window: timedelta = timedelta(days=1),
-    jitter: timedelta = _ZERO,
+    jitter: timedelta = timedelta(0),
     max_runs: int | None = None,
     starts_at: datetime | None = None,
     ends_at: datetime | None = None,
     retry: Retry = Retry.never(),  # noqa: B008 - a frozen value
     timeout: timedelta | None = None,
-) -> Callable[[H], Job[H]]:
+) -> JobDecorator:
     """Make an `async def` function that takes the `JobContext`, or nothing, a job.
 
     The arguments are those of `Schedule`. The name is by default the function's, in kebab-case.
@@ -220,21 +143,17 @@ def job(
         DefinitionError: Something is wrong with the options or the function (`CronError` with the schedule or the
             zone); when decorating, with the job's name and place.
     """
-    if callable(schedule):
-        raise DefinitionError("@job needs a schedule: write @job('0 0 * * *') or @job(timedelta(hours=1))")
 
-    def decorate(handler: H) -> Job[H]:
-        function = inspect.unwrap(handler)
+    def make(handler: Any) -> Job[Any]:
+        function = inspect.unwrap(handler) if callable(handler) else handler
         if not inspect.isfunction(function):
-            raise DefinitionError(f"@job decorates an async def function, not {handler!r}")
+            raise DefinitionError(f"@job decorates an async def function, not {handler!r}.")
         code = function.__code__
-        label = name or function.__name__.strip("_").replace("_", "-").lower()
+        label = function.__name__.strip("_").replace("_", "-").lower() if name is None else name
         try:
-            check_name(label)
-            takes_context = _takes_context(handler)
             options = Schedule(
                 schedule,
-                name=label,
+                name=check_name(label),
                 timezone=timezone,
                 data=data,
                 overlap=overlap,
@@ -247,29 +166,52 @@ def job(
                 retry=retry,
                 timeout=timeout,
             )
+            takes_context = _takes_context(handler)
         except DefinitionError as error:
             place = f"job {label!r} ({code.co_filename}:{code.co_firstlineno})"
             raise type(error)(f"{place}: {error}") from error
         return Job(label, options, handler, takes_context, code.co_filename, code.co_firstlineno)
 
-    return decorate
+    bare: object = schedule
+    if inspect.isfunction(bare):
+        raise DefinitionError(f"@job needs a schedule: write @job('0 0 * * *') above {bare.__name__}.")
+    return JobDecorator(make)
 
 
-def check_name(name: str) -> None:
-    """Refuse a job's name that is not kebab-case.
+def overridden(job: Job[P], override: JobOverride | None) -> Job[P] | None:
+    """Return a job as `[jobs.<name>]` of config.toml changes it; None if that turns it off.
 
     Raises:
-        DefinitionError: It is not, or it is longer than 100 characters.
+        CronError: The configured schedule is wrong, or can never fire in the job's zone.
     """
-    if len(name) > _NAME_MAX or not _NAME.fullmatch(name):
-        kebab = "-".join(re.findall(r"[a-z0-9]+", name.lower()))[:_NAME_MAX]
-        hint = f" Write {kebab!r}." if kebab else ""
-        raise DefinitionError(f"a job's name is kebab-case of at most {_NAME_MAX} characters, not {name!r}.{hint}")
+    if override is None:
+        return job
+    if not override.enabled:
+        return None
+    was = job.schedule
+    schedule = override.schedule or (was.schedule if override.every_s is None else timedelta(seconds=override.every_s))
+    options = replace(
+        was,
+        schedule=schedule,
+        timezone=override.timezone or was.timezone,
+        overlap=override.overlap or was.overlap,
+        catch_up=override.catch_up or was.catch_up,
+        catch_up_window=_seconds(override.catch_up_window_s, was.catch_up_window),
+        jitter=_seconds(override.jitter_s, was.jitter),
+        max_runs=override.max_runs or was.max_runs,
+        retry=override.retry_over(was.retry),
+        timeout=was.timeout if override.timeout_s is None else timedelta(seconds=override.timeout_s),
+    )
+    return replace(job, schedule=options)
 
 
-def _takes_context(handler: Handler) -> bool:
+def _seconds(configured: float | None, otherwise: timedelta) -> timedelta:
+    return otherwise if configured is None else timedelta(seconds=configured)
+
+
+def _takes_context(handler: Callable[..., object]) -> bool:
     if not inspect.iscoroutinefunction(handler):
-        raise DefinitionError("its handler is not async; write async def")
+        raise DefinitionError("its handler is not async: write async def.")
     signature = inspect.signature(handler)
     for arguments in ((object(),), ()):
         try:
@@ -277,17 +219,4 @@ def _takes_context(handler: Handler) -> bool:
         except TypeError:
             continue
         return bool(arguments)
-    raise DefinitionError(f"its handler takes (ctx) or nothing, not {signature}")
-
-
-def _plain(value: object) -> object:
-    match value:
-        case BaseModel():
-            return value.model_dump()
-        case set() | frozenset():
-            return sorted(value, key=repr)
-        case type():
-            return f"{value.__module__}.{value.__qualname__}"
-        case _ if is_dataclass(value):
-            return {part.name: getattr(value, part.name) for part in fields(value)}
-    return str(value)
+    raise DefinitionError(f"its handler takes (ctx) or nothing, not {signature}.")
