@@ -1,0 +1,6 @@
+from daemon.schedule.job import job
+
+
+@job("0 0 * * *")
+async def sweep(room: str) -> None:
+    """A job's handler gets its context, or nothing."""

@@ -1,0 +1,6 @@
+from daemon.schedule.job import JobContext, job
+
+
+@job("0 0 * * *", overlap="wait")
+async def sweep(ctx: JobContext) -> None:
+    """The overlap is skip, queue or allow."""
