@@ -112,7 +112,8 @@ class Cron:
         found = self._first(wall + _SECOND)
         if not local.fold:
             first, second = self._offsets(wall)
-            if first > second and self._follows(first - second):  # this time comes again: what it skips over does too
+            if first > second and self._follows(first - second):
+                # In the first of two passes: after it the clock goes back, and not on to what was found.
                 change = self._change(wall - first, wall - second, first)
                 if found is None or found >= change + first:
                     found = self._first(change + second)
@@ -120,16 +121,16 @@ class Cron:
             first, second = self._offsets(found)
             if first == second:
                 return found - first
-            if first < second:  # skipped
+            if first < second:  # is skipped
                 change = self._change(found - second, found - first, first)
                 if not self._follows(second - first):
                     return change
                 found = self._first(change + second)
-            elif found - first > after:
+            elif found - first > after:  # comes twice, and this is the first time
                 return found - first
             elif self._follows(first - second):
                 return found - second
-            else:
+            else:  # has fired in the first pass: on to where the second ends
                 found = self._first(self._change(found - first, found - second, first) + first)
         return None
 
