@@ -40,9 +40,10 @@ class SubscriberContext:
         event: The event's envelope: its id, name, time, source, correlation and causation.
         attempt: The first is 1.
         options: The table `[options.<subscriber id>]` of config.toml.
+        log: A logger whose lines name the subscriber, the event and the attempt.
     """
 
-    __slots__ = ("_emit", "_log", "_unbound", "attempt", "container", "event", "options")
+    __slots__ = ("_emit", "attempt", "container", "event", "log", "options")
 
     def __init__(
         self,
@@ -58,16 +59,8 @@ class SubscriberContext:
         self.event = event
         self.attempt = attempt
         self.options = options
-        self._unbound = log
-        self._log: FilteringBoundLogger | None = None
+        self.log = log
         self._emit = emit
-
-    @property
-    def log(self) -> FilteringBoundLogger:
-        """A logger that knows the subscriber, the event and the attempt."""
-        if self._log is None:  # bound when asked for: most handlers log nothing
-            self._log = self._unbound.bind(event_id=self.event.id, event_name=self.event.name, attempt=self.attempt)
-        return self._log
 
     def emit(self, event: Event, *, immediately: bool = False) -> None:
         """Stage an event: it is published when the handler returns, and dropped when it raises.

@@ -1,0 +1,182 @@
+"""Hands a subscriber's deliveries to its handler, and settles them by what comes of it; knows no broker.
+
+    receive --> waiting --> running --> handled | retried | dead-lettered | released
+                               ^ |
+                  a redelivery is adopted
+
+Invariants:
+* A handler runs in a task of this module, never in a callback of a bus: losing a connection does not cancel it.
+* At most one handling of an event (source, name, id) at one time in this process. A delivery of an event that is
+  being handled joins it, and shares its end.
+* What a handling emitted and that it took place are one commit; the delivery is acknowledged after it. An event that
+  is known to be handled is acknowledged without running.
+* A cancellation from outside is neither success nor failure: the delivery goes back as it was.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
+from typing import Any
+
+from daemon.events import verdict as verdicts
+from daemon.events.bus import Delivery
+from daemon.events.handling import Handling, Identity, Surroundings, identity_of, patiently
+from daemon.events.subscriber import Subscriber
+from daemon.events.verdict import Verdict
+from daemon.log import get_logger
+
+# What can come back although it was acknowledged is what was unacknowledged at one time: about the prefetch.
+SETTLED_KEPT = 128
+_log = get_logger(__name__)
+
+
+class Dispatcher:
+    """Dispatches one subscriber's deliveries; `receive` is what its consumer is given.
+
+    `subscriber` and `options` may be replaced at any time; what is running goes on as it began.
+    """
+
+    def __init__(self, subscriber: Subscriber[Any], around: Surroundings, *, options: Mapping[str, Any]) -> None:
+        self.subscriber = subscriber
+        self.options = options
+        self._around = around
+        self._log = _log.bind(subscriber=subscriber.id)
+        self._waiting: deque[Delivery] = deque()
+        self._running: dict[Identity, Handling] = {}
+        self._settled: dict[Identity, int] = {}  # what was handled lately, with its body's hash; oldest first
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._busy = 0
+        self._draining = False
+        self._cut = False
+
+    @property
+    def in_flight(self) -> int:
+        """How many events are being handled, or wait here to be."""
+        return len(self._waiting) + len(self._running)
+
+    def receive(self, delivery: Delivery) -> None:
+        """Take a delivery over; it is handled as soon as there is room."""
+        if self._adopt(delivery):
+            return
+        self._waiting.append(delivery)
+        if self._draining:
+            self._release_waiting()
+        else:
+            self._start()
+
+    async def drain(self, grace_s: float) -> None:
+        """Start nothing more, and return when all is settled.
+
+        What still runs after `grace_s` seconds is cancelled; its deliveries go back as they were.
+        """
+        self._draining = True
+        self._release_waiting()
+        timer = self._around.clock.call_later(grace_s, self.cancel)
+        try:
+            while self._tasks:
+                await asyncio.wait(self._tasks)
+        finally:
+            timer.cancel()
+
+    def cancel(self) -> None:
+        """Start nothing more, and cancel what runs; for whoever cannot wait for `drain`."""
+        self._draining = self._cut = True
+        for task in self._tasks:
+            task.cancel()
+        self._release_waiting()
+
+    # --- starting ---
+
+    def _adopt(self, delivery: Delivery) -> bool:
+        handling = self._running.get(identity_of(delivery))
+        if handling is None:
+            return False
+        self._compare(delivery, hash(handling.first.message.body))
+        handling.deliveries.append(delivery)
+        return True
+
+    def _start(self) -> None:
+        while self._waiting and self._busy < self.subscriber.concurrency and not self._draining:
+            delivery = self._waiting.popleft()
+            if not self._adopt(delivery):
+                handling = Handling(delivery, self.subscriber, self._around, hurry=self._is_cut)
+                self._running[handling.identity] = handling
+                self._busy += 1
+                handling.task = self._spawn(self._handle(handling))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _release_waiting(self) -> None:
+        while self._waiting:
+            delivery = self._waiting.popleft()
+            self._spawn(self._settle_one(delivery, delivery.release))
+
+    def _is_cut(self) -> bool:
+        return self._cut
+
+    # --- one handling, in its own task ---
+
+    async def _handle(self, handling: Handling) -> None:
+        started_s = self._around.clock.monotonic_s()
+        verdict = verdicts.RELEASED
+        with suppress(asyncio.CancelledError):  # a shutdown: what is left to do is to give the deliveries back
+            verdict = await self._verdict(handling)
+        self._busy -= 1
+        self._start()
+        try:
+            await self._settle(handling, verdict)
+        finally:
+            del self._running[handling.identity]
+            self._note(handling, verdict, started_s)
+
+    async def _verdict(self, handling: Handling) -> Verdict:
+        body_hash = self._settled.get(handling.identity)
+        if body_hash is not None:
+            self._compare(handling.first, body_hash)
+            return verdicts.DUPLICATE
+        return await handling.judge(self.options)
+
+    async def _settle(self, handling: Handling, verdict: Verdict) -> None:
+        # The newest delivery is the one that the broker still knows, if it knows any; the others are let go. One that
+        # is adopted meanwhile may be the same event after a lost connection: it gets the verdict, too.
+        while handling.deliveries:
+            *others, newest = handling.deliveries
+            handling.deliveries = []
+            await self._settle_one(newest, lambda newest=newest: verdict.settle(newest))  # type: ignore[misc]
+            for other in others:
+                await self._settle_one(other, other.release if verdict is verdicts.RELEASED else other.ack)
+
+    async def _settle_one(self, delivery: Delivery, settle: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await patiently(settle, clock=self._around.clock, hurry=self._is_cut)
+        except Exception:  # noqa: BLE001 - it comes again; the other deliveries must not suffer
+            self._log.exception("settle_failed", event_id=delivery.message.envelope.id)
+
+    # --- afterwards ---
+
+    def _note(self, handling: Handling, verdict: Verdict, started_s: float) -> None:
+        envelope = handling.first.message.envelope
+        if verdict.handled:
+            self._settled[handling.identity] = hash(handling.first.message.body)
+            if len(self._settled) > SETTLED_KEPT:
+                del self._settled[next(iter(self._settled))]
+        self._log.info(
+            verdict.line,
+            event_id=envelope.id,
+            event_name=envelope.name,
+            attempt=handling.first.attempt,
+            outcome=verdict.outcome,
+            duration_ms=round((self._around.clock.monotonic_s() - started_s) * 1_000, 1),
+            **verdict.fields,
+        )
+
+    def _compare(self, delivery: Delivery, body_hash: int) -> None:
+        if hash(delivery.message.body) != body_hash:
+            envelope = delivery.message.envelope
+            reason = "two deliveries with this source, name and id have different payloads; the first one counts"
+            self._log.warning("event_differs", event_id=envelope.id, event_name=envelope.name, reason=reason)

@@ -1,0 +1,238 @@
+"""One handling of one event: from its delivery to the verdict on it, with all that the handler gets."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, TypeVar
+
+import svcs
+from structlog.typing import FilteringBoundLogger
+
+from daemon.activation import Activation, Trigger, activated
+from daemon.clock import Clock
+from daemon.errors import BrokerUnavailableError, RunNotCompleted, StoreUnavailableError
+from daemon.events import verdict as verdicts
+from daemon.events.bus import Delivery
+from daemon.events.model import DeadReason, Event
+from daemon.events.payload import payload_of, wanted
+from daemon.events.staging import Staging
+from daemon.events.subscriber import Subscriber, SubscriberContext
+from daemon.events.verdict import Verdict
+from daemon.log import bind, get_logger
+from daemon.store.model import Outcome, RecordHandled, RunStatus, StageEvent, Store
+
+MAX_CRASHES = 3
+_PATIENCE_S = (0.05, 5.0)  # first and longest wait for a store or broker that is away
+
+_log = get_logger(__name__)
+
+T = TypeVar("T")
+Identity = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the dispatch of every subscriber works with.
+
+    Attributes:
+        app: The application's name: the source of what handlers emit, and owner of rows in the store.
+        container: Makes a handler's container; it is closed when the handler has ended.
+        poke: Called when something was staged for the outbox.
+        max_payload_bytes: A body above this is not even decoded.
+        chance: Random numbers from 0 to 1, for the jitter of retries.
+    """
+
+    app: str
+    store: Store
+    clock: Clock
+    container: Callable[[], svcs.Container]
+    poke: Callable[[], object]
+    max_payload_bytes: int = 1_048_576
+    chance: Callable[[], float] = random.random
+
+
+async def patiently(attempt: Callable[[], Awaitable[T]], *, clock: Clock, hurry: Callable[[], bool]) -> T:
+    """Return what `attempt` returns, tried again for as long as the store or the broker is away.
+
+    Raises:
+        StoreUnavailableError, BrokerUnavailableError: It is away, and `hurry()` says that there is no time to wait.
+    """
+    wait_s, longest_s = _PATIENCE_S
+    while True:
+        try:
+            return await attempt()
+        except (StoreUnavailableError, BrokerUnavailableError) as error:
+            if hurry():
+                raise
+            _log.warning("dispatch_waits", error=verdicts.describe(error), delay_s=wait_s)
+        await clock.sleep(wait_s)
+        wait_s = min(wait_s * 2, longest_s)
+
+
+@cache
+def _logger_of(module: str) -> FilteringBoundLogger:
+    return get_logger(module)
+
+
+def identity_of(delivery: Delivery) -> Identity:
+    """Return what makes two deliveries the same event to a subscriber."""
+    envelope = delivery.message.envelope
+    return envelope.source, envelope.name, envelope.id
+
+
+class Handling:
+    """One handling of an event, and every delivery that shares its end.
+
+    Attributes:
+        first: The delivery that it began with.
+        deliveries: Those that wait for its verdict, oldest first.
+        task: Runs it; set by whoever starts it, before anything else happens.
+    """
+
+    __slots__ = (
+        "_around",
+        "_subscriber",
+        "_urgent",
+        "deliveries",
+        "expired",
+        "first",
+        "hurry",
+        "identity",
+        "task",
+    )
+
+    task: asyncio.Task[None]
+
+    def __init__(
+        self,
+        first: Delivery,
+        subscriber: Subscriber[Any],
+        around: Surroundings,
+        *,
+        hurry: Callable[[], bool],
+    ) -> None:
+        self.first = first
+        self.identity = identity_of(first)
+        self.deliveries = [first]
+        self.expired = False
+        self.hurry = hurry
+        self._urgent: list[asyncio.Task[None]] = []
+        self._subscriber = subscriber
+        self._around = around
+
+    async def judge(self, options: Mapping[str, Any]) -> Verdict:
+        """Handle the event, unless that is known to be done or cannot be, and return the verdict.
+
+        The verdict "ok" is durable. Raises `CancelledError` when it is cancelled from outside, and nothing else.
+        """
+        if not wanted(self._subscriber, self.first.message.envelope.name):
+            return verdicts.IGNORED
+        staging = self._staging()
+        try:
+            if await self._patiently(self._was_handled):
+                return verdicts.DUPLICATE
+            if self.first.crashes >= MAX_CRASHES:
+                return verdicts.dead(DeadReason.CRASHED, f"It was started {self.first.crashes} times and never ended.")
+            payload = payload_of(self._subscriber, self.first.message, limit_bytes=self._around.max_payload_bytes)
+            try:
+                verdict = await self._call(payload, options, staging)
+            finally:
+                await self._urgent_done()
+            return verdict if await self._commit(staging) else verdicts.DUPLICATE
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a handler raises is its event's failure
+            return verdicts.of_error(error, self._subscriber.retry, self.first.attempt, self._around.chance())
+
+    def _was_handled(self) -> Awaitable[bool]:
+        return self._around.store.handled(self._around.app, self._subscriber.id, *self.identity)
+
+    async def _call(self, payload: Event | dict[str, Any], options: Mapping[str, Any], staging: Staging) -> Verdict:
+        """Run the handler once, within its time, in a container of its own."""
+        around, subscriber, envelope = self._around, self._subscriber, self.first.message.envelope
+        container = around.container()
+        timer = None
+        if subscriber.timeout is not None:
+            timer = around.clock.call_later(subscriber.timeout.total_seconds(), self._expire)
+        try:
+            with (
+                activated(Activation(Trigger("event", subscriber.id, envelope.id), self.identity, envelope)),
+                bind(
+                    subscriber=subscriber.id, event_id=envelope.id, event_name=envelope.name, attempt=self.first.attempt
+                ),
+            ):
+                if subscriber.takes_context:
+                    ctx = SubscriberContext(
+                        container=container,
+                        event=envelope,
+                        attempt=self.first.attempt,
+                        options=options,
+                        log=_logger_of(subscriber.handler.__module__),
+                        emit=staging.emit,
+                    )
+                    await subscriber.handler(payload, ctx)
+                else:
+                    await subscriber.handler(payload)
+        except RunNotCompleted as error:
+            if RunStatus(error.status).ended:
+                raise
+            return verdicts.parked(error)  # the run goes on without the handler
+        except asyncio.CancelledError:
+            if self.task.cancelling() > self.expired:
+                raise  # a shutdown
+            raise self._cancelled_inside() from None
+        finally:
+            if timer is not None:
+                timer.cancel()
+                if self.expired:
+                    self.task.uncancel()
+            await container.aclose()
+        return verdicts.OK
+
+    def _expire(self) -> None:
+        self.expired = True
+        self.task.cancel()
+
+    def _cancelled_inside(self) -> Exception:
+        timeout = self._subscriber.timeout
+        if self.expired and timeout is not None:
+            return TimeoutError(f"subscriber {self._subscriber.id!r} did not end within {timeout.total_seconds():g} s")
+        return RuntimeError("something that the handler awaited was cancelled, though nobody cancelled the handler")
+
+    # --- what the handler emits, and that it is done ---
+
+    def _staging(self) -> Staging:
+        return Staging(
+            app=self._around.app,
+            origin="\x00".join((self._subscriber.id, *self.identity, str(self.first.attempt))),
+            clock=self._around.clock,
+            cause=self.first.message.envelope,
+            commit_now=self._commit_soon,
+            max_payload_bytes=self._around.max_payload_bytes,
+        )
+
+    def _commit_soon(self, write: StageEvent) -> None:
+        self._urgent.append(asyncio.get_running_loop().create_task(self._commit_urgent(write)))
+
+    async def _urgent_done(self) -> None:
+        if self._urgent:
+            done, _ = await asyncio.wait(self._urgent)
+            for error in [task.exception() for task in done]:
+                if error is not None:
+                    raise error
+
+    async def _commit_urgent(self, write: StageEvent) -> None:
+        await self._patiently(lambda: self._around.store.commit(write))
+        self._around.poke()
+
+    async def _commit(self, staging: Staging) -> bool:
+        """Make durable that the event was handled, and what was emitted; False if another handling was faster."""
+        around, (source, name, event_id) = self._around, self.identity
+        handled = RecordHandled(around.app, self._subscriber.id, source, name, event_id, around.clock.now_us())
+        outcome = await self._patiently(lambda: around.store.commit(*staging.writes, handled))
+        if staging.writes and outcome is Outcome.APPLIED:
+            around.poke()
+        return outcome is Outcome.APPLIED
+
+    def _patiently(self, attempt: Callable[[], Awaitable[T]]) -> Awaitable[T]:
+        return patiently(attempt, clock=self._around.clock, hurry=self.hurry)
