@@ -14,7 +14,8 @@ from daemon.config.model import (
     SubscriberOverride,
 )
 from daemon.config.names import check_names, restart_keys
-from daemon.config.url import is_loopback, redacted
+from daemon.config.url import is_loopback
+from daemon.redact import redacted
 
 __all__ = [
     "AppConfig",

@@ -23,8 +23,9 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from daemon.config.report import problems_of
-from daemon.config.url import is_loopback, redacted, url_mistake
+from daemon.config.url import is_loopback, url_mistake
 from daemon.errors import ConfigurationError, did_you_mean
+from daemon.redact import redacted
 from daemon.retry import Retry
 
 _CENTURY_S = 100 * 365 * 86_400

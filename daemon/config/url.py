@@ -1,21 +1,10 @@
 """Addresses: which are acceptable, which are of this machine alone, and how they are shown."""
 
 import ipaddress
-import re
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from daemon.errors import did_you_mean
-
-_PASSWORD = re.compile(r"(://[^\s/:@]*):[^\s/]*@")
-_SECRET_PARAMETER = re.compile(r"([?&][\w.-]*(?:password|passwd|secret|token)=)[^&#\s\"']*", re.IGNORECASE)
-
-
-def redacted(text: str) -> str:
-    """Return `text` with the passwords of the addresses in it replaced by `***`."""
-    if "://" not in text:
-        return text
-    return _SECRET_PARAMETER.sub(r"\1***", _PASSWORD.sub(r"\1:***@", text))
 
 
 def is_loopback(host: str) -> bool:

@@ -1,0 +1,153 @@
+"""The container of one scope: a `svcs.Container` that is safe to ask from many tasks and threads."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import svcs
+from svcs.exceptions import ServiceNotFoundError
+
+from daemon.container.factory import ServiceFactory, name_of
+from daemon.errors import DefinitionError, ServiceNotRegisteredError
+from daemon.log import get_logger
+
+if TYPE_CHECKING:
+    from daemon.container.services import Services
+
+
+class _NotRegisteredError(ServiceNotRegisteredError, ServiceNotFoundError):
+    """Ours, and svcs's own for code that was written for svcs."""
+
+
+_log = get_logger(__name__)
+_maker: ContextVar[tuple["Container | None", Any]] = ContextVar("sagad_maker", default=(None, None))
+
+
+class Container(svcs.Container):
+    """A svcs container in which tasks and threads that ask at the same time get the same instance.
+
+    What a factory asks for while it runs is noted, so that a circle is an error and not a deadlock.
+    """
+
+    def __init__(self, registry: svcs.Registry, services: "Services") -> None:
+        super().__init__(registry)
+        self._services = services
+        self._locks: dict[Any, asyncio.Lock] = {}
+        self._needs: dict[Any, set[Any]] = {}
+        self._open: list[tuple[Any, Any]] = []
+
+    def get(self, *wanted: Any) -> Any:
+        with self._services.threads:
+            found = [self._get_one(each) for each in wanted]
+        return found[0] if len(found) == 1 else found
+
+    async def aget(self, *wanted: Any) -> Any:
+        if len(wanted) == 1:
+            return await self._aget_one(wanted[0])
+        return [await self._aget_one(each) for each in wanted]
+
+    def enter(self, factory: ServiceFactory[..., Any]) -> Any:
+        """Make a service, or return what to await for it; what has to be closed is noted once it is made.
+
+        svcs itself notes it before, and would close a service ahead of those that were made from it.
+        """
+        made = factory.open(self)
+        if not factory.yields:
+            return made
+        if factory.is_async:
+            return self._aenter(factory.provides, made)
+        service = made.__enter__()
+        self._open.append((factory.provides, made))
+        return service
+
+    async def _aenter(self, provides: Any, made: Any) -> Any:
+        service = await made.__aenter__()
+        self._open.append((provides, made))
+        return service
+
+    async def aclose(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_val: BaseException | None = None,
+        exc_tb: TracebackType | None = None,
+    ) -> None:
+        while self._open:
+            provides, made = self._open.pop()
+            try:
+                if hasattr(made, "__aexit__"):
+                    await made.__aexit__(None, None, None)
+                else:
+                    made.__exit__(None, None, None)
+            except Exception as error:  # noqa: BLE001 - the others have to be closed too
+                _log.error("service_not_closed", service=name_of(provides), exc_info=error)
+        await super().aclose(exc_type, exc_val, exc_tb)
+
+    def _get_one(self, wanted: Any) -> Any:
+        if wanted in self:
+            return super().get(wanted)
+        self._note_need(wanted)
+        self._prepare(wanted)
+        with self._making(wanted):
+            return super().get(wanted)
+
+    async def _aget_one(self, wanted: Any) -> Any:
+        if wanted in self:
+            return await super().aget(wanted)
+        self._note_need(wanted)
+        async with self._locks.setdefault(wanted, asyncio.Lock()):
+            if wanted in self:
+                return await super().aget(wanted)
+            with self._making(wanted), self._held(wanted):
+                return await super().aget(wanted)
+
+    @contextmanager
+    def _making(self, wanted: Any) -> Iterator[None]:
+        token = _maker.set((self, wanted))
+        try:
+            yield
+        except ServiceNotFoundError as error:
+            if isinstance(error, ServiceNotRegisteredError):
+                raise
+            raise _NotRegisteredError(wanted, [name_of(each.svc_type) for each in self.registry]) from None
+        finally:
+            _maker.reset(token)
+            self._needs.pop(wanted, None)
+
+    def _prepare(self, wanted: Any) -> None:
+        """Have the daemon's own container make an app-scoped service, where that can be done without awaiting."""
+        app, factory = self._services.app, self._services.factories.get(wanted)
+        if factory is None or wanted in self or wanted in app:
+            return
+        if factory.is_async:
+            raise TypeError(
+                f"{name_of(wanted)} is made by awaiting ({factory.where}): use `await container.aget(...)`. "
+                "A plain function gets it only once it has been made."
+            )
+        if factory.scope == "app" and self is not app:
+            app.get(wanted)
+
+    def _held(self, wanted: Any) -> AbstractContextManager[object]:
+        """Keep other threads out while a plain function makes the service: nothing is awaited meanwhile."""
+        factory = self._services.factories.get(wanted)
+        is_maker = factory is not None and (factory.scope == "app") == (self is self._services.app)
+        return self._services.threads if factory and is_maker and not factory.is_async else nullcontext()
+
+    def _note_need(self, wanted: Any) -> None:
+        container, maker = _maker.get()
+        if container is not self or maker in self:
+            return
+        self._needs.setdefault(maker, set()).add(wanted)
+        reached, ahead = set(), [wanted]
+        while ahead:
+            needed = ahead.pop()
+            if needed == maker:
+                raise DefinitionError(
+                    f"{name_of(maker)} and {name_of(wanted)} need each other: neither can be made before the other. "
+                    "Let one get the other when it is used, not when it is made."
+                )
+            if needed not in reached:
+                reached.add(needed)
+                ahead += self._needs.get(needed, ())
