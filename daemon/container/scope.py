@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -86,54 +86,53 @@ class Container(svcs.Container):
         await super().aclose(exc_type, exc_val, exc_tb)
 
     def _get_one(self, wanted: Any) -> Any:
-        if wanted in self:
-            return super().get(wanted)
-        self._note_need(wanted)
-        self._prepare(wanted)
-        with self._making(wanted):
-            return super().get(wanted)
+        factory = self._made_here(wanted)
+        try:
+            if factory is None:
+                self._prepare(wanted)
+                return super().get(wanted)
+            _refuse_async(factory)
+            self._note_need(wanted)
+            with self._making(wanted):
+                return super().get(wanted)
+        except ServiceNotFoundError as error:
+            raise self._explained(error, wanted) from None
 
     async def _aget_one(self, wanted: Any) -> Any:
-        if wanted in self:
-            return await super().aget(wanted)
-        self._note_need(wanted)
-        async with self._locks.setdefault(wanted, asyncio.Lock()):
-            if wanted in self:
+        factory = self._made_here(wanted)
+        try:
+            if factory is None:
                 return await super().aget(wanted)
-            with self._making(wanted), self._held(wanted):
-                return await super().aget(wanted)
+            self._note_need(wanted)
+            # While a plain function makes it, nothing is awaited, and other threads have to stay out.
+            threads = nullcontext() if factory.is_async else self._services.threads
+            async with self._locks.setdefault(wanted, asyncio.Lock()):
+                with self._making(wanted), threads:
+                    return await super().aget(wanted)
+        except ServiceNotFoundError as error:
+            raise self._explained(error, wanted) from None
+
+    def _made_here(self, wanted: Any) -> ServiceFactory[..., Any] | None:
+        """Return the factory that this container has to call for `wanted`, if it has to."""
+        factory = self._services.factories.get(wanted)
+        if factory is None or wanted in self or (factory.scope == "app") != (self is self._services.app):
+            return None
+        return factory
+
+    def _prepare(self, wanted: Any) -> None:
+        """Have the daemon's own container make an app-scoped service, where that can be done without awaiting."""
+        app, factory = self._services.app, self._services.factories.get(wanted)
+        if factory is not None and factory.scope == "app" and wanted not in self and wanted not in app:
+            app.get(wanted)
 
     @contextmanager
     def _making(self, wanted: Any) -> Iterator[None]:
         token = _maker.set((self, wanted))
         try:
             yield
-        except ServiceNotFoundError as error:
-            if isinstance(error, ServiceNotRegisteredError):
-                raise
-            raise _NotRegisteredError(wanted, [name_of(each.svc_type) for each in self.registry]) from None
         finally:
             _maker.reset(token)
             self._needs.pop(wanted, None)
-
-    def _prepare(self, wanted: Any) -> None:
-        """Have the daemon's own container make an app-scoped service, where that can be done without awaiting."""
-        app, factory = self._services.app, self._services.factories.get(wanted)
-        if factory is None or wanted in self or wanted in app:
-            return
-        if factory.is_async:
-            raise TypeError(
-                f"{name_of(wanted)} is made by awaiting ({factory.where}): use `await container.aget(...)`. "
-                "A plain function gets it only once it has been made."
-            )
-        if factory.scope == "app" and self is not app:
-            app.get(wanted)
-
-    def _held(self, wanted: Any) -> AbstractContextManager[object]:
-        """Keep other threads out while a plain function makes the service: nothing is awaited meanwhile."""
-        factory = self._services.factories.get(wanted)
-        is_maker = factory is not None and (factory.scope == "app") == (self is self._services.app)
-        return self._services.threads if factory and is_maker and not factory.is_async else nullcontext()
 
     def _note_need(self, wanted: Any) -> None:
         container, maker = _maker.get()
@@ -151,3 +150,16 @@ class Container(svcs.Container):
             if needed not in reached:
                 reached.add(needed)
                 ahead += self._needs.get(needed, ())
+
+    def _explained(self, error: ServiceNotFoundError, wanted: Any) -> ServiceNotFoundError:
+        if isinstance(error, ServiceNotRegisteredError):
+            return error
+        return _NotRegisteredError(wanted, [name_of(each.svc_type) for each in self.registry])
+
+
+def _refuse_async(factory: ServiceFactory[..., Any]) -> None:
+    if factory.is_async:
+        raise TypeError(
+            f"{name_of(factory.provides)} is made by awaiting ({factory.where}): use `await container.aget(...)`. "
+            "A plain function gets it only once it has been made."
+        )
