@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from daemon.events.model import Envelope, Event
 
@@ -66,16 +67,25 @@ class Activation:
         return f"{readable}:{digest}"
 
 
-_current: ContextVar[Activation | None] = ContextVar("sagad_activation", default=None)
+class ActivationSource(Protocol):
+    """Makes its activation when somebody asks for it: steps are many, and few of them start workflows."""
+
+    def activation(self) -> Activation:
+        """Return the activation, the same one every time."""
+
+
+_current: ContextVar[Activation | ActivationSource | None] = ContextVar("sagad_activation", default=None)
+activate = _current.set
 
 
 def current_activation() -> Activation | None:
     """Return what this task is handling, or None outside a handler."""
-    return _current.get()
+    current = _current.get()
+    return current if current is None or isinstance(current, Activation) else current.activation()
 
 
 @contextmanager
-def activated(activation: Activation | None) -> Iterator[None]:
+def activated(activation: Activation | ActivationSource | None) -> Iterator[None]:
     """Make `activation` the current one inside the block, in this task and in those that it starts."""
     token = _current.set(activation)
     try:

@@ -1,0 +1,1 @@
+"""What runs workflows: forward, back, and on again after a crash."""

@@ -1,0 +1,43 @@
+"""The engine that a workflow gets when it is called without a container: in memory, for scripts and unit tests."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import svcs
+
+from daemon.clock import SystemClock
+from daemon.engine.engine import WorkflowEngine
+from daemon.engine.execution import Ports
+from daemon.store.memory import MemoryStore
+from daemon.workflow.port import Engine, RunOptions
+from daemon.workflow.run import WorkflowRun
+from daemon.workflow.workflow import WorkflowBase
+
+_MAX_PAYLOAD_BYTES = 1_048_576
+_PARK_AFTER_S = 30.0
+
+
+async def run_alone(workflow: WorkflowBase, value: Any, options: RunOptions) -> WorkflowRun[Any]:
+    """Run a workflow on an engine of its own and wait for the end: nobody else could go on with it.
+
+    Its steps find `WorkflowEngine` in their container, and nothing else.
+    """
+    registry = svcs.Registry()
+    async with svcs.Container(registry) as container:
+        engine = memory_engine(container)
+        registry.register_value(WorkflowEngine, engine)
+        registry.register_value(Engine, engine)
+        return await engine.execute(workflow, value, replace(options, wait=True), container)
+
+
+def memory_engine(container: svcs.Container) -> WorkflowEngine:
+    """Return an engine that keeps its runs in memory and gives `container` to their steps."""
+
+    @asynccontextmanager
+    async def shared() -> AsyncIterator[svcs.Container]:
+        yield container
+
+    ports = Ports(MemoryStore(), SystemClock(), "local", "local", _MAX_PAYLOAD_BYTES, _PARK_AFTER_S)
+    return WorkflowEngine(ports, containers=shared)

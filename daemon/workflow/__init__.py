@@ -1,0 +1,1 @@
+"""What an application writes: steps, refs, compositions and workflows."""

@@ -1,0 +1,112 @@
+"""What a step is told about the run that it works for."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+import svcs
+from structlog.typing import FilteringBoundLogger
+
+from daemon.activation import Activation, Trigger
+from daemon.events.model import Event
+
+_KEY_MAX = 255
+
+
+@dataclass(slots=True)
+class RunScope:
+    """What all steps of one attempt of a run share.
+
+    Attributes:
+        attempt: Which attempt of the run this is; 1 is the first.
+    """
+
+    container: svcs.Container
+    app: str
+    run_id: str
+    attempt: int
+    workflow: str
+    trigger: Trigger
+    options: Mapping[str, Any] = field(default_factory=dict)
+    log: FilteringBoundLogger = field(default_factory=lambda: structlog.get_logger("sagad.step"))
+
+
+class StepContext:
+    """What a step is told: its run, its attempt, and the services it may use.
+
+    Attributes:
+        attempt: Which attempt of this step it is; 1 is the first.
+        step: The step's name.
+        staged: What it emitted, in order, and whether immediately.
+    """
+
+    __slots__ = ("_activation", "_scope", "attempt", "staged", "step")
+
+    def __init__(self, scope: RunScope, step: str, attempt: int) -> None:
+        self._scope = scope
+        self.step = step
+        self.attempt = attempt
+        self.staged: list[tuple[Event, bool]] = []
+        self._activation: Activation | None = None
+
+    @property
+    def container(self) -> svcs.Container:
+        """The services: `await ctx.container.aget(Stock)`."""
+        return self._scope.container
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self._scope.run_id
+
+    @property
+    def workflow(self) -> str:
+        """The workflow's name."""
+        return self._scope.workflow
+
+    @property
+    def trigger(self) -> Trigger:
+        """What started the run."""
+        return self._scope.trigger
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The table `[options.<workflow>]` of the configuration."""
+        return self._scope.options
+
+    @property
+    def idempotency_key(self) -> str:
+        """Names this step of this attempt of the run: the same for every attempt of the step, and across crashes.
+
+        At most 255 characters; give it to whatever must not do the same thing twice.
+        """
+        scope = self._scope
+        key = f"{scope.app}:{scope.run_id}:{scope.attempt}:{self.step}"
+        return key if len(key) <= _KEY_MAX else f"{key[:180]}:{hashlib.sha256(key.encode()).hexdigest()}"
+
+    @property
+    def log(self) -> FilteringBoundLogger:
+        """A logger that knows the workflow, the run, the step and the attempt."""
+        scope = self._scope
+        return scope.log.bind(workflow=scope.workflow, run_id=scope.run_id, step=self.step, attempt=self.attempt)
+
+    def emit(self, event: Event, *, immediately: bool = False) -> None:
+        """Stage an event in the run: published after the run has completed, dropped when it rolls back.
+
+        Args:
+            event: What happened.
+            immediately: Publish it soon, whatever becomes of the run.
+        """
+        self.staged.append((event, immediately))
+
+    def activation(self) -> Activation:
+        """Return the activation under which this step starts other workflows, the same one every time."""
+        if self._activation is None:
+            scope = self._scope
+            self._activation = Activation(
+                Trigger("run", scope.workflow, scope.run_id, scope.trigger.correlation_id),
+                (scope.app, scope.run_id, str(scope.attempt), self.step),
+            )
+        return self._activation

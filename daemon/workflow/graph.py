@@ -1,0 +1,213 @@
+"""The frozen graph that a composition leaves behind: what a run walks over, what its hash identifies, what is drawn."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from types import CodeType
+from typing import Any
+
+from daemon.workflow.codec import Codec
+from daemon.workflow.ref import Constant, Operand, Slot, Structure
+from daemon.workflow.definition import BoundStep
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StepNode:
+    """One use of a step.
+
+    Attributes:
+        slot: Where a run puts its output.
+        argument: What it gets; None if it takes nothing.
+        step: The step with the options of this use.
+        where: File and line of the call.
+    """
+
+    name: str
+    slot: int
+    argument: Operand | None
+    step: BoundStep
+    where: str
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        """What it depends on."""
+        return () if self.argument is None else (self.argument,)
+
+    def describe(self) -> dict[str, object]:
+        """Return what identifies it in a graph."""
+        return {
+            "kind": "step",
+            "name": self.name,
+            "inputs": [operand.describe() for operand in self.operands],
+            "function": function_name(self.step.definition.fn),
+            "compensation": self.step.definition.compensation and function_name(self.step.definition.compensation.fn),
+            "options": self.step.settings.describe(),
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TransformNode:
+    """A pure function of resolved values."""
+
+    name: str
+    slot: int
+    operands: tuple[Operand, ...]
+    fn: Callable[..., Any]
+    where: str
+
+    def describe(self) -> dict[str, object]:
+        """Return what identifies it in a graph."""
+        return {
+            "kind": "transform",
+            "name": self.name,
+            "inputs": [operand.describe() for operand in self.operands],
+            "function": function_name(self.fn),
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ParallelNode:
+    """Steps that run, and are undone, at the same time."""
+
+    name: str
+    members: tuple[StepNode, ...]
+    where: str
+
+    def describe(self) -> dict[str, object]:
+        """Return what identifies it in a graph."""
+        return {"kind": "parallel", "name": self.name, "members": [member.describe() for member in self.members]}
+
+
+Node = StepNode | TransformNode | ParallelNode
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What a workflow does, frozen.
+
+    Attributes:
+        nodes: In the order in which they were recorded.
+        slots: How many values a run holds; slot 0 is its input.
+        input: Codec of the input; None if it takes none.
+        result: What the run returns; None if nothing.
+        result_codec: Codec of a result that is one value; a structure's parts have their own.
+    """
+
+    workflow: str
+    nodes: tuple[Node, ...]
+    slots: int
+    input: Codec | None
+    result: Operand | None
+    result_codec: Codec
+
+    def steps(self) -> Iterator[StepNode]:
+        """Iterate over all step nodes, in the order in which they were recorded."""
+        for node in self.nodes:
+            if isinstance(node, StepNode):
+                yield node
+            elif isinstance(node, ParallelNode):
+                yield from node.members
+
+    def hold_result(self, values: Sequence[Any], limit_bytes: int) -> bytes | None:
+        """Return the JSON of what a run with these values returns; None if it returns nothing. Raises as `Codec.hold`."""
+        if self.result is None:
+            return None
+        if isinstance(self.result, Slot):
+            return self.result_codec.hold(self.result.resolve(values), limit_bytes, "the workflow's result")[0]
+        return _hold_structure(self.result, values, limit_bytes)
+
+    def decode_result(self, data: bytes) -> Any:
+        """Return what a stored result stands for."""
+        if isinstance(self.result, Structure):
+            return _decode_structure(self.result, json.loads(data))
+        return self.result_codec.decode(data)
+
+    def describe(self) -> dict[str, object]:
+        """Return the graph as plain data: what its hash is made of, and what the store keeps of it."""
+        return {
+            "workflow": self.workflow,
+            "nodes": [node.describe() for node in self.nodes],
+            "result": self.result and self.result.describe(),
+        }
+
+    @cached_property
+    def json(self) -> bytes:
+        """The description as JSON, with the code hashes of its functions."""
+        codes = {node.name: code_hash(node.fn) for node in self.nodes if isinstance(node, TransformNode)}
+        return json.dumps({**self.describe(), "code": codes}, sort_keys=True, separators=(",", ":")).encode()
+
+    @cached_property
+    def hash(self) -> str:
+        """Identifies the graph among all that a workflow ever had: SHA-256, the first 32 hex digits."""
+        return hashlib.sha256(self.json).hexdigest()[:32]
+
+    def to_mermaid(self) -> str:
+        """Draw the graph as a Mermaid flowchart."""
+        lines = ["flowchart TD", f'    start(["{_label(self.workflow)}"])']
+        previous = ["start"]
+        ids = {node.name: f"n{index}" for index, node in enumerate(self._drawn(), 1)}
+        for node in self.nodes:
+            members = node.members if isinstance(node, ParallelNode) else (node,)
+            for member in members:
+                shape = f'["{_label(member.name)}"]' if isinstance(member, StepNode) else f'[/"{_label(member.name)}"/]'
+                lines.append(f"    {ids[member.name]}{shape}")
+                lines.extend(f"    {before} --> {ids[member.name]}" for before in previous)
+                if isinstance(member, StepNode) and member.step.definition.compensation is not None:
+                    undo = member.step.definition.compensation.fn.__name__
+                    lines.append(f'    {ids[member.name]} -. undo .-> {ids[member.name]}u("{_label(undo)}")')
+            previous = [ids[member.name] for member in members]
+        lines.append('    done(["end"])')
+        lines.extend(f"    {before} --> done" for before in previous)
+        return "\n".join(lines)
+
+    def _drawn(self) -> Iterator[StepNode | TransformNode]:
+        for node in self.nodes:
+            if isinstance(node, ParallelNode):
+                yield from node.members
+            else:
+                yield node
+
+
+def function_name(fn: Callable[..., Any]) -> str:
+    """Return a function's module and qualified name: what makes it the same function after a reload."""
+    return f"{fn.__module__}:{getattr(fn, '__qualname__', type(fn).__qualname__)}"
+
+
+def code_hash(fn: Callable[..., Any]) -> str:
+    """Return a hash of a function's compiled code, without file names and line numbers; empty if it has none."""
+    code = getattr(fn, "__code__", None)
+    return hashlib.sha256(_code_text(code).encode()).hexdigest()[:16] if code is not None else ""
+
+
+def _code_text(code: CodeType) -> str:
+    constants = [_code_text(item) if isinstance(item, CodeType) else repr(item) for item in code.co_consts]
+    return "\x00".join([code.co_code.hex(), *constants, *code.co_names, *code.co_varnames, *code.co_freevars])
+
+
+def _hold_structure(operand: Operand, values: Sequence[Any], limit_bytes: int) -> bytes:
+    if isinstance(operand, Constant):
+        return operand.data
+    if isinstance(operand, Slot):
+        return Codec(operand.type).hold(operand.resolve(values), limit_bytes, "a part of the workflow's result")[0]
+    parts = [_hold_structure(item, values, limit_bytes) for item in operand.items]
+    if operand.kind is dict:
+        parts = [json.dumps(key).encode() + b":" + part for key, part in zip(operand.keys, parts, strict=True)]
+        return b"{" + b",".join(parts) + b"}"
+    return b"[" + b",".join(parts) + b"]"
+
+
+def _decode_structure(operand: Operand, stored: Any) -> Any:
+    if isinstance(operand, Slot):
+        return Codec(operand.type).decode(json.dumps(stored).encode())
+    if isinstance(operand, Constant):
+        return operand.codec.decode(operand.data)
+    if operand.kind is dict:
+        return {key: _decode_structure(item, stored[key]) for key, item in zip(operand.keys, operand.items, strict=True)}
+    return operand.kind(_decode_structure(item, part) for item, part in zip(operand.items, stored, strict=True))
+
+
+def _label(text: str) -> str:
+    return text.replace('"', "#quot;")
+

@@ -1,0 +1,224 @@
+"""Refs: placeholders for values that exist only in a run, and the operands that stand for them in a graph."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, final, get_args, get_origin, get_type_hints
+
+from typing_extensions import TypeVar
+
+from daemon.errors import CompositionError
+from daemon.workflow.codec import Codec, taken
+
+T_co = TypeVar("T_co", covariant=True)
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Constant:
+    """A value that was known while composing."""
+
+    data: bytes
+    codec: Codec
+
+    def resolve(self, values: Sequence[Any]) -> Any:  # noqa: ARG002 - the operands' common signature
+        """Return the value."""
+        return self.codec.decode(self.data)
+
+    def describe(self) -> object:
+        """Return what identifies it in a graph."""
+        return {"value": self.data.decode()}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slot:
+    """A value that a run puts at `index`, and a path of attributes and items into it.
+
+    Attributes:
+        node: Name of the node that makes the value; empty: the workflow's input.
+        type: Of the value at the end of the path, as far as it is known.
+    """
+
+    index: int
+    node: str
+    type: Any
+    path: tuple[tuple[str, Any], ...] = ()
+
+    def resolve(self, values: Sequence[Any]) -> Any:
+        """Return the value in a run, as the caller's own copy."""
+        value = taken(values[self.index])
+        for how, part in self.path:
+            value = getattr(value, part) if how == "." else value[part]
+        return value
+
+    def describe(self) -> object:
+        """Return what identifies it in a graph."""
+        return {"from": self.node, "path": path_text(self.path)}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Structure:
+    """A dict, list or tuple of operands: a workflow's structured result."""
+
+    kind: type
+    keys: tuple[str, ...]
+    items: tuple["Operand", ...]
+
+    def resolve(self, values: Sequence[Any]) -> Any:
+        """Return the structure with every value in it resolved."""
+        found = [item.resolve(values) for item in self.items]
+        return dict(zip(self.keys, found, strict=True)) if self.kind is dict else self.kind(found)
+
+    def describe(self) -> object:
+        """Return what identifies it in a graph."""
+        return {"kind": self.kind.__name__, "keys": self.keys, "items": [item.describe() for item in self.items]}
+
+
+Operand = Constant | Slot | Structure
+
+
+def path_text(path: tuple[tuple[str, Any], ...]) -> str:
+    """Return a path as it is written in code: `.lines[0].sku`."""
+    return "".join(f".{part}" if how == "." else f"[{part!r}]" for how, part in path)
+
+
+class _PathRecorder:
+    """What `pick` hands to its lambda: notes attributes and items, refuses everything else."""
+
+    __slots__ = ("_path", "_ref")
+
+    def __init__(self, ref: "Ref[Any]", path: tuple[tuple[str, Any], ...]) -> None:
+        self._ref = ref
+        self._path = path
+
+    def __getattr__(self, name: str) -> "_PathRecorder":
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _PathRecorder(self._ref, (*self._path, (".", name)))
+
+    def __getitem__(self, item: Any) -> "_PathRecorder":
+        if not isinstance(item, (int, str)):
+            raise CompositionError(f"pick on {self._ref!r} takes an index or a key, not {type(item).__name__}.")
+        return _PathRecorder(self._ref, (*self._path, ("[", item)))
+
+    def _refuse(self, *_: Any) -> NoReturn:
+        raise CompositionError(
+            f"pick on {self._ref!r} only follows attributes and items (pick(lambda v: v.a[0].b)); "
+            "compute with transform(ref, lambda v: ...)."
+        )
+
+    __call__ = __bool__ = __iter__ = __len__ = __contains__ = __str__ = __format__ = _refuse
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse  # type: ignore[assignment]
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __mod__ = __neg__ = _refuse
+    __hash__ = None  # type: ignore[assignment]
+
+
+@final
+class Ref(Generic[T_co]):
+    """A placeholder for a value that exists only in a run.
+
+    It can be given to steps and helpers, and `pick` reaches into it. Anything else done to it while composing (truth,
+    comparison, iteration, formatting, arithmetic, `len`, an attribute, `await`) is a `CompositionError`.
+    """
+
+    __slots__ = ("_composer", "_label", "_operand")
+
+    def __init__(self, composer: object, operand: Slot, label: str) -> None:
+        object.__setattr__(self, "_composer", composer)
+        object.__setattr__(self, "_operand", operand)
+        object.__setattr__(self, "_label", label)
+
+    def pick(self, path: Callable[[T_co], R], /) -> "Ref[R]":
+        """Return a ref to an attribute or item of the value: `order.pick(lambda o: o.lines[0].sku)`.
+
+        Raises:
+            CompositionError: `path` does anything but follow attributes and items.
+        """
+        operand: Slot = self._operand
+        found = path(_PathRecorder(self, operand.path))  # type: ignore[arg-type]
+        if not isinstance(found, _PathRecorder):
+            raise CompositionError(
+                f"pick on {self!r} returns a part of its argument, not {type(found).__name__}; "
+                "compute with transform(ref, lambda v: ...)."
+            )
+        full: tuple[tuple[str, Any], ...] = found._path  # noqa: SLF001 - the recorder is this module's own
+        type_ = type_at(operand.type, full[len(operand.path) :])
+        return Ref(self._composer, Slot(operand.index, operand.node, type_, full), self._label)
+
+    def __repr__(self) -> str:
+        return f"<ref to {self._label}{path_text(self._operand.path)}>"
+
+    if not TYPE_CHECKING:  # the traps: a NoReturn seen by mypy would make it skip the rest of the function
+
+        def __getattr__(self, name: str) -> NoReturn:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            raise CompositionError(_trap(self, f"has no attribute {name!r}", f"ref.pick(lambda v: v.{name})"))
+
+        def __setattr__(self, name: str, value: object) -> NoReturn:
+            raise CompositionError(_trap(self, "cannot be changed", "transform(ref, lambda v: ...)"))
+
+        def __bool__(self) -> NoReturn:
+            raise CompositionError(_trap(self, "is neither true nor false", "with when(ref, lambda v: ...):"))
+
+        def __getitem__(self, item: object) -> NoReturn:
+            raise CompositionError(_trap(self, "has no items", f"ref.pick(lambda v: v[{item!r}])"))
+
+        def __iter__(self) -> NoReturn:
+            raise CompositionError(_trap(self, "cannot be looped over", "for_each(ref, step)"))
+
+        def __len__(self) -> NoReturn:
+            raise CompositionError(_trap(self, "has no length", "transform(ref, lambda v: len(v))"))
+
+        def __contains__(self, item: object) -> NoReturn:
+            raise CompositionError(_trap(self, "contains nothing", "transform(ref, lambda v: ... in v)"))
+
+        def __str__(self) -> NoReturn:
+            raise CompositionError(_trap(self, "cannot be formatted", "transform(ref, lambda v: f'... {v}')"))
+
+        def __format__(self, spec: str) -> NoReturn:
+            raise CompositionError(_trap(self, "cannot be formatted", "transform(ref, lambda v: f'... {v}')"))
+
+        def __await__(self) -> NoReturn:
+            raise CompositionError(_trap(self, "cannot be awaited", "the ref itself: steps wait for each other"))
+
+        def __call__(self, *args: object, **kwargs: object) -> NoReturn:
+            raise CompositionError(_trap(self, "cannot be called", "transform(ref, lambda v: ...)"))
+
+        def _compare(self, other: object) -> NoReturn:
+            raise CompositionError(_trap(self, "cannot be compared", "with when(ref, lambda v: v == ...):"))
+
+        def _compute(self, *other: object) -> NoReturn:
+            raise CompositionError(_trap(self, "cannot be computed with", "transform(ref, lambda v: v + ...)"))
+
+        __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _compare
+        __hash__ = object.__hash__
+        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _compute
+        __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __pow__ = __rpow__ = __matmul__ = __rmatmul__ = _compute
+        __and__ = __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = __lshift__ = __rlshift__ = _compute
+        __rshift__ = __rrshift__ = __divmod__ = __rdivmod__ = __neg__ = __pos__ = __abs__ = __invert__ = _compute
+        __int__ = __float__ = __complex__ = __index__ = __round__ = __trunc__ = __floor__ = __ceil__ = _compute
+        __bytes__ = __enter__ = __aenter__ = __aiter__ = __next__ = __anext__ = __reversed__ = _compute
+
+
+def _trap(ref: Ref[Any], cannot: str, instead: str) -> str:
+    return f"{ref!r} stands for a value that exists only in a run: it {cannot}. Write {instead} instead."
+
+
+def type_at(type_: Any, path: Sequence[tuple[str, Any]]) -> Any:
+    """Return the declared type at the end of a path of attributes and items, or `Any` where it is not known."""
+    for how, part in path:
+        origin, arguments = get_origin(type_), get_args(type_)
+        if how == ".":
+            try:
+                type_ = get_type_hints(type_).get(part, Any) if isinstance(type_, type) else Any
+            except (NameError, TypeError):
+                return Any
+        elif origin in (list, Sequence) and len(arguments) == 1:
+            type_ = arguments[0]
+        elif origin is dict:
+            type_ = arguments[1]
+        elif origin is tuple and isinstance(part, int) and Ellipsis not in arguments and -len(arguments) <= part < len(arguments):
+            type_ = arguments[part]
+        else:
+            return Any
+    return type_

@@ -1,0 +1,268 @@
+"""What a run looks like from outside: its status, result, errors, steps and what was undone."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Generic
+
+from typing_extensions import TypeVar
+
+from daemon.activation import Trigger
+from daemon.clock import from_us
+from daemon.errors import RemoteError, RunNotCompleted, WorkflowFailed
+from daemon.store.model import RunRecord, RunStatus, StepRecord, StepState
+from daemon.workflow.graph import Graph
+
+Out_co = TypeVar("Out_co", covariant=True, default=Any)
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptError:
+    """One failed attempt.
+
+    Attributes:
+        time: When it failed; aware.
+        type: Qualified name of the exception's type.
+        message: The exception's text.
+        traceback: As Python prints it; may be empty.
+    """
+
+    time: datetime
+    type: str
+    message: str
+    traceback: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.type}: {self.message}" if self.message else self.type
+
+
+@dataclass(frozen=True, slots=True)
+class StepError:
+    """A step that finally failed, or its compensation.
+
+    Attributes:
+        step: The step's name; a transform's own name; the workflow's, if the run itself timed out.
+        phase: `invoke` or `compensate`.
+        attempts: Every failed attempt, first to last.
+    """
+
+    step: str
+    phase: str
+    attempts: tuple[AttemptError, ...]
+
+    def __str__(self) -> str:
+        return str(self.attempts[-1]) if self.attempts else f"{self.step} failed"
+
+
+@dataclass(frozen=True, slots=True)
+class StepRun:
+    """One step of a run.
+
+    Attributes:
+        input, output: Of their declared types, as far as the workflow is known here, else plain data; None before.
+        attempts: How many attempts were started.
+    """
+
+    name: str
+    state: StepState
+    input: Any
+    output: Any
+    attempts: int
+    started_at: datetime
+    ended_at: datetime | None
+
+
+def attempts_of(stored: Sequence[Mapping[str, Any]]) -> tuple[AttemptError, ...]:
+    """Return stored failed attempts as objects."""
+    return tuple(AttemptError(from_us(a["at_us"]), a["type"], a["message"], a.get("traceback", "")) for a in stored)
+
+
+class WorkflowRun(Generic[Out_co]):
+    """A run as it stood when this was made; ask the engine again for how it goes on.
+
+    Attributes:
+        record: The stored row; for machinery.
+    """
+
+    def __init__(
+        self,
+        record: RunRecord,
+        steps: Sequence[StepRecord],
+        *,
+        graph: Graph | None,
+        cause: BaseException | None = None,
+    ) -> None:
+        self.record = record
+        self._steps = steps
+        self._graph = graph
+        self._cause = cause
+
+    def __repr__(self) -> str:
+        return f"<run {self.run_id!r} of {self.workflow}: {self.status}>"
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self.record.run_id
+
+    @property
+    def workflow(self) -> str:
+        """The workflow's name."""
+        return self.record.workflow
+
+    @property
+    def status(self) -> RunStatus:
+        """Where it stands."""
+        return self.record.status
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt of this run id it is; 1 is the first."""
+        return self.record.attempt
+
+    @property
+    def waiting_for(self) -> str:
+        """What a waiting run waits for, in words; else empty."""
+        return self.record.waiting_for
+
+    @property
+    def trigger(self) -> Trigger:
+        """What started it."""
+        return Trigger(**json.loads(self.record.trigger))
+
+    @property
+    def created_at(self) -> datetime:
+        """When it was started; aware, UTC."""
+        return from_us(self.record.created_us)
+
+    @property
+    def updated_at(self) -> datetime:
+        """When it last changed; aware, UTC."""
+        return from_us(self.record.updated_us)
+
+    @cached_property
+    def input(self) -> Any:
+        """What it was started with, of its declared type if the workflow is known here."""
+        if self.record.input is None:
+            return None
+        codec = self._graph.input if self._graph is not None else None
+        return codec.decode(self.record.input) if codec is not None else json.loads(self.record.input)
+
+    @cached_property
+    def result(self) -> Out_co:
+        """The decoded output, of the declared type.
+
+        Raises:
+            RunNotCompleted: The run has not completed (yet).
+        """
+        if self.status is not RunStatus.COMPLETED:
+            raise RunNotCompleted(self.run_id, self.workflow, self.status)
+        found: Any = None
+        if self.record.result is not None:
+            graph = self._graph
+            found = json.loads(self.record.result) if graph is None else graph.decode_result(self.record.result)
+        return found  # type: ignore[no-any-return]
+
+    @cached_property
+    def errors(self) -> list[StepError]:
+        """What finally failed, in order."""
+        return [StepError(e["step"], e["phase"], attempts_of(e["attempts"])) for e in json.loads(self.record.errors)]
+
+    @cached_property
+    def steps(self) -> dict[str, StepRun]:
+        """Every step that was started, by name, in the order of their start."""
+        nodes = {node.name: node.step.definition for node in self._graph.steps()} if self._graph is not None else {}
+        found = {}
+        for step in sorted((s for s in self._steps if s.kind == "step"), key=lambda s: s.seq):
+            definition = nodes.get(step.name)
+            found[step.name] = StepRun(
+                step.name,
+                step.state,
+                None if step.input is None else definition.input.decode(step.input) if definition else json.loads(step.input),
+                None if step.output is None else definition.output.decode(step.output) if definition else json.loads(step.output),
+                step.attempts,
+                from_us(step.started_us),
+                None if step.ended_us is None else from_us(step.ended_us),
+            )
+        return found
+
+    @cached_property
+    def compensated(self) -> list[str]:
+        """Names of the steps that were really undone, in the order it happened."""
+        undone = [step for step in self._steps if step.done_seq is not None]
+        return [step.name for step in sorted(undone, key=lambda step: step.done_seq or 0)]
+
+    def failure(self) -> WorkflowFailed:
+        """Return the exception that tells of a run that ended without a result, its cause attached."""
+        failed = WorkflowFailed(self, failure_sentence(self))
+        first = self.errors[0].attempts[-1] if self.errors and self.errors[0].attempts else None
+        failed.__cause__ = self._cause or (RemoteError(first.type, first.message, first.traceback) if first else None)
+        return failed
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the run as every interface shows it: plain data."""
+        return {
+            "run_id": self.run_id,
+            "workflow": self.workflow,
+            "status": self.status.value,
+            "trigger": json.loads(self.record.trigger),
+            "attempt": self.attempt,
+            "input": _loaded(self.record.input),
+            "result": _loaded(self.record.result),
+            "errors": [
+                {"step": e.step, "phase": e.phase, "attempts": [_attempt_json(a) for a in e.attempts]} for e in self.errors
+            ],
+            "compensated": self.compensated,
+            "steps": [_step_json(step) for step in sorted(self._steps, key=lambda s: s.seq) if step.kind == "step"],
+            "created_at": self.created_at.isoformat(),
+            "updated_at": self.updated_at.isoformat(),
+            "waiting_for": self.waiting_for or None,
+        }
+
+
+def failure_sentence(run: WorkflowRun[Any]) -> str:
+    """Say in one sentence which run failed, where, why, and what was rolled back."""
+    said = f"Workflow {run.workflow!r} (run {run.run_id!r}) "
+    invoked = [error for error in run.errors if error.phase == "invoke"]
+    if run.status is RunStatus.CANCELLED:
+        said += "was cancelled"
+    elif invoked:
+        error = invoked[-1]
+        count = len(error.attempts)
+        tries = "" if count <= 1 else f" after {count} attempts"
+        said += f"failed at {error.step!r}{tries}: {error}"
+    else:
+        said += "failed"
+    said += f"; rolled back: {', '.join(run.compensated) or 'nothing'}"
+    unfinished = [f"the compensation of {e.step} failed ({e})" for e in run.errors if e.phase == "compensate"]
+    if run.status is RunStatus.FAILED:
+        said += f"; ROLLBACK INCOMPLETE: {'; '.join(unfinished) or 'see its errors'}"
+    return said.replace("\n", " ") + "."
+
+
+def _loaded(data: bytes | None) -> Any:
+    return None if data is None else json.loads(data)
+
+
+def _attempt_json(attempt: AttemptError) -> dict[str, str]:
+    return {
+        "time": attempt.time.isoformat(),
+        "type": attempt.type,
+        "message": attempt.message,
+        "traceback": attempt.traceback,
+    }
+
+
+def _step_json(step: StepRecord) -> dict[str, Any]:
+    return {
+        "name": step.name,
+        "state": step.state.value,
+        "input": _loaded(step.input),
+        "output": _loaded(step.output),
+        "attempts": step.attempts,
+        "started_at": from_us(step.started_us).isoformat(),
+        "ended_at": None if step.ended_us is None else from_us(step.ended_us).isoformat(),
+        "errors": [_attempt_json(attempt) for attempt in attempts_of(json.loads(step.failures))],
+    }

@@ -1,0 +1,116 @@
+"""What a decorated function takes and returns, read once when it is decorated."""
+
+import inspect
+import re
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from daemon.errors import CodecError, CompositionError, DefinitionError
+from daemon.workflow.codec import ANY, Codec, type_name
+
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_NAME_MAX = 100
+
+
+def where_defined(fn: Callable[..., Any]) -> str:
+    """Return file and line of a function's definition, as `workflows/place_order.py:12` seen from the current folder."""
+    code = getattr(inspect.unwrap(fn), "__code__", None)
+    if code is None:
+        return getattr(fn, "__module__", "?")
+    return f"{_relative(code.co_filename)}:{code.co_firstlineno}"
+
+
+def where_called(depth: int) -> str:
+    """Return file and line of the first caller outside sagad, at least `depth` frames up."""
+    frame = inspect.currentframe()
+    for _ in range(depth):
+        frame = frame.f_back if frame is not None else None
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("daemon.workflow"):
+        frame = frame.f_back
+    return f"{_relative(frame.f_code.co_filename)}:{frame.f_lineno}" if frame is not None else "?"
+
+
+def _relative(filename: str) -> str:
+    path = Path(filename)
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(Path(*path.parts[-2:]))
+
+
+def check_identity(kind: str, name: object) -> str:
+    """Return `name` if it is kebab-case and at most 100 characters.
+
+    Raises:
+        DefinitionError: It is not; suggests one that is.
+    """
+    if not isinstance(name, str):
+        raise DefinitionError(f'{kind} needs a name: write @{kind}("{_kebab(getattr(name, "__name__", "name"))}").')
+    if len(name) > _NAME_MAX or _NAME.fullmatch(name) is None:
+        hint = _kebab(name)
+        raise DefinitionError(
+            f"{name[:_NAME_MAX]!r} is no name for a {kind}: use at most {_NAME_MAX} lower-case letters, digits and single dashes"
+            + (f", like {hint!r}." if _NAME.fullmatch(hint) else ".")
+        )
+    return name
+
+
+def _kebab(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()).strip("-")[:_NAME_MAX]
+
+
+def hints_of(fn: Callable[..., Any]) -> dict[str, Any]:
+    """Return a function's resolved annotations.
+
+    Raises:
+        CompositionError: One names a type that does not exist when the module runs.
+    """
+    try:
+        return get_type_hints(fn)
+    except NameError as error:
+        raise CompositionError(
+            f"{where_defined(fn)}: the annotation {error.name!r} of {fn.__name__} is not known when the module runs. "
+            f"Import it at run time: outside `if TYPE_CHECKING:`, and at module level."
+        ) from None
+
+
+def parameters_of(fn: Callable[..., Any], kind: str, *, most: int, shape: str) -> list[inspect.Parameter]:
+    """Return a function's positional parameters.
+
+    Raises:
+        DefinitionError: It is no function, or takes something else than `shape` says.
+    """
+    if not callable(fn) or inspect.isclass(fn):
+        raise DefinitionError(f"@{kind} decorates a function, not {type_name(fn) if isinstance(fn, type) else type(fn).__name__}.")
+    parameters = list(inspect.signature(fn).parameters.values())
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    needless = [p for p in parameters if p not in positional and p.default is p.empty and p.kind is p.KEYWORD_ONLY]
+    variadic = any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
+    if variadic or needless or len(positional) > most:
+        raise DefinitionError(
+            f"{where_defined(fn)}: {fn.__name__}{inspect.signature(fn)} does not fit a {kind}, which takes {shape}."
+        )
+    return positional
+
+
+def codec_for(type_: Any, fn: Callable[..., Any], what: str) -> Codec:
+    """Return the codec of a declared type.
+
+    Raises:
+        CompositionError: The type has no JSON form.
+    """
+    if type_ is Any or type_ is inspect.Parameter.empty:
+        return ANY
+    try:
+        return Codec(type_)
+    except CodecError as error:
+        raise CompositionError(f"{where_defined(fn)}: {what} of {fn.__name__}: {error}") from None
+
+
+def accepts_none(type_: Any) -> bool:
+    """Tell whether a declared type takes None: `X | None`, `None`, `Any`, `object`, or no declaration."""
+    if type_ in (Any, object, None, types.NoneType, inspect.Parameter.empty):
+        return True
+    return get_origin(type_) in (Union, types.UnionType) and any(accepts_none(option) for option in get_args(type_))

@@ -1,0 +1,126 @@
+"""Steps: named functions that are executed, retried, checkpointed and compensated."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, Generic, get_args, get_origin, overload
+
+from typing_extensions import TypeVar
+
+from daemon.errors import CompositionError, DefinitionError
+from daemon.workflow.codec import ANY
+from daemon.workflow.compose import composing
+from daemon.workflow.context import StepContext
+from daemon.workflow.definition import BoundStep, Compensation, StepDefinition, Undo
+from daemon.workflow.ref import Ref
+from daemon.workflow.signature import codec_for, hints_of, parameters_of, where_defined
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+T = TypeVar("T")
+R = TypeVar("R")
+_UNSET: Any = object()
+
+
+class StepResponse(Generic[Out, Undo]):
+    """What a step returns if its compensation gets something else than its output.
+
+    Args:
+        output: What following steps get.
+        compensate_input: What the step's compensation gets; left out: the output.
+    """
+
+    __slots__ = ("compensate_input", "has_compensate_input", "output", "skipped")
+
+    @overload
+    def __init__(self: "StepResponse[T, T]", output: T) -> None: ...
+    @overload
+    def __init__(self: "StepResponse[T, R]", output: T, compensate_input: R) -> None: ...
+    def __init__(self, output: Any, compensate_input: Any = _UNSET) -> None:
+        self.output = output
+        self.has_compensate_input = compensate_input is not _UNSET
+        self.compensate_input = compensate_input if self.has_compensate_input else output
+        self.skipped = False
+
+    @classmethod
+    def skip(cls) -> "StepResponse[Any, Any]":
+        """Return the response of a step that had nothing to do: output None, and it is never compensated."""
+        response: StepResponse[Any, Any] = StepResponse(None)
+        response.skipped = True
+        return response
+
+
+class Step(BoundStep, Generic[In, Out, Undo]):
+    """A step that takes an input."""
+
+    __slots__ = ()
+
+    def __call__(self, value: In | Ref[In], /) -> Ref[Out]:
+        """Record a use of this step in the workflow that is being composed.
+
+        Raises:
+            CompositionError: No workflow is being composed here, or the step's name is used already.
+        """
+        return composing(f"step {self.name!r}", "await {fn}.run(value, ctx)").add_step(self, value)
+
+    async def run(self, value: In, ctx: StepContext | None = None) -> Out | StepResponse[Out, Undo]:
+        """Run the bare function, for unit tests."""
+        found: Out | StepResponse[Out, Undo] = await call_bare(self.definition, value, ctx)
+        return found
+
+    def compensate(self, fn: Compensation[Undo]) -> Compensation[Undo]:
+        """Make `fn` this step's compensation; it takes (data), (data, ctx) or ()."""
+        return super().compensate(fn)
+
+
+class SourceStep(BoundStep, Generic[Out, Undo]):
+    """A step without an input."""
+
+    __slots__ = ()
+
+    def __call__(self) -> Ref[Out]:
+        """Record a use of this step in the workflow that is being composed. Raises as `Step.__call__`."""
+        return composing(f"step {self.name!r}", "await {fn}.run()").add_step(self)
+
+    async def run(self) -> Out | StepResponse[Out, Undo]:
+        """Run the bare function, for unit tests."""
+        found: Out | StepResponse[Out, Undo] = await call_bare(self.definition, None, None)
+        return found
+
+    def compensate(self, fn: Compensation[Undo]) -> Compensation[Undo]:
+        """Make `fn` this step's compensation; it takes (data), (data, ctx) or ()."""
+        return super().compensate(fn)
+
+
+async def call_bare(definition: StepDefinition, value: Any, ctx: StepContext | None) -> Any:
+    """Call a step's function with as many of (value, ctx) as it takes."""
+    if definition.arity == 2 and ctx is None:  # noqa: PLR2004 - (input, ctx)
+        raise CompositionError(f"{definition.fn.__name__} takes a context: call .run(value, ctx) with a StepContext.")
+    found = definition.fn(*(value, ctx)[: definition.arity])
+    return await found if definition.is_async else found
+
+
+def define(fn: Callable[..., Any]) -> StepDefinition:
+    """Read a step function's signature.
+
+    Raises:
+        DefinitionError: It is no step function.
+        CompositionError: One of its types cannot be resolved, or has no JSON form.
+    """
+    parameters = parameters_of(fn, "step", most=2, shape="(), (input) or (input, ctx)")
+    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+        raise DefinitionError(f"{where_defined(fn)}: step {fn.__name__} is a generator; return the output instead.")
+    hints = hints_of(fn)
+    returns = hints.get("return", Any)
+    if returns is StepResponse or get_origin(returns) is StepResponse:
+        output, undo = (*get_args(returns), Any, Any)[:2]
+    else:
+        output = undo = returns
+    return StepDefinition(
+        fn=fn,
+        arity=len(parameters),
+        is_async=inspect.iscoroutinefunction(fn),
+        input=codec_for(hints.get(parameters[0].name, Any), fn, "the input") if parameters else ANY,
+        output=codec_for(output, fn, "the output"),
+        undo=codec_for(undo, fn, "the compensation's input"),
+        where=where_defined(fn),
+    )
