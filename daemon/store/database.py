@@ -1,0 +1,89 @@
+"""Opening a SQLite file: its modes, its pragmas, its schema."""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from daemon.errors import StoreUnavailableError, StoreVersionError
+from daemon.store.listing import contains
+from daemon.store.schema import migrations
+
+_BUSY_TIMEOUT_S = 5.0
+_STATEMENTS_KEPT = 256
+_WAL_KEPT_BYTES = 64 * 1024 * 1024
+
+
+def open_database(path: Path, peers: Path, *, synchronous: str) -> tuple[sqlite3.Connection, sqlite3.Connection]:
+    """Create what is missing, bring the schema up to date, and return a connection that writes and one that reads.
+
+    Raises:
+        StoreUnavailableError: The file cannot be opened.
+        StoreVersionError: A newer sagad wrote it.
+    """
+    try:
+        for folder in (path.parent, peers):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # SQLite would create it with the modes of the process's umask; its other files take after this one.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        with _alone(peers / "opening"):
+            writing = _connect(path)
+            writing.execute("PRAGMA journal_mode = WAL")
+            _migrate(writing, path)
+        writing.execute(f"PRAGMA synchronous = {synchronous}")
+        writing.execute(f"PRAGMA journal_size_limit = {_WAL_KEPT_BYTES}")
+        reading = _connect(path)
+        reading.execute("PRAGMA query_only = ON")
+        reading.create_function("contains", -1, _contains, deterministic=True)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreUnavailableError(f"The database {path} cannot be opened: {error}.") from error
+    return writing, reading
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # Each connection is used by one thread only; but it is opened and closed by others.
+    connection = sqlite3.connect(
+        path,
+        timeout=_BUSY_TIMEOUT_S,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=_STATEMENTS_KEPT,
+    )
+    connection.execute("PRAGMA temp_store = MEMORY")
+    return connection
+
+
+def _contains(wanted: str, *texts: str | bytes | None) -> bool:
+    return contains(wanted, texts)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep other processes out of this block; a change to WAL and a migration must not meet each other."""
+    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Apply the migrations that a database lacks, each in its own transaction with the number it leads to."""
+    scripts = migrations("sqlite")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(scripts):
+        connection.close()
+        raise StoreVersionError(
+            f"The database {path} has version {version} of the schema; this sagad knows none after {len(scripts)}. "
+            "Run the newer sagad that wrote it, or restore a backup from before."
+        )
+    for number, script in enumerate(scripts[version:], start=version + 1):
+        try:
+            connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+        except sqlite3.Error:
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            raise

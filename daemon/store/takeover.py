@@ -1,0 +1,109 @@
+"""What processes on one SQLite file take over from nobody and from the dead: runs and deliveries.
+
+Every function works on the connection that writes, inside of its transaction.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+from daemon.store import sql
+from daemon.store.model import QueuedDelivery, RunRecord
+from daemon.store.peers import Peers
+
+# SQLite's clock has milliseconds; `unixepoch('subsec')` is younger than what Python 3.11 may come with.
+_NOW_US = "CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER) * 1000"
+
+# The distinct owners of a few million rows, by one look into the index for each owner instead of for each row.
+_RUN_OWNERS = f"""
+    WITH RECURSIVE each(owner) AS (
+        SELECT min(owner) FROM runs WHERE app = :app AND {sql.UNENDED}
+        UNION ALL
+        SELECT (SELECT min(owner) FROM runs WHERE app = :app AND {sql.UNENDED} AND owner > each.owner)
+        FROM each WHERE each.owner IS NOT NULL
+    )
+    SELECT owner FROM each WHERE owner IS NOT NULL"""
+_DELIVERY_OWNERS = """
+    WITH RECURSIVE each(owner) AS (
+        SELECT min(owner) FROM deliveries WHERE app = :app AND subscriber = :subscriber AND reason = ''
+        UNION ALL
+        SELECT (
+            SELECT min(owner) FROM deliveries
+            WHERE app = :app AND subscriber = :subscriber AND reason = '' AND owner > each.owner
+        )
+        FROM each WHERE each.owner IS NOT NULL
+    )
+    SELECT owner FROM each WHERE owner IS NOT NULL"""
+
+
+def register(connection: sqlite3.Connection, peers: Peers, *, app: str, owner: str, lease_s: float) -> None:
+    """Announce a process, or renew its lease; leases that are over are forgotten."""
+    peers.hold(owner)
+    connection.execute(f"DELETE FROM processes WHERE lease_until_us <= {_NOW_US}")
+    connection.execute(
+        f"INSERT INTO processes (owner, app, lease_until_us) VALUES (?, ?, {_NOW_US} + ?) "
+        "ON CONFLICT (owner) DO UPDATE SET lease_until_us = excluded.lease_until_us",
+        (owner, app, round(lease_s * 1_000_000)),
+    )
+
+
+def retire(connection: sqlite3.Connection, peers: Peers, *, owner: str) -> None:
+    """End a process's lease."""
+    connection.execute("DELETE FROM processes WHERE owner = ?", (owner,))
+    peers.let_go(owner)
+
+
+def claim_runs(
+    connection: sqlite3.Connection, peers: Peers, *, app: str, owner: str, workflows: Sequence[str], limit: int
+) -> list[RunRecord]:
+    """Give unended runs of nobody and of the dead to `owner`."""
+    free = _free(connection, peers, connection.execute(_RUN_OWNERS, {"app": app}), to=owner)
+    rows = connection.execute(
+        f"UPDATE runs SET owner = ? WHERE key IN (SELECT key FROM runs WHERE app = ? AND {sql.UNENDED}"
+        f" AND owner IN ({sql.marks(free)}) AND workflow IN ({sql.marks(workflows)}) ORDER BY key LIMIT ?)"
+        f" RETURNING {sql.RUN_COLUMNS}",
+        (owner, app, *free, *workflows, limit),
+    ).fetchall()
+    return sorted(map(sql.run_record, rows), key=lambda record: record.key)
+
+
+def take(
+    connection: sqlite3.Connection,
+    peers: Peers,
+    *,
+    app: str,
+    subscriber: str,
+    owner: str,
+    limit: int,
+    now_us: int,
+    ordered: bool,
+) -> list[QueuedDelivery]:
+    """Give due deliveries of nobody and of the dead to `owner`."""
+    queue = {"app": app, "subscriber": subscriber}
+    free = _free(connection, peers, connection.execute(_DELIVERY_OWNERS, queue), to=owner)
+    if ordered:
+        chosen = (
+            "SELECT seq FROM (SELECT seq, owner, due_us FROM deliveries WHERE app = ? AND subscriber = ?"
+            f" AND reason = '' ORDER BY seq LIMIT 1) WHERE owner IN ({sql.marks(free)}) AND due_us <= ? LIMIT ?"
+        )
+    else:
+        chosen = (
+            "SELECT seq FROM deliveries WHERE app = ? AND subscriber = ? AND reason = ''"
+            f" AND owner IN ({sql.marks(free)}) AND due_us <= ? ORDER BY due_us, seq LIMIT ?"
+        )
+    rows = connection.execute(
+        f"UPDATE deliveries SET owner = ?, deliveries = deliveries + 1 WHERE seq IN ({chosen})"
+        f" RETURNING {sql.DELIVERY_COLUMNS}",
+        (owner, app, subscriber, *free, now_us, limit),
+    ).fetchall()
+    return sorted(map(sql.delivery, rows), key=lambda each: (each.due_us, each.seq))
+
+
+def _free(connection: sqlite3.Connection, peers: Peers, owners: Iterable[tuple[str]], *, to: str) -> list[str]:
+    """Return those owners whose rows `to` may take: nobody, and those that are dead."""
+    return [owner for (owner,) in owners if not owner or (owner != to and not _lives(connection, peers, owner))]
+
+
+def _lives(connection: sqlite3.Connection, peers: Peers, owner: str) -> bool:
+    """Tell whether an owner has both its lock, which ends with its process, and a lease, which ends if it hangs."""
+    leased = f"SELECT 1 FROM processes WHERE owner = ? AND lease_until_us > {_NOW_US}"
+    return peers.lives(owner) and bool(connection.execute(leased, (owner,)).fetchall())

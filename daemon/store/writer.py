@@ -1,0 +1,245 @@
+"""Group commit on SQLite: one thread that owns the only connection that writes.
+
+    commits ---> queue ---> [ everything that is queued ] ---> BEGIN IMMEDIATE ... COMMIT ---> one call into the loop
+
+There is no timer: a batch is what was queued during the previous fsync. One commit alone pays one fsync, and two
+hundred share one.
+"""
+
+import asyncio
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from threading import Event, Thread
+from typing import Any, Protocol
+
+from daemon.errors import StoreUnavailableError
+from daemon.store.model import Outcome, Write
+from daemon.store.sql import STATEMENTS, Row
+
+_BATCH_MAX = 1_000
+_FIRST_BACKOFF_S = 0.02
+_LONGEST_BACKOFF_S = 1.0
+
+# What a database says that cannot write now, whatever it is given: busy, locked, out of memory, read-only, I/O error,
+# corrupt, full, cannot open, protocol, not a database.
+_UNAVAILABLE = frozenset({5, 6, 7, 8, 10, 11, 13, 14, 15, 26})
+_FSYNC_FAILED = frozenset({sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC})
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """Tell whether an error says that the database cannot be used now, not that it was asked for something wrong."""
+    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNAVAILABLE
+
+
+class Job(Protocol):
+    """Something to do in a batch.
+
+    Attributes:
+        future: Gets what `run` returns, once that is committed.
+        is_commit: Whether it waits for a database that cannot write now; otherwise it fails.
+        hints: Whether others may wait for it.
+    """
+
+    future: asyncio.Future[Any]
+    is_commit: bool
+    hints: bool
+
+    def run(self, batch: "Batch") -> object:
+        """Do it."""
+
+
+class Batch:
+    """One transaction under way: the connection, and rows that wait to be written many at a time."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self._waiting: defaultdict[str, list[Row]] = defaultdict(list)
+
+    def add(self, sql: str, rows: Sequence[Row]) -> None:
+        """Have a statement run for these rows, in order among those of the same statement, before the end."""
+        self._waiting[sql].extend(rows)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        for sql, rows in self._waiting.items():
+            self.connection.executemany(sql, rows)
+        self._waiting.clear()
+
+
+class Commit:
+    """Writes that belong together, encoded: nothing that happens to their records later is seen."""
+
+    __slots__ = ("_effects", "_guards", "future", "hints", "is_commit")
+
+    def __init__(self, writes: Sequence[Write], future: asyncio.Future[Outcome]) -> None:
+        self.future = future
+        self.is_commit = True
+        self.hints = False
+        self._guards: list[tuple[str, Row, Outcome]] = []
+        self._effects: list[tuple[str, Sequence[Row]]] = []
+        for write in writes:
+            statement = STATEMENTS[type(write)]
+            rows = statement.rows(write)
+            self.hints = self.hints or statement.hints(write)
+            if statement.refusal is None:
+                self._effects.append((statement.sql, rows))
+            else:
+                self._guards.append((statement.sql, rows[0], statement.refusal))
+
+    def run(self, batch: Batch) -> Outcome:
+        """Apply the guards, and have everything else applied if none refuses."""
+        several = len(self._guards) > 1  # A single one that refuses has written nothing.
+        if several:
+            batch.connection.execute("SAVEPOINT guards")
+        refused = self._refused(batch.connection)
+        if several:
+            if refused:
+                batch.connection.execute("ROLLBACK TO guards")
+            batch.connection.execute("RELEASE guards")
+        if refused:
+            return refused
+        for sql, rows in self._effects:
+            batch.add(sql, rows)
+        return Outcome.APPLIED
+
+    def _refused(self, connection: sqlite3.Connection) -> Outcome | None:
+        for sql, row, refusal in self._guards:
+            cursor = connection.execute(sql, row)
+            if not (cursor.rowcount if cursor.description is None else cursor.fetchall()):
+                return refusal
+        return None
+
+
+class Call:
+    """A function that reads and writes, in the order of the commits."""
+
+    __slots__ = ("_work", "future", "hints", "is_commit")
+
+    def __init__(
+        self, work: Callable[[sqlite3.Connection], object], future: asyncio.Future[Any], *, hints: bool
+    ) -> None:
+        self.future = future
+        self.is_commit = False
+        self.hints = hints
+        self._work = work
+
+    def run(self, batch: Batch) -> object:
+        """Call it, once everything before it is written."""
+        batch.flush()
+        return self._work(batch.connection)
+
+
+class Writer:
+    """The thread that writes.
+
+    Args:
+        connection: Used by this thread alone from `start` on, and closed by it.
+        finished: Called in the thread with jobs and what each came to: a result that is committed now, or an error.
+        sync_failed: Called in the thread when an fsync failed: what the operating system was given may be lost, and
+            trying again would hide that. Nothing is written afterwards.
+
+    Attributes:
+        transactions: How many were committed.
+        trouble: Why nothing can be written at the moment; empty if it can.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        *,
+        finished: Callable[[list[tuple[Job, object]]], None],
+        sync_failed: Callable[[sqlite3.Error], None],
+    ) -> None:
+        self.transactions = 0
+        self.trouble = ""
+        self._connection = connection
+        self._finished = finished
+        self._sync_failed = sync_failed
+        self._lost: sqlite3.Error | None = None
+        self._closing = Event()
+        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self.submit = self._queue.put
+        self._thread = Thread(target=self._work, name="sagad-store-writer", daemon=True)
+
+    def start(self) -> None:
+        """Begin to take jobs."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Write what was submitted, or fail it if the database still refuses, and end. Blocks until then."""
+        self._closing.set()
+        self._queue.put(None)
+        self._thread.join()
+        self._connection.close()
+
+    def _work(self) -> None:
+        more = True
+        while more:
+            batch: list[Job | None] = [self._queue.get()]
+            with suppress(Empty):
+                while len(batch) < _BATCH_MAX:
+                    batch.append(self._queue.get_nowait())
+            more = None not in batch
+            jobs = [job for job in batch if job is not None]
+            if jobs:
+                self._write(jobs)
+
+    def _write(self, jobs: list[Job]) -> None:
+        """Commit these jobs together; however long it takes, and without the one among them that is at fault."""
+        backoff_s = _FIRST_BACKOFF_S
+        while jobs:
+            try:
+                results = self._transact(jobs)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer to whoever waits for it
+                self._roll_back()
+                if not is_unavailable(error):
+                    self._isolate(jobs, error)
+                    return
+                jobs = self._hold(jobs, error)
+                self._closing.wait(backoff_s)
+                backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
+            else:
+                self.trouble = ""
+                self.transactions += 1
+                self._finished(results)
+                return
+
+    def _transact(self, jobs: list[Job]) -> list[tuple[Job, object]]:
+        if self._lost is not None:
+            raise self._lost
+        batch = Batch(self._connection)
+        self._connection.execute("BEGIN IMMEDIATE")
+        results = [(job, job.run(batch)) for job in jobs]
+        batch.flush()
+        self._connection.execute("COMMIT")
+        return results
+
+    def _isolate(self, jobs: list[Job], error: Exception) -> None:
+        """Halve a batch until what is at fault is alone; the others are committed, in their order."""
+        if len(jobs) == 1:
+            refused = ValueError(f"The database does not take this: {type(error).__name__}: {error}")
+            refused.__cause__ = error
+            self._finished([(jobs[0], refused)])
+            return
+        middle = len(jobs) // 2
+        self._write(jobs[:middle])
+        self._write(jobs[middle:])
+
+    def _hold(self, jobs: list[Job], error: Exception) -> list[Job]:
+        """Return what is to be tried again, and fail the rest."""
+        self.trouble = f"The database cannot be written: {error}."
+        if isinstance(error, sqlite3.Error) and self._lost is None and error.sqlite_errorcode in _FSYNC_FAILED:
+            self._lost = error
+            self._sync_failed(error)
+        is_over = self._lost is not None or self._closing.is_set()
+        unavailable = StoreUnavailableError(f"{self.trouble} Nothing that was confirmed is lost.")
+        self._finished([(job, unavailable) for job in jobs if is_over or not job.is_commit])
+        return [] if is_over else [job for job in jobs if job.is_commit]
+
+    def _roll_back(self) -> None:
+        with suppress(sqlite3.Error):
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
