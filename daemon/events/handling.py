@@ -229,7 +229,7 @@ class Handling:
         """Make durable that the event was handled, and what was emitted; False if another handling was faster."""
         around, (source, name, event_id) = self._around, self.identity
         handled = RecordHandled(around.app, self._subscriber.id, source, name, event_id, around.clock.now_us())
-        outcome = await self._patiently(lambda: around.store.commit(*staging.writes, handled))
+        outcome = await self._patiently(lambda: around.store.commit(handled, *staging.writes))
         if staging.writes and outcome is Outcome.APPLIED:
             around.poke()
         return outcome is Outcome.APPLIED

@@ -72,7 +72,7 @@ def of_error(error: BaseException, retry: Retry, attempt: int, chance: float) ->
 
 def dead(reason: DeadReason, error: BaseException | str) -> Verdict:
     """Given up, with its reason; an exception with its traceback."""
-    text = error[:ERROR_MAX] if isinstance(error, str) else describe(error)
+    text = _storable(error[:ERROR_MAX]) if isinstance(error, str) else describe(error)
     trace = "" if isinstance(error, str) else traceback_of(error)
     return Verdict(
         "event_dead_lettered",
@@ -89,19 +89,24 @@ def describe(error: BaseException) -> str:
     except Exception:  # noqa: BLE001 - a broken __str__ must not cost the event
         message = "(its message cannot be read)"
     name = type(error).__qualname__
-    return f"{name}: {message}"[:ERROR_MAX] if message else name
+    return _storable(f"{name}: {message}"[:ERROR_MAX] if message else name)
 
 
 def traceback_of(error: BaseException) -> str:
     """Return an exception's traceback, at most 8 KiB; what is cut off is the beginning."""
     try:
-        text = "".join(traceback.format_exception(error))
+        text = _storable("".join(traceback.format_exception(error)))
     except Exception:  # noqa: BLE001 - as above
         return ""
-    encoded = text.encode(errors="backslashreplace")
+    encoded = text.encode()
     if len(encoded) <= TRACEBACK_MAX_BYTES:
         return text
     return "..." + encoded[-TRACEBACK_MAX_BYTES + 3 :].decode(errors="ignore")
+
+
+def _storable(text: str) -> str:
+    """Return text without what neither databases nor brokers take: half a surrogate pair, and the character 0."""
+    return text.encode(errors="backslashreplace").decode().replace("\x00", "\\x00")
 
 
 def _again(outcome: str, delay_s: float, attempt: int, error: BaseException) -> Verdict:

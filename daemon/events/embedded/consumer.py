@@ -1,0 +1,205 @@
+"""One subscriber's consumption of its embedded queue, and the deliveries that it hands on.
+
+A delivery that was taken before and never settled is a suspect: it may have killed the process that took it. Suspects
+are handed on one at a time, with nothing else of their queue in flight, so that only they count a crash. Which ones
+there are is not known at first; so the first delivery is taken alone.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from daemon.clock import Clock
+from daemon.events.bus import Delivery, Subscription
+from daemon.events.embedded.rows import message_of_row
+from daemon.store.model import QueuedDelivery, SettleDelivery, Store, UpdateDelivery
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What consumers stand on.
+
+    Attributes:
+        owner: This process's id in the store, whose lease says that it lives.
+        wake: Has the pump look at the consumers that want it.
+    """
+
+    store: Store
+    app: str
+    owner: str
+    clock: Clock
+    wake: Callable[[], None]
+
+
+class EmbeddedDelivery:
+    """A row that this process owns."""
+
+    __slots__ = ("_consumer", "message", "row")
+
+    def __init__(self, row: QueuedDelivery, consumer: "EmbeddedConsumer") -> None:
+        self.row = row
+        self.message = message_of_row(row)
+        self._consumer = consumer
+
+    @property
+    def subscriber(self) -> str:
+        return self.row.subscriber
+
+    @property
+    def attempt(self) -> int:
+        return self.row.attempt
+
+    @property
+    def first_seen_us(self) -> int:
+        return self.row.first_seen_us
+
+    @property
+    def redelivered(self) -> bool:
+        return self.row.deliveries > 1
+
+    @property
+    def crashes(self) -> int:
+        return self.row.deliveries - 1
+
+    async def ack(self) -> None:
+        await self._consumer.settle(self.row.seq, None)
+
+    async def retry(self, delay_s: float, *, attempt: int, error: str) -> None:
+        due_us = self._consumer.now_us() + round(delay_s * 1_000_000)
+        await self._put_back(replace(self.row, attempt=attempt, due_us=due_us, deliveries=0, error=error))
+
+    async def dead_letter(self, reason: str, *, error: str, traceback: str = "") -> None:
+        now_us = self._consumer.now_us()
+        await self._put_back(replace(self.row, reason=reason, error=error, traceback=traceback, dead_us=now_us))
+
+    async def release(self) -> None:
+        await self._put_back(replace(self.row, deliveries=self.row.deliveries - 1))
+
+    async def _put_back(self, row: QueuedDelivery) -> None:
+        await self._consumer.settle(row.seq, replace(row, owner=""))
+
+
+class EmbeddedConsumer:
+    """One subscriber's share of the pump.
+
+    Attributes:
+        wanted: Whether the pump is to look at its queue.
+        behind: Whether there may be deliveries that were not taken for lack of room.
+    """
+
+    def __init__(self, subscription: Subscription, receive: Callable[[Delivery], None], ground: Ground) -> None:
+        self.subscription = subscription
+        self.wanted = True
+        self.behind = True
+        self._receive = receive
+        self._ground = ground
+        self._prefetch = 1 if subscription.ordered else max(1, subscription.prefetch)
+        self._out: dict[int, EmbeddedDelivery] = {}
+        self._suspecting = True
+        self._bound = False
+        self._cancelled = False
+        self._trouble = ""
+
+    @property
+    def ready(self) -> bool:
+        return self._bound and not self._cancelled and not self._trouble
+
+    @property
+    def trouble(self) -> str:
+        return self._trouble
+
+    @property
+    def gone(self) -> bool:
+        """Whether it takes nothing more and all that it took is settled."""
+        return self._cancelled and not self._out
+
+    @property
+    def room(self) -> int:
+        """How many more deliveries may be taken."""
+        if self._cancelled:
+            return 0
+        if self._suspecting:
+            return 0 if self._out else 1
+        return self._prefetch - len(self._out)
+
+    async def cancel(self) -> None:
+        self._cancelled = True
+
+    def now_us(self) -> int:
+        """Return the wall time."""
+        return self._ground.clock.now_us()
+
+    def want(self) -> None:
+        """Have the pump look at its queue."""
+        self.wanted = True
+        self._ground.wake()
+
+    async def look(self) -> int:
+        """Take and hand on as much as there is room for; return how much was there.
+
+        Raises:
+            StoreUnavailableError: The store is away; `trouble` says so, until a look succeeds.
+        """
+        try:
+            await self.bind()
+            taken = await self._look() if self.room > 0 else 0
+        except Exception as error:
+            self.wanted = True
+            self._trouble = f"Its queue cannot be read: {error}"
+            raise
+        self._trouble = ""
+        return taken
+
+    async def bind(self) -> None:
+        """Bind the queue to what the subscriber wants, once."""
+        if not self._bound:
+            await self._ground.store.bind(self._ground.app, self.subscription.id, self.subscription.patterns)
+            self._bound = True
+
+    async def _look(self) -> int:
+        ground, subscription, room = self._ground, self.subscription, self.room
+        self.wanted = False
+        taken = await ground.store.take(
+            ground.app,
+            subscription.id,
+            ground.owner,
+            limit=room,
+            now_us=ground.clock.now_us(),
+            ordered=subscription.ordered,
+        )
+        deliveries = [EmbeddedDelivery(row, self) for row in taken]
+        self.behind = len(taken) == room
+        fresh = [delivery for delivery in deliveries if not delivery.crashes]
+        suspects = [delivery for delivery in deliveries if delivery.crashes]
+        if self._cancelled:
+            await self._give_back(deliveries)
+        elif self._suspecting and suspects:
+            self._hand_on(suspects)
+        else:
+            self._suspecting = bool(suspects)
+            self.wanted = self.behind = self.behind or self._suspecting
+            self._hand_on(fresh)
+            await self._give_back(suspects)
+        return len(taken)
+
+    def _hand_on(self, deliveries: Sequence[EmbeddedDelivery]) -> None:
+        self._out.update((delivery.row.seq, delivery) for delivery in deliveries)
+        for delivery in deliveries:
+            self._receive(delivery)
+
+    async def _give_back(self, deliveries: Sequence[EmbeddedDelivery]) -> None:
+        for delivery in deliveries:
+            await delivery.release()
+
+    async def settle(self, seq: int, row: QueuedDelivery | None) -> None:
+        """Write what became of a delivery, None: done; nothing is written if somebody else has taken it over."""
+        ground = self._ground
+        write = SettleDelivery(seq, ground.owner) if row is None else UpdateDelivery(row, ground.owner)
+        await ground.store.commit(write)
+        self._out.pop(seq, None)
+        if self.behind and len(self._out) <= (0 if self._suspecting else self._prefetch // 2):
+            self.want()
+
+    async def release_all(self) -> None:
+        """Give back what is not settled; whoever has it does so in vain from now on."""
+        self._cancelled = True
+        await self._give_back(tuple(self._out.values()))
