@@ -4,6 +4,7 @@ A container is a `svcs.Container`. App-scoped services live in one container as 
 gets a container of its own, which asks that one for them and keeps what is handler-scoped to itself.
 """
 
+import daemon.container.slim  # noqa: F401 - ahead of whatever imports svcs
 from daemon.container.factory import Ping, Scope, ServiceFactory, duplicate_services, service
 from daemon.container.services import Services
 

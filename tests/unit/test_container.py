@@ -1,6 +1,8 @@
 """Services: how their factories are marked, made once, scoped, closed and pinged."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -419,3 +421,16 @@ def test_a_factory_that_cannot_be_one_is_refused_where_it_is_marked(function: An
         service(function)
 
     assert __file__ in str(caught.value)
+
+
+def test_svcs_is_imported_without_the_web_frameworks_and_loads_them_when_they_are_used() -> None:
+    program = (
+        "import sys, daemon, svcs\n"
+        "assert 'svcs.fastapi' not in sys.modules and 'fastapi' not in sys.modules\n"
+        "assert svcs.starlette.__name__ == 'svcs.starlette'\n"
+        "assert not hasattr(svcs, 'nothing')\n"
+    )
+
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
