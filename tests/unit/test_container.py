@@ -427,6 +427,7 @@ def test_svcs_is_imported_without_the_web_frameworks_and_loads_them_when_they_ar
     program = (
         "import sys, daemon, svcs\n"
         "assert 'svcs.fastapi' not in sys.modules and 'fastapi' not in sys.modules\n"
+        "import warnings; warnings.simplefilter('ignore')\n"
         "assert svcs.starlette.__name__ == 'svcs.starlette'\n"
         "assert not hasattr(svcs, 'nothing')\n"
     )
