@@ -1,0 +1,5 @@
+"""RabbitMQ as the bus."""
+
+from daemon.events.rabbitmq.bus import RabbitEventBus
+
+__all__ = ["RabbitEventBus"]

@@ -1,0 +1,233 @@
+"""The bus on RabbitMQ: what is public, put together from its parts."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+import structlog
+from yarl import URL
+
+from daemon.clock import Clock, SystemClock
+from daemon.errors import BrokerUnavailableError, PayloadTooLargeError
+from daemon.events.bus import Delivery, QueueState, Subscription
+from daemon.events.model import DeadLetter, Event, Message, encode_event
+from daemon.events.rabbitmq import wire
+from daemon.events.rabbitmq.connection import REFUSALS, Link, Target, call
+from daemon.events.rabbitmq.consumer import RabbitConsumer
+from daemon.events.rabbitmq.deadletters import DeadLetters
+from daemon.events.rabbitmq.intake import Intake
+from daemon.events.rabbitmq.publisher import HeadersTooLargeError, Publisher
+from daemon.events.rabbitmq.topology import BindingMemory, Declare, Topology
+
+T = TypeVar("T")
+
+UNROUTABLE_NAMES_MAX = 1_000
+
+log = structlog.get_logger("sagad.broker")
+
+
+class RabbitEventBus:
+    """An `EventBus` on RabbitMQ 3.10 or newer.
+
+    Args:
+        url: `amqp://user:password@host:port/vhost`, or `amqps://`.
+        app: Prefix of queues, source of events.
+        exchange: The topic exchange that events are published to.
+        heartbeat_s: A silent connection is given up after three times this, in seconds.
+        consumer_timeout_s: The broker's own limit for an unanswered delivery, in seconds.
+        declare: `missing` declares what is not there; `never` is for users who may not configure the broker.
+        tls_ca: Path of the authority's certificate for amqps; empty trusts the system's.
+        tls_cert: Path of the certificate to present; empty presents none.
+        tls_key: Path of its key.
+        max_payload_bytes: Longest payload that is published or accepted.
+        publish_timeout_s: How long publishing may take, with waiting for the connection, in seconds.
+        quarantine_s: Wait before a subscriber is tried again whose queue the broker refuses, in seconds.
+        clock: Time.
+        chance: Random numbers from 0 to 1.
+        memory: Remembers what queues were bound to, so that what is no longer wanted can be unbound.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        app: str,
+        exchange: str = "events",
+        heartbeat_s: int = 10,
+        consumer_timeout_s: float = 1_800,
+        declare: Declare = "missing",
+        tls_ca: str = "",
+        tls_cert: str = "",
+        tls_key: str = "",
+        max_payload_bytes: int = 1_048_576,
+        publish_timeout_s: float = 10,
+        quarantine_s: float = 30,
+        clock: Clock | None = None,
+        chance: Callable[[], float] = random.random,
+        memory: BindingMemory | None = None,
+    ) -> None:
+        self._app = app
+        self._clock = clock or SystemClock()
+        self._chance = chance
+        self._max_payload_bytes = max_payload_bytes
+        self._quarantine_s = quarantine_s
+        self._hold_max_s = consumer_timeout_s / 2
+        self._publish_timeout_s = publish_timeout_s
+        target = Target(URL(url), app, heartbeat_s, tls_ca, tls_cert, tls_key)
+        make = partial(Link, target=target, clock=self._clock, chance=chance, changed=self._changed)
+        self._consume = make("consume")
+        self._publish = make("publish")
+        self._topology = Topology(self._consume, app=app, exchange=exchange, declare=declare, memory=memory)
+        self._publisher = Publisher(self._publish, timeout_s=publish_timeout_s)
+        self._dead_letters = DeadLetters(
+            self._consume, topology=self._topology, publisher=self._publisher, clock=self._clock
+        )
+        self._consumers: list[RabbitConsumer] = []
+        self._announced: bool | None = None
+        self._closing = False
+        self._unroutable: set[str] = set()
+        self.unroutable = 0
+
+    @property
+    def connected(self) -> bool:
+        return self._consume.connected and self._publish.connected
+
+    @property
+    def trouble(self) -> str:
+        """Why it is not connected, in one sentence without secrets; empty if it is."""
+        return "" if self.connected else self._consume.trouble or self._publish.trouble
+
+    async def start(self) -> None:
+        self._consume.start()
+        self._publish.start()
+
+    async def aclose(self) -> None:
+        self._closing = True
+        async with asyncio.TaskGroup() as group:
+            for consumer in self._consumers:
+                group.create_task(consumer.aclose())
+        self._consumers.clear()
+        await self._publisher.aclose()
+        await self._consume.aclose()
+        await self._publish.aclose()
+
+    async def publish(self, event: Event, *, id: str | None = None) -> str:
+        message = encode_event(event, source=self._app, now_us=self._clock.now_us(), id=id)
+        await self.send(message)
+        return message.envelope.id
+
+    async def send(self, message: Message) -> bool:
+        name = message.envelope.name
+        if len(message.body) > self._max_payload_bytes:
+            raise PayloadTooLargeError(f"The payload of {name!r}", len(message.body), self._max_payload_bytes)
+        if trouble := await self._in_time(self._exchange()):
+            raise BrokerUnavailableError(trouble)
+        properties = wire.encode(message)
+        try:
+            routed = await self._publisher.publish(self._topology.exchange, name, properties, message.body)
+        except HeadersTooLargeError as error:
+            size = len(properties.marshal())
+            raise PayloadTooLargeError(f"The envelope of {name!r}", size, self._publish.frame_max) from error
+        except BrokerUnavailableError:
+            self._topology.forget()  # it may have been the exchange that is not there any more
+            raise
+        if not routed:
+            self._note_unroutable(name)
+        return routed
+
+    async def declare(self, subscriptions: Sequence[Subscription]) -> None:
+        await self._in_time(self._consume.wait_up())
+        for subscription in subscriptions:
+            if trouble := await self._topology.prepare(subscription):
+                log.error("subscriber_out_of_service", subscriber=subscription.id, reason=trouble)
+
+    async def subscribe(self, subscription: Subscription, receive: Callable[[Delivery], None]) -> RabbitConsumer:
+        def intake(emptied: Callable[[], None]) -> Intake:
+            return Intake(
+                subscription.id,
+                receive,
+                topology=self._topology,
+                publisher=self._publisher,
+                clock=self._clock,
+                chance=self._chance,
+                ordered=subscription.ordered,
+                max_payload_bytes=self._max_payload_bytes,
+                hold_max_s=self._hold_max_s,
+                emptied=emptied,
+            )
+
+        consumer = RabbitConsumer(
+            subscription,
+            intake,
+            link=self._consume,
+            topology=self._topology,
+            clock=self._clock,
+            chance=self._chance,
+            quarantine_s=self._quarantine_s,
+        )
+        self._consumers = [other for other in self._consumers if not other.ended]
+        self._consumers.append(consumer)
+        return consumer
+
+    async def queues(self, subscribers: Sequence[str]) -> list[QueueState]:
+        states = []
+        for subscriber in subscribers:
+            ready, consumers = await self._depth(self._topology.queue(subscriber))
+            dead, _ = await self._depth(self._topology.dead(subscriber))
+            states.append(QueueState(subscriber, ready=ready, in_flight=None, consumers=consumers, dead=dead))
+        return states
+
+    async def dead_letters(self, subscriber: str, *, limit: int) -> list[DeadLetter]:
+        await self._in_time(self._consume.wait_up())
+        return await self._dead_letters.look(subscriber, limit=limit)
+
+    async def replay(self, subscriber: str, ids: Sequence[str] | None) -> int:
+        await self._in_time(self._consume.wait_up())
+        return await self._dead_letters.replay(subscriber, None if ids is None else frozenset(ids))
+
+    async def discard(self, subscriber: str, ids: Sequence[str] | None) -> int:
+        await self._in_time(self._consume.wait_up())
+        return await self._dead_letters.discard(subscriber, None if ids is None else frozenset(ids))
+
+    async def _depth(self, queue: str) -> tuple[int | None, int | None]:
+        """Return how many messages wait, and how many consumers there are; None for what cannot be told."""
+        try:
+            async with self._consume.scratch() as channel:
+                found = await call(channel.queue_declare(queue, passive=True), f"find the queue {queue!r}")
+        except (BrokerUnavailableError, *REFUSALS):
+            return None, None
+        return found.message_count, found.consumer_count
+
+    async def _exchange(self) -> str:
+        await self._consume.wait_up()
+        return await self._topology.prepare_exchange()
+
+    async def _in_time(self, work: Awaitable[T]) -> T:
+        """Wait for something that needs the connection, for a while.
+
+        Raises:
+            BrokerUnavailableError: There is none.
+        """
+        try:
+            async with asyncio.timeout(self._publish_timeout_s):
+                return await work
+        except TimeoutError as error:
+            raise BrokerUnavailableError(self.trouble or "RabbitMQ did not answer in time.") from error
+
+    def _note_unroutable(self, name: str) -> None:
+        self.unroutable += 1
+        if name not in self._unroutable and len(self._unroutable) < UNROUTABLE_NAMES_MAX:
+            self._unroutable.add(name)
+            log.warning("event_unroutable", event_name=name, reason="no queue is bound to this name")
+
+    def _changed(self) -> None:
+        connected = self.connected
+        if self._closing or connected is self._announced or (not connected and not self.trouble):
+            return
+        self._announced = connected
+        if connected:
+            log.info("broker_connected", broker=self._consume.target.place)
+        else:
+            log.warning("broker_lost", broker=self._consume.target.place, reason=self.trouble)

@@ -1,0 +1,283 @@
+"""One supervised connection to RabbitMQ, and the manner in which the client library is called.
+
+The library is aiormq, the layer on which aio-pika stands and of the same releases: what aio-pika adds (restoring
+topology behind one's back, one task more per delivery) is what must not happen here.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar, cast
+
+import aiormq
+from yarl import URL
+
+from daemon.clock import Clock
+from daemon.errors import BrokerUnavailableError
+from daemon.events.rabbitmq.transport import SafeTransport
+
+T = TypeVar("T")
+
+CONNECT_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 5.0
+BACKOFF_BASE_S = 0.1
+BACKOFF_MAX_S = 5.0
+STEADY_S = 10.0
+SCRATCH_CHANNELS = 16
+CHANNELS_MAX = 2047  # RabbitMQ's default, where it does not say
+
+# What the broker answers about one entity; everything else means that it is not there at the moment.
+REFUSALS = (
+    aiormq.ChannelAccessRefused,
+    aiormq.ChannelNotFoundEntity,
+    aiormq.ChannelPreconditionFailed,
+    aiormq.ChannelLockedResource,
+)
+
+
+async def call(answer: Awaitable[T], what: str) -> T:
+    """Await the broker's answer, and let nothing through but `REFUSALS` and one kind of error.
+
+    The library ends pending calls with a bare CancelledError when the connection goes: without this, a task that
+    nobody cancelled would silently end.
+
+    Raises:
+        BrokerUnavailableError: There was no answer; whether the broker did it is unknown.
+    """
+    try:
+        return await answer
+    except REFUSALS:
+        raise
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise BrokerUnavailableError(f"RabbitMQ went away while it was asked to {what}.") from error
+    except (aiormq.AMQPError, aiormq.ChannelInvalidStateError, RuntimeError, OSError, TimeoutError) as error:
+        reason = str(error) or type(error).__name__
+        raise BrokerUnavailableError(f"RabbitMQ did not {what}: {reason}") from error
+
+
+def backoff_s(failures: int, chance: float, *, cap_s: float = BACKOFF_MAX_S) -> float:
+    """Return the wait after the given number of failures in a row, half of it random, in seconds."""
+    return min(BACKOFF_BASE_S * 2.0 ** min(failures - 1, 16), cap_s) * (1.0 - chance / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the broker is and how to get in.
+
+    Attributes:
+        url: With user, password and virtual host.
+        app: Names the connections.
+        heartbeat_s: A silent connection is given up after three times this.
+        tls_ca: Path of the authority's certificate; empty trusts the system's.
+        tls_cert: Path of our own certificate; empty presents none.
+        tls_key: Path of its key.
+    """
+
+    url: URL
+    app: str
+    heartbeat_s: int
+    tls_ca: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
+
+    @property
+    def place(self) -> str:
+        """Host and port, for sentences."""
+        return f"{self.url.host}:{self.url.port or (5671 if self.url.scheme == 'amqps' else 5672)}"
+
+    def tls(self) -> ssl.SSLContext | None:
+        """Return what to verify and present; None without TLS. Reads files."""
+        if self.url.scheme != "amqps":
+            return None
+        context = ssl.create_default_context(cafile=self.tls_ca or None)
+        if self.tls_cert:
+            context.load_cert_chain(self.tls_cert, self.tls_key or None)
+        return context
+
+    def why(self, error: BaseException) -> str:
+        """Return why a connection could not be had, in one sentence without the password."""
+        if isinstance(error, aiormq.ProbableAuthenticationError | aiormq.AuthenticationError):
+            return (
+                f"RabbitMQ at {self.place} refused the user {self.url.user!r}: check user and password in broker.url."
+            )
+        if isinstance(error, aiormq.InvalidFrameError | aiormq.ConnectionNotAllowed):
+            vhost = self.url.path.removeprefix("/") or "/"
+            return (
+                f"RabbitMQ at {self.place} did not open the virtual host {vhost!r}: check that it exists, "
+                f"and that the user {self.url.user!r} may use it (the path of broker.url)."
+            )
+        if isinstance(error, TimeoutError):
+            return f"RabbitMQ at {self.place} did not answer within {CONNECT_TIMEOUT_S:g} s."
+        if isinstance(error, ssl.SSLError):
+            return f"TLS with {self.place} failed: {error.reason or error}. Check tls_ca, tls_cert and tls_key."
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        if self.url.password:
+            reason = reason.replace(self.url.password, "***")
+        return f"RabbitMQ at {self.place} cannot be reached: {reason}"
+
+
+class Link:
+    """A connection that is made again whenever it is lost, by a task of its own.
+
+    Args:
+        role: `consume` or `publish`; a broker that blocks publishers must not stop acknowledgements.
+        target: Where to.
+        clock: Waits between attempts.
+        chance: Random numbers from 0 to 1, so that a fleet does not come back all at once.
+        changed: Called when `connected` or `trouble` has changed.
+    """
+
+    def __init__(
+        self, role: str, target: Target, *, clock: Clock, chance: Callable[[], float], changed: Callable[[], None]
+    ) -> None:
+        self.role = role
+        self.target = target
+        self.trouble = ""
+        self.generation = 0
+        self._clock = clock
+        self._chance = chance
+        self._changed = changed
+        self._connection: aiormq.Connection | None = None
+        self._up = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._idle: list[aiormq.Channel] = []
+        self._slots = asyncio.Semaphore(SCRATCH_CHANNELS)
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection at the moment."""
+        return self._connection is not None
+
+    @property
+    def frame_max(self) -> int:
+        """How long a frame may be, in bytes."""
+        tuned = self._connection.connection_tune.frame_max if self._connection else 0
+        return tuned or 131_072
+
+    def start(self) -> None:
+        """Begin to connect."""
+        self._task = asyncio.create_task(self._supervise(), name=f"rabbitmq-{self.role}")
+
+    async def aclose(self) -> None:
+        """Give up the connection, and make no other."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+            self._task = None
+
+    async def wait_up(self) -> None:
+        """Return when there is a connection."""
+        await self._up.wait()
+
+    async def unblocked(self) -> None:
+        """Return when the broker takes messages: it blocks publishers while it is low on memory or disk."""
+        if self._connection is not None:
+            await self._connection.ready()
+
+    async def channel(self, *, confirms: bool = False) -> aiormq.Channel:
+        """Open a channel; the caller closes it.
+
+        Raises:
+            BrokerUnavailableError: There is no connection, or it has no more channels.
+        """
+        connection = self._connection
+        if connection is None:
+            raise BrokerUnavailableError(self.trouble or f"RabbitMQ at {self.target.place} is not connected yet.")
+        # The library would count upwards from the highest number and, after enough channels, beyond what is allowed.
+        most = connection.connection_tune.channel_max or CHANNELS_MAX
+        number = next((number for number in range(1, most + 1) if number not in connection.channels), None)
+        if number is None:
+            raise BrokerUnavailableError(f"RabbitMQ allows {most} channels on a connection, and all are in use.")
+        opened = connection.channel(number, publisher_confirms=confirms, on_return_raises=True)
+        return cast("aiormq.Channel", await call(opened, "open a channel"))
+
+    @contextlib.asynccontextmanager
+    async def scratch(self) -> AsyncIterator[aiormq.Channel]:
+        """Lend a channel that a refusal may close, for declarations; at most a few at one time."""
+        async with self._slots:
+            while self._idle and self._idle[-1].is_closed:
+                self._idle.pop()
+            channel = self._idle.pop() if self._idle else await self.channel()
+            try:
+                yield channel
+            except BaseException:
+                await close(channel)  # whatever went wrong, the next one starts clean
+                raise
+            self._idle.append(channel)
+
+    async def _supervise(self) -> None:
+        failures = 0
+        try:
+            while True:
+                try:
+                    connection = await self._connect()
+                except BrokerUnavailableError as error:
+                    self._down(str(error))
+                else:
+                    since_s = self._clock.monotonic_s()
+                    await self._serve(connection)
+                    failures = 0 if self._clock.monotonic_s() - since_s > STEADY_S else failures
+                failures += 1
+                await self._clock.sleep(backoff_s(failures, self._chance()))
+        finally:
+            self._down("The connection was closed by us.")
+
+    async def _connect(self) -> aiormq.Connection:
+        target = self.target
+        name = f"{target.app}/{socket.gethostname()}/{os.getpid()}/{self.role}"
+        try:
+            tls = await asyncio.to_thread(target.tls)
+            connection = aiormq.Connection(
+                target.url.update_query(heartbeat=str(target.heartbeat_s), name=name),
+                transport_factory=SafeTransport(tls, with_id=self.role == "publish"),
+                client_properties={"product": "sagad"},
+            )
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await connection.connect()
+        except (aiormq.AMQPError, OSError, RuntimeError, ValueError) as error:
+            raise BrokerUnavailableError(target.why(error)) from error
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise BrokerUnavailableError(target.why(error)) from error
+        return connection
+
+    async def _serve(self, connection: aiormq.Connection) -> None:
+        closing = connection.closing
+        self._idle.clear()
+        self._connection = connection
+        self.generation += 1
+        self.trouble = ""
+        self._up.set()
+        self._changed()
+        try:
+            await asyncio.wait({closing})
+            error = None if closing.cancelled() else closing.exception()
+            self._down(f"The connection to RabbitMQ at {self.target.place} was lost: {error or 'it was closed'}")
+        finally:
+            self._connection = None
+            self._up.clear()
+            await close(connection)
+
+    def _down(self, trouble: str) -> None:
+        self._connection = None
+        self._up.clear()
+        self.trouble = trouble
+        self._changed()
+
+
+async def close(what: aiormq.Channel | aiormq.Connection) -> None:
+    """Close a channel or a connection; one that does not answer in time is left to itself."""
+    if what.is_closed:
+        return
+    closing = asyncio.ensure_future(what.close())
+    closing.add_done_callback(lambda done: None if done.cancelled() else done.exception())
+    await asyncio.wait({closing}, timeout=CLOSE_TIMEOUT_S)

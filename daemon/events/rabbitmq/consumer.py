@@ -1,0 +1,166 @@
+"""One subscriber's consumption: its channel, and the supervisor that brings it back.
+
+    preparing -> consuming -> (channel or connection lost, queue deleted) -> preparing
+        |                                       ^
+        +-- refused: out of service, tried again after a while
+
+Deliveries belong to the channel that they came on. When it is lost, what is under way goes on in its own tasks, its
+settling does nothing, and the broker delivers it again, marked as redelivered.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+import aiormq
+import structlog
+from aiormq import spec
+from aiormq.abc import DeliveredMessage
+
+from daemon.clock import Clock
+from daemon.errors import BrokerUnavailableError, DaemonError
+from daemon.events.bus import Subscription
+from daemon.events.rabbitmq.connection import CLOSE_TIMEOUT_S, REFUSALS, STEADY_S, Link, backoff_s, call, close
+from daemon.events.rabbitmq.intake import Intake
+from daemon.events.rabbitmq.topology import Topology, explained
+
+log = structlog.get_logger("sagad.broker")
+
+
+class RabbitConsumer:
+    """Consumes one subscriber's queue until it is cancelled, whatever happens to the broker.
+
+    Args:
+        subscription: What to consume.
+        intake: Makes the intake, given what to call when it is empty.
+        link: The connection.
+        topology: Declares what is missing.
+        clock: Waits between attempts.
+        chance: Random numbers from 0 to 1.
+        quarantine_s: Wait before a subscriber is tried again that the broker refused.
+    """
+
+    def __init__(
+        self,
+        subscription: Subscription,
+        intake: Callable[[Callable[[], None]], Intake],
+        *,
+        link: Link,
+        topology: Topology,
+        clock: Clock,
+        chance: Callable[[], float],
+        quarantine_s: float,
+    ) -> None:
+        self.subscription = subscription
+        self.trouble = ""
+        self._queue = topology.queue(subscription.id)
+        self._link = link
+        self._topology = topology
+        self._clock = clock
+        self._chance = chance
+        self._quarantine_s = quarantine_s
+        self._interrupted = asyncio.Event()  # the channel is lost, the consumption ended, cancelled, or all is settled
+        self._intake = intake(self._interrupted.set)
+        self._channel: aiormq.Channel | None = None
+        self._consumer_tag = ""
+        self._cancelled = False
+        self._supervisor = asyncio.create_task(self._supervise(), name=f"consume-{subscription.id}")
+
+    @property
+    def ready(self) -> bool:
+        return bool(self._consumer_tag) and not self._cancelled and self._link.connected
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was cancelled, and everything that it took is settled."""
+        return self._supervisor.done()
+
+    async def cancel(self) -> None:
+        self._cancelled = self._intake.closed = True
+        channel, tag = self._channel, self._consumer_tag
+        if channel is not None and tag and not channel.is_closed:
+            # Bounded by a wait, not by a cancellation: the library would close the channel, with all that is on it.
+            cancelling = asyncio.create_task(self._end_consumption(channel, tag))
+            await asyncio.wait({cancelling}, timeout=CLOSE_TIMEOUT_S)
+        self._interrupted.set()
+
+    async def aclose(self) -> None:
+        """End it: what is not settled comes again."""
+        await self.cancel()
+        self._supervisor.cancel()
+        await asyncio.wait({self._supervisor})
+        await self._intake.aclose()
+
+    async def _supervise(self) -> None:
+        failures = 0
+        while True:
+            await self._link.wait_up()
+            since_s = self._clock.monotonic_s()
+            refused = False
+            try:
+                refused = await self._session()
+            except BrokerUnavailableError as error:
+                log.debug("consumer_lost", subscriber=self.subscription.id, reason=str(error))
+            except DaemonError as error:
+                log.warning("consumer_not_started", subscriber=self.subscription.id, reason=str(error))
+            if self._cancelled:
+                return
+            failures = 1 if self._clock.monotonic_s() - since_s > STEADY_S else failures + 1
+            wait_s = self._quarantine_s if refused else backoff_s(failures, self._chance())
+            await self._clock.sleep(wait_s)
+
+    async def _session(self) -> bool:
+        """Prepare and consume until the channel is lost; return whether the broker refuses us."""
+        try:
+            trouble = await self._topology.prepare(self.subscription)
+            if not trouble:
+                channel = await self._link.channel()
+                try:
+                    trouble = await self._serve(channel)
+                finally:
+                    self._intake.abandon()
+                    self._channel, self._consumer_tag = None, ""
+                    await close(channel)  # its answer says that the broker has read our acknowledgements
+        except REFUSALS as error:
+            trouble = explained(error, f"consume the queue {self._queue!r}")
+        if trouble and trouble != self.trouble:
+            log.error("subscriber_out_of_service", subscriber=self.subscription.id, reason=trouble)
+        self.trouble = trouble
+        return bool(trouble)
+
+    async def _serve(self, channel: aiormq.Channel) -> str:
+        self._channel = channel
+        channel.closing.add_done_callback(lambda _: self._interrupted.set())
+        channel.on_consumer_cancel_callbacks.add(lambda _: self._interrupted.set())
+        await call(channel.basic_qos(prefetch_count=self.subscription.prefetch), "set the prefetch")
+        while not self._cancelled and not channel.is_closed:
+            self._interrupted.clear()
+            await self._consume(channel)
+            await self._until(lambda: channel.is_closed or self._cancelled or not channel.consumers)
+            self._consumer_tag = ""
+            if not channel.is_closed and not self._cancelled:
+                # The broker ended it, as when the queue was deleted. What is under way can still be settled.
+                log.warning("consumer_cancelled_by_broker", subscriber=self.subscription.id)
+                if trouble := await self._topology.prepare(self.subscription):
+                    return trouble
+        await self._until(lambda: channel.is_closed or self._intake.empty)
+        return ""
+
+    async def _consume(self, channel: aiormq.Channel) -> None:
+        async def take(delivered: DeliveredMessage) -> None:
+            self._intake.take(channel, delivered)
+
+        consuming = channel.basic_consume(self._queue, take)
+        answer: spec.Basic.ConsumeOk = await call(consuming, f"consume the queue {self._queue!r}")
+        self._consumer_tag = answer.consumer_tag or ""
+        self.trouble = ""
+
+    async def _until(self, reached: Callable[[], bool]) -> None:
+        while not reached():
+            self._interrupted.clear()
+            await self._interrupted.wait()
+
+    async def _end_consumption(self, channel: aiormq.Channel, tag: str) -> None:
+        try:
+            await call(channel.basic_cancel(tag), f"end the consumption of {self._queue!r}")
+        except (BrokerUnavailableError, *REFUSALS) as error:
+            log.debug("cancel_lost", subscriber=self.subscription.id, reason=str(error))

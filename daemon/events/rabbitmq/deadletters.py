@@ -1,0 +1,131 @@
+"""Dead letters: seen, replayed, discarded."""
+
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any
+
+from aiormq import ChannelNotFoundEntity, spec
+
+from daemon.clock import Clock, to_us
+from daemon.errors import BrokerUnavailableError, UnroutableError
+from daemon.events.model import DeadLetter
+from daemon.events.rabbitmq import wire
+from daemon.events.rabbitmq.connection import Link, call, close
+from daemon.events.rabbitmq.identity import fingerprint
+from daemon.events.rabbitmq.publisher import HeadersTooLargeError, Publisher
+from daemon.events.rabbitmq.topology import Topology
+
+UNKNOWN = "unknown"
+
+
+class DeadLetters:
+    """Works on the queues of dead letters, each time on a channel of its own: closing it puts back what was seen."""
+
+    def __init__(self, link: Link, *, topology: Topology, publisher: Publisher, clock: Clock) -> None:
+        self._link = link
+        self._topology = topology
+        self._publisher = publisher
+        self._clock = clock
+
+    async def look(self, subscriber: str, *, limit: int) -> list[DeadLetter]:
+        """Return dead letters, oldest first."""
+        found: list[DeadLetter] = []
+
+        async def keep(incoming: wire.Incoming) -> bool:
+            found.append(described(incoming, subscriber, now_us=self._clock.now_us()))
+            return False
+
+        await self._each(subscriber, keep, limit=limit)
+        return found
+
+    async def replay(self, subscriber: str, ids: Collection[str] | None) -> int:
+        """Put dead letters back on their subscriber's queue; each is durable there before it is taken from here."""
+        queue = self._topology.queue(subscriber)
+
+        async def put_back(incoming: wire.Incoming) -> bool:
+            letter = described(incoming, subscriber, now_us=0)
+            if ids is not None and letter.event_id not in ids:
+                return False
+            properties = wire.republished(incoming, letter.event_id)
+            # The event's name: it goes straight to the queue, so its routing key no longer tells.
+            properties.set_header(wire.ROUTING_KEY, letter.event_name)
+            try:
+                routed = await self._publisher.publish("", queue, properties, incoming.body)
+            except HeadersTooLargeError as error:
+                raise BrokerUnavailableError(f"Event {letter.event_id!r} cannot be replayed: {error}") from error
+            if not routed:
+                raise UnroutableError(f"There is no queue {queue!r} to replay to: start a daemon with that subscriber.")
+            return True
+
+        return await self._each(subscriber, put_back)
+
+    async def discard(self, subscriber: str, ids: Collection[str] | None) -> int:
+        """Delete dead letters."""
+
+        async def drop(incoming: wire.Incoming) -> bool:
+            return ids is None or described(incoming, subscriber, now_us=0).event_id in ids
+
+        return await self._each(subscriber, drop)
+
+    async def _each(
+        self, subscriber: str, take: Callable[[wire.Incoming], Awaitable[bool]], *, limit: int | None = None
+    ) -> int:
+        """Show each of those that are there now to `take`, and delete those that it takes; return how many."""
+        queue = self._topology.dead(subscriber)
+        what = f"read the queue {queue!r}"
+        taken = 0
+        channel = await self._link.channel()
+        try:
+            declared: spec.Queue.DeclareOk = await call(channel.queue_declare(queue, passive=True), what)
+            there = declared.message_count or 0
+            for _ in range(there if limit is None else min(there, limit)):
+                got = await call(channel.basic_get(queue), what)
+                if got.delivery_tag is None:
+                    break
+                if await take(wire.Incoming.of(got, queue)):
+                    await call(channel.basic_ack(got.delivery_tag, wait=False), what)
+                    taken += 1
+        except ChannelNotFoundEntity:
+            return 0  # nobody was ever subscribed, so nothing died
+        finally:
+            await close(channel)
+        return taken
+
+
+def described(incoming: wire.Incoming, subscriber: str, *, now_us: int) -> DeadLetter:
+    """Return what a dead letter says of itself; of one that the broker made, what the broker noted."""
+    properties = incoming.properties
+    death = _first_death(properties.header("x-death"))
+    event_id, name = wire.identify(incoming)
+    source = ""
+    try:
+        readable = wire.decode(
+            incoming, now_us=now_us, max_payload_bytes=len(incoming.body), missing_id=lambda: fingerprint(incoming)
+        )
+        event_id, source = readable.envelope.id, readable.envelope.source
+    except wire.UndecodableError:
+        pass
+    if incoming.origin[1] == incoming.routing_key:
+        name = str(next(iter(death.get("routing-keys") or ()), UNKNOWN))
+    died = wire.moment(properties.header(wire.DEAD_AT)) or wire.moment(death.get("time"))
+    dead_us = to_us(died) if died else now_us
+    seen = wire.moment(properties.header(wire.FIRST_SEEN))
+    attempts = properties.header(wire.ATTEMPTS)
+    return DeadLetter(
+        subscriber=subscriber,
+        event_id=event_id or fingerprint(incoming),
+        event_name=name,
+        source=source,
+        body=incoming.body,
+        headers=wire.scalars(properties),
+        reason=str(properties.header(wire.REASON) or death.get("reason") or UNKNOWN),
+        error=str(properties.header(wire.ERROR) or ""),
+        traceback=str(properties.header(wire.TRACEBACK) or ""),
+        attempts=attempts if isinstance(attempts, int) else 0,
+        first_seen_us=to_us(seen) if seen else dead_us,
+        dead_us=dead_us,
+    )
+
+
+def _first_death(deaths: Any) -> dict[str, Any]:
+    """Return the latest of the broker's notes, which come latest first."""
+    return next((death for death in deaths if isinstance(death, dict)), {}) if isinstance(deaths, list) else {}

@@ -1,0 +1,245 @@
+"""One delivery and its four ends: acknowledged, waiting, dead-lettered, released."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import aiormq
+import structlog
+
+from daemon.clock import Clock, from_us
+from daemon.errors import BrokerUnavailableError
+from daemon.events.model import Message
+from daemon.events.rabbitmq import wire
+from daemon.events.rabbitmq.codec import Properties
+from daemon.events.rabbitmq.connection import backoff_s, call
+from daemon.events.rabbitmq.publisher import HeadersTooLargeError, Publisher
+from daemon.events.rabbitmq.topology import Topology, tier_ms
+
+ERROR_MAX_BYTES = 4_096
+TRACEBACK_MAX_BYTES = 8_192
+AT_ONCE_S = 0.05
+DEAD_LETTER_TRIES = 2
+
+log = structlog.get_logger("sagad.broker")
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """What the deliveries of one subscriber settle with.
+
+    Attributes:
+        hold: Keeps a delivery of an ordered subscriber and hands it over again; None where retries wait in the broker.
+        settled: Told of each delivery whose message is done with here.
+        released: Told of each delivery whose message comes again.
+    """
+
+    subscriber: str
+    topology: Topology
+    publisher: Publisher
+    clock: Clock
+    chance: Callable[[], float]
+    settled: Callable[["RabbitDelivery"], None]
+    released: Callable[["RabbitDelivery"], None]
+    hold: Callable[["RabbitDelivery", float, int], None] | None = None
+
+
+class RabbitDelivery:
+    """A message that the broker lent us on one channel.
+
+    When the channel is gone the message is the broker's again and comes once more: whatever is done with this
+    delivery then does nothing. In particular it publishes no second copy.
+    """
+
+    __slots__ = (
+        "_office",
+        "_settling",
+        "attempt",
+        "channel",
+        "first_seen_us",
+        "incoming",
+        "mark",
+        "message",
+        "redelivered",
+        "subscriber",
+        "tag",
+    )
+
+    def __init__(
+        self,
+        office: Office,
+        channel: aiormq.Channel,
+        tag: int,
+        incoming: wire.Incoming,
+        message: Message,
+        *,
+        first_seen_us: int,
+        mark: str = "",
+    ) -> None:
+        self.subscriber = office.subscriber
+        self.message = message
+        self.attempt = incoming.attempt
+        self.first_seen_us = first_seen_us
+        self.redelivered = incoming.redelivered
+        self.incoming = incoming
+        self.channel = channel
+        self.mark = mark  # of a message without an id: how to find the one that it was given
+        self._office = office
+        self.tag = tag
+        self._settling = False
+
+    @property
+    def crashes(self) -> int:
+        """Always 0: the broker also counts deliveries that were prefetched and never started."""
+        return 0
+
+    @property
+    def alive(self) -> bool:
+        """Whether the broker still waits for our answer."""
+        return not self.channel.is_closed
+
+    def again(self, attempt: int, first_seen_us: int) -> "RabbitDelivery":
+        """Return the same delivery, not settled, as the given attempt."""
+        same = RabbitDelivery(
+            self._office,
+            self.channel,
+            self.tag,
+            self.incoming,
+            self.message,
+            first_seen_us=first_seen_us,
+            mark=self.mark,
+        )
+        same.attempt = attempt
+        return same
+
+    async def ack(self) -> None:
+        if self._begin():
+            await self._acknowledge()
+
+    async def release(self) -> None:
+        if self._begin():
+            await self._answer(self.channel.basic_nack(self.tag, requeue=True, wait=False))
+            self._office.released(self)
+
+    async def retry(self, delay_s: float, *, attempt: int, error: str) -> None:
+        if not self._begin():
+            return
+        if self._office.hold is not None:
+            self._office.hold(self, delay_s, attempt)
+            return
+        properties = self._properties(attempts=attempt - 1, error=error)
+        await self.wait(math.ceil(delay_s * 1_000), properties)
+
+    async def wait_on(self) -> None:
+        """Let it wait for what is left of a wait that was longer than the longest wait queue."""
+        if self._begin():
+            properties = self._properties(attempts=self.attempt - 1, error="")
+            await self.wait(self.incoming.remaining_ms, properties)
+
+    async def dead_letter(self, reason: str, *, error: str, traceback: str = "") -> None:
+        if not self._begin():
+            return
+        properties = self._properties(attempts=self.attempt, error=error)
+        properties.set_header(wire.REASON, str(reason))
+        properties.set_header(wire.DEAD_AT, wire.iso(self._office.clock.now()))
+        if traceback:
+            properties.set_header(wire.TRACEBACK, clipped(traceback, TRACEBACK_MAX_BYTES, keep_end=True))
+        dead = self._office.topology.dead(self.subscriber)
+        for _ in range(DEAD_LETTER_TRIES):
+            try:
+                if not self.incoming.malformed and await self._publish("", dead, properties):
+                    await self._acknowledge()
+                    return
+                await self._office.topology.prepare_dead(self.subscriber)
+            except (BrokerUnavailableError, HeadersTooLargeError) as problem:
+                log.debug("dead_letter_unconfirmed", subscriber=self.subscriber, reason=str(problem))
+        await self._refuse()
+
+    async def wait(self, delay_ms: int, properties: Properties) -> None:
+        """Put a copy where it waits, then let the original go; goes on trying as long as the original is ours."""
+        failures = 0
+        while self.alive:
+            try:
+                if await self._publish_waiting(delay_ms, properties):
+                    await self._acknowledge()
+                    return
+                self._office.topology.forget()
+                problem: Exception | str = "no queue took it"
+            except HeadersTooLargeError:
+                await self._refuse()
+                return
+            except BrokerUnavailableError as error:
+                problem = error
+            failures += 1
+            log.warning(
+                "retry_not_confirmed",
+                subscriber=self.subscriber,
+                event_id=self.message.envelope.id,
+                reason=str(problem),
+            )
+            await self._office.clock.sleep(backoff_s(failures, self._office.chance()))
+
+    async def _publish_waiting(self, delay_ms: int, properties: Properties) -> bool:
+        topology = self._office.topology
+        queue = topology.queue(self.subscriber)
+        if delay_ms < AT_ONCE_S * 1_000:
+            return await self._publish("", queue, properties)
+        tier = tier_ms(delay_ms)
+        properties = replace(properties, fields=dict(properties.fields), headers=dict(properties.headers))
+        properties.set_text("expiration", str(min(delay_ms, tier)))
+        if delay_ms > tier:
+            properties.set_header(wire.REMAINING_MS, delay_ms - tier)
+        if trouble := await topology.prepare_tier(tier):
+            raise BrokerUnavailableError(trouble)
+        return await self._publish(topology.tier(tier), queue, properties)
+
+    async def _publish(self, exchange: str, routing_key: str, properties: Properties) -> bool:
+        """Publish; with less of what went wrong where the headers do not fit into a frame."""
+        for dropped in (wire.TRACEBACK, wire.ERROR):
+            try:
+                return await self._office.publisher.publish(exchange, routing_key, properties, self.incoming.body)
+            except HeadersTooLargeError:
+                properties.headers.pop(dropped.encode(), None)
+        return await self._office.publisher.publish(exchange, routing_key, properties, self.incoming.body)
+
+    def _properties(self, *, attempts: int, error: str) -> Properties:
+        exchange, routing_key = self.incoming.origin
+        properties = wire.republished(self.incoming, self.message.envelope.id)
+        properties.set_header(wire.ATTEMPTS, attempts)
+        properties.set_header(wire.FIRST_SEEN, wire.iso(from_us(self.first_seen_us)))
+        properties.set_header(wire.EXCHANGE, exchange)
+        properties.set_header(wire.ROUTING_KEY, routing_key)
+        if error:
+            properties.set_header(wire.ERROR, clipped(error, ERROR_MAX_BYTES))
+        return properties
+
+    def _begin(self) -> bool:
+        """Tell whether this is the first to settle it, and the broker still wants to know."""
+        if self._settling or not self.alive:
+            return False
+        self._settling = True
+        return True
+
+    async def _acknowledge(self) -> None:
+        await self._answer(self.channel.basic_ack(self.tag, wait=False))
+        self._office.settled(self)
+
+    async def _refuse(self) -> None:
+        """Leave it to the broker to dead-letter it, without our reasons."""
+        if self.alive:
+            await self._answer(self.channel.basic_reject(self.tag, requeue=False, wait=False))
+        self._office.settled(self)
+
+    async def _answer(self, answer: "aiormq.abc.DrainResult") -> None:
+        try:
+            await call(answer, "take our answer")
+        except BrokerUnavailableError as error:
+            log.debug("settle_lost", subscriber=self.subscriber, reason=str(error))  # it comes again
+
+
+def clipped(text: str, limit: int, *, keep_end: bool = False) -> str:
+    """Return as much of a text as fits into `limit` bytes; of a traceback the end says what happened."""
+    encoded = text.encode(errors="replace")
+    if len(encoded) <= limit:
+        return encoded.decode()
+    return (encoded[-limit:] if keep_end else encoded[:limit]).decode(errors="ignore")

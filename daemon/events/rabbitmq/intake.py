@@ -1,0 +1,186 @@
+"""What came from one subscriber's queue and is not settled yet."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+
+import aiormq
+import structlog
+from aiormq.abc import DeliveredMessage
+
+from daemon.clock import Clock
+from daemon.events.bus import Delivery
+from daemon.events.model import Envelope, Message
+from daemon.events.rabbitmq import wire
+from daemon.events.rabbitmq.delivery import Office, RabbitDelivery
+from daemon.events.rabbitmq.identity import AnonymousIds, fingerprint
+from daemon.events.rabbitmq.publisher import Publisher
+from daemon.events.rabbitmq.topology import Topology
+
+log = structlog.get_logger("sagad.broker")
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """An ordered delivery that waits in place: how it goes on, also when its channel is lost meanwhile."""
+
+    attempt: int
+    first_seen_us: int
+    due_s: float
+
+
+class Intake:
+    """Turns what the library delivers into deliveries, and keeps account of them.
+
+    Args:
+        subscriber: Whose queue it is.
+        receive: Takes deliveries over.
+        ordered: Retries wait here, unanswered, so that nothing overtakes them.
+        max_payload_bytes: Longest body.
+        hold_max_s: Longest time to keep a delivery unanswered: the broker takes the channel from who exceeds its limit.
+        emptied: Called when nothing is unsettled any more.
+    """
+
+    def __init__(
+        self,
+        subscriber: str,
+        receive: Callable[[Delivery], None],
+        *,
+        topology: Topology,
+        publisher: Publisher,
+        clock: Clock,
+        chance: Callable[[], float],
+        ordered: bool,
+        max_payload_bytes: int,
+        hold_max_s: float,
+        emptied: Callable[[], None],
+    ) -> None:
+        self.closed = False
+        self._queue = topology.queue(subscriber)
+        self._receive = receive
+        self._clock = clock
+        self._max_payload_bytes = max_payload_bytes
+        self._hold_max_s = hold_max_s
+        self._emptied = emptied
+        hold = self._hold if ordered else None
+        self._office = Office(subscriber, topology, publisher, clock, chance, self._settled, self._released, hold)
+        self._unsettled: dict[int, RabbitDelivery] = {}
+        self._held: dict[tuple[str, str, str], _Held] = {}
+        self._ids = AnonymousIds()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def empty(self) -> bool:
+        """Whether everything is settled."""
+        return not self._unsettled
+
+    def take(self, channel: aiormq.Channel, delivered: DeliveredMessage) -> None:
+        """Take a message over. Runs in the library's own task, which it cancels as it likes: nothing is awaited."""
+        tag = delivered.delivery_tag
+        if tag is None or channel.is_closed:
+            return
+        now_us = self._clock.now_us()
+        incoming = wire.Incoming.of(delivered, self._queue)
+        mark = ""
+
+        def missing_id() -> str:
+            nonlocal mark
+            mark = fingerprint(incoming)
+            return self._ids.assign(mark, redelivered=incoming.redelivered, now_us=now_us)
+
+        problem: wire.UndecodableError | None = None
+        try:
+            message = wire.decode(
+                incoming, now_us=now_us, max_payload_bytes=self._max_payload_bytes, missing_id=missing_id
+            )
+        except wire.UndecodableError as error:
+            problem = error
+            event_id, name = wire.identify(incoming)
+            message = Message(Envelope(event_id or missing_id(), name, self._clock.now(), ""), incoming.body)
+        first_seen_us = incoming.first_seen_us(now_us)
+        delivery = RabbitDelivery(self._office, channel, tag, incoming, message, first_seen_us=first_seen_us, mark=mark)
+        self._unsettled[tag] = delivery
+        if self.closed:
+            self._spawn(delivery.release())
+        elif problem is not None:
+            self._spawn(self._give_up(delivery, problem))
+        elif incoming.remaining_ms:
+            self._spawn(delivery.wait_on())
+        elif (held := self._held.get(_key(delivery))) is not None:
+            self._hold_again(delivery, held)
+        else:
+            self._receive(delivery)
+
+    def abandon(self) -> None:
+        """Forget what came on a channel that is lost: it comes again."""
+        for delivery in self._unsettled.values():
+            if delivery.mark:
+                self._ids.lose(delivery.mark, delivery.message.envelope.id)
+        self._unsettled.clear()
+
+    async def aclose(self) -> None:
+        """End what is done here in the background."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _settled(self, delivery: RabbitDelivery) -> None:
+        self._held.pop(_key(delivery), None)
+        self._forget(delivery)
+
+    def _released(self, delivery: RabbitDelivery) -> None:
+        if self._forget(delivery) and delivery.mark:
+            self._ids.lose(delivery.mark, delivery.message.envelope.id)
+
+    def _forget(self, delivery: RabbitDelivery) -> bool:
+        if self._unsettled.get(delivery.tag) is not delivery:
+            return False  # of a channel before this one, on which the same tag was another message
+        del self._unsettled[delivery.tag]
+        if not self._unsettled:
+            self._emptied()
+        return True
+
+    async def _give_up(self, delivery: RabbitDelivery, problem: wire.UndecodableError) -> None:
+        envelope = delivery.message.envelope
+        log.warning(
+            "event_dead_lettered",
+            subscriber=delivery.subscriber,
+            event_id=envelope.id,
+            event_name=envelope.name,
+            outcome="dead_lettered",
+            reason=str(problem.reason),
+            error=str(problem),
+        )
+        await delivery.dead_letter(problem.reason, error=str(problem))
+
+    def _hold(self, delivery: RabbitDelivery, delay_s: float, attempt: int) -> None:
+        held = _Held(attempt, delivery.first_seen_us, self._clock.monotonic_s() + delay_s)
+        self._held[_key(delivery)] = held
+        self._hold_again(delivery, held)
+
+    def _hold_again(self, delivery: RabbitDelivery, held: _Held) -> None:
+        waiting = delivery.again(held.attempt, held.first_seen_us)
+        self._unsettled[waiting.tag] = waiting
+        self._spawn(self._wait_in_place(waiting, held.due_s))
+
+    async def _wait_in_place(self, delivery: RabbitDelivery, due_s: float) -> None:
+        left_s = due_s - self._clock.monotonic_s()
+        await self._clock.sleep(min(left_s, self._hold_max_s))
+        if not delivery.alive:
+            return  # it comes again, and waits on
+        if left_s > self._hold_max_s or self.closed:
+            await delivery.release()  # to the head of the queue, where it came from
+            return
+        self._held.pop(_key(delivery), None)
+        self._receive(delivery)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _key(delivery: RabbitDelivery) -> tuple[str, str, str]:
+    envelope = delivery.message.envelope
+    return envelope.source, envelope.name, envelope.id

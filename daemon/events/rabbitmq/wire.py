@@ -1,0 +1,323 @@
+"""Events as AMQP messages: what we publish, and everything that we take for an event.
+
+Accepted are our own messages, plain JSON with only a routing key, and CloudEvents in both modes: binary (attributes in
+headers, `cloudEvents_id` or `cloudEvents:id`) and structured (the body is the whole event).
+"""
+
+import base64
+import binascii
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pydantic_core
+from aiormq.abc import DeliveredMessage
+
+from daemon.clock import from_us, to_us
+from daemon.events.model import ID_MAX, DeadReason, Envelope, Message, check_name, encode_data
+from daemon.events.rabbitmq.codec import MalformedError, Properties
+from daemon.events.rabbitmq.transport import unwrapped
+
+ATTEMPTS = "x-sagad-attempts"  # tries made so far; a waiting message comes back as the next one
+FIRST_SEEN = "x-sagad-first-seen"
+EXCHANGE = "x-sagad-exchange"
+ROUTING_KEY = "x-sagad-routing-key"
+REMAINING_MS = "x-sagad-remaining-ms"  # what is left of a wait that is longer than the longest wait queue
+REASON = "x-sagad-reason"
+ERROR = "x-sagad-error"
+TRACEBACK = "x-sagad-traceback"
+DEAD_AT = "x-sagad-dead-at"
+
+STRUCTURED = "application/cloudevents+json"
+_OURS = b"x-sagad-"
+_ATTRIBUTES = ("cloudEvents_", "cloudEvents:")
+# What the broker noted about earlier deaths: kept on a message that is published again, it would take a retry for an
+# endless cycle and drop it.
+_DEATHS = (b"x-death", b"x-first-death-", b"x-last-death-", b"x-delivery-count", b"x-acquired-count")
+_COPIES = (b"CC", b"BCC")  # would address a copy to others
+_MILLISECONDS_FROM = 2**32  # a timestamp beyond the year 2106 is one in milliseconds
+_NESTING = "recursion limit"
+_UNREADABLE = b"?"
+_TRACE = ("traceparent", "tracestate")
+
+
+class UndecodableError(Exception):
+    """A message is no event that we could read; `reason` is what its dead letter says."""
+
+    def __init__(self, why: str, reason: DeadReason = DeadReason.UNDECODABLE) -> None:
+        self.reason = reason
+        super().__init__(why)
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message as it was taken from a queue.
+
+    Attributes:
+        malformed: Its properties could not be taken apart, so that it cannot be published again.
+    """
+
+    queue: str
+    exchange: str
+    routing_key: str
+    properties: Properties
+    body: bytes
+    redelivered: bool
+    malformed: bool = False
+
+    @classmethod
+    def of(cls, delivered: DeliveredMessage, queue: str) -> "Incoming":
+        """Return what the library delivered."""
+        malformed = False
+        try:
+            properties = Properties.parse(unwrapped(delivered.header.properties))
+        except MalformedError:
+            properties, malformed = Properties(), True
+        counted = properties.header("x-delivery-count")
+        again = bool(delivered.redelivered) or (isinstance(counted, int) and counted > 0)
+        return cls(
+            queue, delivered.exchange or "", delivered.routing_key or "", properties, delivered.body, again, malformed
+        )
+
+    @property
+    def returned(self) -> bool:
+        """Whether we published it to its queue ourselves, so that our headers say what they mean."""
+        return self.exchange == "" and self.routing_key == self.queue and REASON.encode() not in self.properties.headers
+
+    @property
+    def origin(self) -> tuple[str, str]:
+        """The exchange and the routing key that it was first published with."""
+        key = self.properties.header(ROUTING_KEY)
+        if self.exchange == "" and isinstance(key, str):
+            return str(self.properties.header(EXCHANGE) or ""), key
+        return self.exchange, self.routing_key
+
+    @property
+    def attempt(self) -> int:
+        """Which try this is; the first is 1."""
+        made = self.properties.header(ATTEMPTS) if self.returned else None
+        return made + 1 if isinstance(made, int) and made >= 0 else 1
+
+    @property
+    def remaining_ms(self) -> int:
+        """How much longer it has to wait."""
+        left = self.properties.header(REMAINING_MS) if self.returned else None
+        return left if isinstance(left, int) and left > 0 else 0
+
+    def first_seen_us(self, now_us: int) -> int:
+        """When it first reached its subscriber; now, if nobody noted it."""
+        noted = moment(self.properties.header(FIRST_SEEN)) if self.returned else None
+        return to_us(noted) if noted else now_us
+
+
+def decode(incoming: Incoming, *, now_us: int, max_payload_bytes: int, missing_id: Callable[[], str]) -> Message:
+    """Return the event that a message carries.
+
+    Args:
+        incoming: The message.
+        now_us: When it happened, if nobody says.
+        max_payload_bytes: Longest body.
+        missing_id: Called for an id if the message has none.
+
+    Raises:
+        UndecodableError: It carries none; or its body is too large.
+    """
+    size = len(incoming.body)
+    if size > max_payload_bytes:
+        raise UndecodableError(
+            f"the body is {size:,} bytes; the limit is {max_payload_bytes:,} (daemon.max_payload_bytes)",
+            DeadReason.TOO_LARGE,
+        )
+    if incoming.malformed:
+        raise UndecodableError("its properties are malformed")
+    try:
+        content_type = (incoming.properties.text("content_type") or "").strip().lower()
+        if content_type.startswith("application/cloudevents"):
+            attributes, body = _structured(incoming.body, content_type)
+        else:
+            attributes, body = _binary(incoming.properties), incoming.body
+            _parsed(body, incoming.properties)
+        return Message(_envelope(incoming, attributes, now_us, missing_id), body)
+    except MalformedError as error:
+        raise UndecodableError(str(error)) from None
+
+
+def _envelope(
+    incoming: Incoming, attributes: Mapping[str, Any], now_us: int, missing_id: Callable[[], str]
+) -> Envelope:
+    properties = incoming.properties
+    event_id = _attribute(attributes, "id") or _clean(properties.text("message_id"), "id")
+    if event_id is not None and len(event_id) > ID_MAX:
+        raise UndecodableError(f"its id has {len(event_id)} characters; at most {ID_MAX} are allowed")
+    event_id = event_id or missing_id()
+    correlation = _clean(properties.text("correlation_id"), "correlation id")
+    return Envelope(
+        id=event_id,
+        name=_name(incoming, attributes),
+        time=_time(attributes, properties) or from_us(incoming.first_seen_us(now_us)),
+        source=_attribute(attributes, "source") or _clean(properties.text("app_id"), "source") or "",
+        correlation_id=_attribute(attributes, "correlationid") or correlation or event_id,
+        causation_id=_attribute(attributes, "causationid"),
+        headers=scalars(properties)
+        | {name: attributes[name] for name in _TRACE if isinstance(attributes.get(name), str)},
+    )
+
+
+def _name(incoming: Incoming, attributes: Mapping[str, Any]) -> str:
+    """Return the routing key, which its subscriber asked for; or its type if somebody put it on the queue."""
+    key = incoming.origin[1]
+    if key == incoming.queue:
+        key = _attribute(attributes, "type") or incoming.properties.text("type") or key
+    try:
+        return check_name(key)
+    except ValueError as error:
+        raise UndecodableError(str(error)) from None
+
+
+def _binary(properties: Properties) -> dict[str, Any]:
+    attributes = {}
+    for key in properties.headers:
+        if key.startswith(b"cloudEvents"):
+            name = key.decode(errors="replace")
+            if name.startswith(_ATTRIBUTES):
+                value = properties.header(name)
+                attributes[name[len(_ATTRIBUTES[0]) :]] = _UNREADABLE if value is None else value
+    return attributes
+
+
+def _structured(raw: bytes, content_type: str) -> tuple[dict[str, Any], bytes]:
+    if not content_type.startswith(STRUCTURED):
+        raise UndecodableError(f"the content type {content_type[:80]!r} is not supported; send {STRUCTURED}")
+    event = _parsed(raw, None)
+    if not isinstance(event, dict):
+        raise UndecodableError("a structured CloudEvent is a JSON object, and this is none")
+    try:
+        if "data_base64" in event:
+            body = base64.b64decode(event.pop("data_base64"), validate=True)
+            _parsed(body, None)
+        else:
+            body = encode_data(event.pop("data", None))
+    except (binascii.Error, TypeError, ValueError) as error:
+        raise UndecodableError(f"the CloudEvent's data cannot be read: {error}") from None
+    return event, body
+
+
+def _parsed(body: bytes, properties: Properties | None) -> Any:
+    try:
+        return pydantic_core.from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        coding = properties.fields.get("content_encoding", b"").decode(errors="replace") if properties else ""
+        hint = f" (content_encoding is {coding[:40]!r})" if coding.lower() not in ("", "utf-8", "utf8") else ""
+        what = "nested too deeply" if _NESTING in str(error) else f"not JSON in UTF-8: {error}"
+        raise UndecodableError(f"the body is {what}{hint}") from None
+
+
+def _attribute(attributes: Mapping[str, Any], name: str) -> str | None:
+    value = attributes.get(name)
+    if value is not None and not isinstance(value, str):
+        raise UndecodableError(f"the CloudEvents attribute {name!r} is not a text")
+    return _clean(value, name)
+
+
+def _clean(value: str | None, what: str) -> str | None:
+    if value and "\x00" in value:
+        raise UndecodableError(f"its {what} holds a NUL character")  # which no database takes
+    return value or None
+
+
+def _time(attributes: Mapping[str, Any], properties: Properties) -> datetime | None:
+    stamp = int.from_bytes(properties.fields.get("timestamp", b""))
+    return moment(attributes.get("time")) or (moment(stamp) if stamp else None)
+
+
+def moment(value: Any) -> datetime | None:
+    """Return a time given as ISO 8601, or in seconds or milliseconds since the epoch; None if it is none of these."""
+    try:
+        if isinstance(value, str):
+            given = datetime.fromisoformat(value)
+            return given.replace(tzinfo=UTC) if given.tzinfo is None else given.astimezone(UTC)
+        if isinstance(value, int):
+            seconds = value / 1_000 if value >= _MILLISECONDS_FROM else value
+            return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        pass
+    return None
+
+
+def is_technical(key: bytes) -> bool:
+    """Tell whether a header is the broker's business or ours, not the application's."""
+    return key.startswith((_OURS, *_DEATHS)) or key in _COPIES
+
+
+def scalars(properties: Properties) -> dict[str, Any]:
+    """Return the headers that are plain values and nobody's business but the application's."""
+    plain = {}
+    for key in properties.headers:
+        if is_technical(key) or key.startswith(b"cloudEvents"):
+            continue
+        name = key.decode(errors="replace")
+        value = properties.header(name)
+        fits = isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+        if fits and "\x00" not in f"{name}{value}":
+            plain[name] = value
+    return plain
+
+
+def identify(incoming: Incoming) -> tuple[str, str]:
+    """Return the id and the name of a message that need not be decodable; an id may be missing, and is empty then."""
+    properties = incoming.properties
+    found = properties.header("cloudEvents_id") or properties.header("cloudEvents:id")
+    if not isinstance(found, str):
+        found = properties.fields.get("message_id", b"").decode(errors="replace")
+    return found[:ID_MAX].replace("\x00", ""), incoming.origin[1]
+
+
+def encode(message: Message) -> Properties:
+    """Return the properties of an event that we publish."""
+    envelope = message.envelope
+    properties = Properties({"delivery_mode": b"\x02"})
+    for name, value in envelope.headers.items():
+        key = name.encode()
+        if isinstance(value, str | int | float) and not is_technical(key) and not key.startswith(b"cloudEvents"):
+            properties.set_header(name, value)
+    for name, text in (
+        ("content_type", "application/json"),
+        ("message_id", envelope.id),
+        ("type", envelope.name),
+        ("app_id", envelope.source),
+        ("correlation_id", envelope.correlation_id or envelope.id),
+    ):
+        properties.set_text(name, text)
+    properties.fields["timestamp"] = max(0, to_us(envelope.time) // 1_000_000).to_bytes(8)
+    properties.set_header("cloudEvents_id", envelope.id)
+    properties.set_header("cloudEvents_source", envelope.source)
+    properties.set_header("cloudEvents_type", envelope.name)
+    properties.set_header("cloudEvents_specversion", "1.0")
+    properties.set_header("cloudEvents_time", iso(envelope.time))
+    if envelope.causation_id:
+        properties.set_header("cloudEvents_causationid", envelope.causation_id)
+    return properties
+
+
+def republished(incoming: Incoming, event_id: str) -> Properties:
+    """Return the properties of a message that goes on its way again: its own, without what would mislead the broker.
+
+    It is kept on disk, does not expire, and has an id from now on. The user who published it is not us: the broker
+    would refuse it.
+    """
+    own = incoming.properties
+    dropped = ("expiration", "user_id", "cluster_id")
+    properties = Properties(
+        {name: value for name, value in own.fields.items() if name not in dropped} | {"delivery_mode": b"\x02"},
+        {key: value for key, value in own.headers.items() if not is_technical(key)},
+    )
+    if "message_id" not in own.fields:
+        properties.set_text("message_id", event_id)
+    return properties
+
+
+def iso(when: datetime) -> str:
+    """Return an aware time as ISO 8601 in UTC."""
+    return when.astimezone(UTC).isoformat().replace("+00:00", "Z")
