@@ -59,7 +59,7 @@ class EmbeddedEventBus:
         self._timers: dict[str, tuple[float, Timer]] = {}
         self._pump: asyncio.Task[None] | None = None
         self._closing = False
-        self._stop_hints: Callable[[], None] = lambda: None
+        self._stop_hints: Callable[[], None] = _nothing
 
     async def start(self) -> None:
         self._connected = True
@@ -69,6 +69,7 @@ class EmbeddedEventBus:
 
     async def aclose(self) -> None:
         self._stop_hints()
+        self._stop_hints = _nothing
         for _, timer in self._timers.values():
             timer.cancel()
         for consumer in self._consumers:
@@ -148,13 +149,16 @@ class EmbeddedEventBus:
         surveyed, self._survey = self._survey, False
         late = await self._find_due() if surveyed else False
         taken = 0
+        caught_up = False
         for consumer in self._consumers:
             if consumer.wanted:
+                behind = consumer.behind
                 taken += await self._attend(consumer)
+                caught_up |= behind and not consumer.behind
         if any(consumer.wanted and consumer.room > 0 for consumer in self._consumers):
             self._woken.set()
-        if late and taken:
-            self._look()  # what is due after these?
+        if caught_up or (late and taken):
+            self._look()  # when is the next one due?
         elif late:
             self._call_in("due", _NOT_YET_S, self._look)
 
@@ -260,3 +264,7 @@ class EmbeddedEventBus:
 def _state(depths: tuple[int, int, int]) -> tuple[int | None, int | None, int | None, int | None]:
     ready, in_flight, dead = depths
     return ready, in_flight, None, dead
+
+
+def _nothing() -> None:
+    """Stop no hints: there are none yet, or none any more."""
