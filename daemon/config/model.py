@@ -106,6 +106,11 @@ class StorageConfig(_Table):
     url: str = f"{_SQLITE}var/sagad.db"
     retention_s: Seconds = 2_592_000
 
+    @property
+    def is_absolute(self) -> bool:
+        """Whether the address means the same from every folder."""
+        return not self.url.startswith(_SQLITE) or self.url.startswith(f"{_SQLITE}/")
+
     def sqlite_path(self, folder: Path) -> Path | None:
         """Return the database file, with a relative one resolved against `folder`; None on PostgreSQL."""
         if not self.url.startswith(_SQLITE):
