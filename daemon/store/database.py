@@ -11,12 +11,13 @@ from daemon.errors import StoreUnavailableError, StoreVersionError
 from daemon.store.listing import contains
 from daemon.store.schema import migrations
 
-_BUSY_TIMEOUT_S = 5.0
 _STATEMENTS_KEPT = 256
 _WAL_KEPT_BYTES = 64 * 1024 * 1024
 
 
-def open_database(path: Path, peers: Path, *, synchronous: str) -> tuple[sqlite3.Connection, sqlite3.Connection]:
+def open_database(
+    path: Path, peers: Path, *, synchronous: str, busy_timeout_s: float
+) -> tuple[sqlite3.Connection, sqlite3.Connection]:
     """Create what is missing, bring the schema up to date, and return a connection that writes and one that reads.
 
     Raises:
@@ -29,12 +30,12 @@ def open_database(path: Path, peers: Path, *, synchronous: str) -> tuple[sqlite3
         # SQLite would create it with the modes of the process's umask; its other files take after this one.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         with _alone(peers / "opening"):
-            writing = _connect(path)
+            writing = _connect(path, busy_timeout_s)
             writing.execute("PRAGMA journal_mode = WAL")
             _migrate(writing, path)
         writing.execute(f"PRAGMA synchronous = {synchronous}")
         writing.execute(f"PRAGMA journal_size_limit = {_WAL_KEPT_BYTES}")
-        reading = _connect(path)
+        reading = _connect(path, busy_timeout_s)
         reading.execute("PRAGMA query_only = ON")
         reading.create_function("contains", -1, _contains, deterministic=True)
     except (OSError, sqlite3.Error) as error:
@@ -42,11 +43,11 @@ def open_database(path: Path, peers: Path, *, synchronous: str) -> tuple[sqlite3
     return writing, reading
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
     # Each connection is used by one thread only; but it is opened and closed by others.
     connection = sqlite3.connect(
         path,
-        timeout=_BUSY_TIMEOUT_S,
+        timeout=busy_timeout_s,
         isolation_level=None,
         check_same_thread=False,
         cached_statements=_STATEMENTS_KEPT,

@@ -27,6 +27,8 @@ from daemon.store.writer import Call, Commit, Job, Writer
 
 T = TypeVar("T")
 
+_CLOSED = "The store is not open."
+
 
 class SqliteStore:
     """Keeps everything in one SQLite file (WAL), which any number of processes of one host may open.
@@ -39,6 +41,7 @@ class SqliteStore:
         path: The database file.
         synchronous: `FULL`: what was confirmed survives a power failure. `NORMAL` survives a crash of the process,
             but may lose the last commits at a power failure.
+        busy_timeout_s: How long to wait for another process's transaction before that counts as trouble.
         sync_failed: Called in the event loop when an fsync failed. Nothing is written any more then, since what the
             operating system still holds is uncertain; the process should end, and recover from what is on the disk.
     """
@@ -48,27 +51,36 @@ class SqliteStore:
         path: Path,
         *,
         synchronous: Literal["FULL", "NORMAL"] = "FULL",
+        busy_timeout_s: float = 5.0,
         sync_failed: Callable[[Exception], object] = lambda _: None,
     ) -> None:
         self._path = path
         self._synchronous = synchronous
+        self._busy_timeout_s = busy_timeout_s
         self._sync_failed = sync_failed
         self._peers_folder = path.with_name(f"{path.name}-peers")
         self._peers = Peers(self._peers_folder)
         self._hints: list[Callable[[], object]] = []
-        self._reading_thread = ThreadPoolExecutor(1, thread_name_prefix="sagad-store-reader")
+        self._is_open = False
 
     async def open(self) -> None:
         self._loop = asyncio.get_running_loop()
-        await self._loop.run_in_executor(self._reading_thread, self._open)
+        await asyncio.to_thread(self._open)
+        self._reading_thread = ThreadPoolExecutor(1, thread_name_prefix="sagad-store-reader")
         self._writer.start()
+        self._is_open = True
 
     def _open(self) -> None:
-        writing, self._reading = open_database(self._path, self._peers_folder, synchronous=self._synchronous)
+        writing, self._reading = open_database(
+            self._path, self._peers_folder, synchronous=self._synchronous, busy_timeout_s=self._busy_timeout_s
+        )
         self._peers.sweep()
         self._writer = Writer(writing, finished=self._finished, sync_failed=self._report_failed_sync)
 
     async def aclose(self) -> None:
+        if not self._is_open:
+            return
+        self._is_open = False
         await asyncio.to_thread(self._writer.close)
         await self._loop.run_in_executor(self._reading_thread, self._reading.close)
         self._reading_thread.shutdown()
@@ -76,7 +88,7 @@ class SqliteStore:
 
     @property
     def trouble(self) -> str:
-        return self._writer.trouble
+        return self._writer.trouble if self._is_open else _CLOSED
 
     @property
     def transactions(self) -> int:
@@ -85,7 +97,10 @@ class SqliteStore:
 
     def commit(self, *writes: Write) -> Awaitable[Outcome]:
         future: asyncio.Future[Outcome] = self._loop.create_future()
-        self._writer.submit(Commit(writes, future))
+        if self._is_open:
+            self._writer.submit(Commit(writes, future))
+        else:
+            future.set_exception(StoreUnavailableError(_CLOSED))
         return future
 
     # --- runs ---
@@ -215,10 +230,14 @@ class SqliteStore:
             except sqlite3.Error as error:
                 raise StoreUnavailableError(f"The database cannot be read: {error}.") from error
 
+        if not self._is_open:
+            raise StoreUnavailableError(_CLOSED)
         return await self._loop.run_in_executor(self._reading_thread, work)
 
     async def _call(self, work: Callable[[sqlite3.Connection], T], *, hints: bool = False) -> T:
         """Run a function in the thread that writes, after all commits so far, and return once it is durable."""
+        if not self._is_open:
+            raise StoreUnavailableError(_CLOSED)
         future: asyncio.Future[T] = self._loop.create_future()
         self._writer.submit(Call(work, future, hints=hints))
         return await future

@@ -160,6 +160,7 @@ class Writer:
         self._sync_failed = sync_failed
         self._lost: sqlite3.Error | None = None
         self._closing = Event()
+        self._ended = False
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self.submit = self._queue.put
         self._thread = Thread(target=self._work, name="sagad-store-writer", daemon=True)
@@ -176,36 +177,42 @@ class Writer:
         self._connection.close()
 
     def _work(self) -> None:
-        more = True
-        while more:
-            batch: list[Job | None] = [self._queue.get()]
-            with suppress(Empty):
-                while len(batch) < _BATCH_MAX:
-                    batch.append(self._queue.get_nowait())
-            more = None not in batch
-            jobs = [job for job in batch if job is not None]
-            if jobs:
-                self._write(jobs)
-
-    def _write(self, jobs: list[Job]) -> None:
-        """Commit these jobs together; however long it takes, and without the one among them that is at fault."""
+        """Commit what is queued, in its order, however long it takes; without what is at fault itself."""
+        pending: list[Job] = []
+        size = _BATCH_MAX
         backoff_s = _FIRST_BACKOFF_S
-        while jobs:
+        while self._collect(pending):
+            batch = pending[:size]
+            size = _BATCH_MAX
             try:
-                results = self._transact(jobs)
+                results = self._transact(batch)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer to whoever waits for it
                 self._roll_back()
-                if not is_unavailable(error):
-                    self._isolate(jobs, error)
-                    return
-                jobs = self._hold(jobs, error)
-                self._closing.wait(backoff_s)
-                backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
+                if is_unavailable(error):
+                    self._hold(pending, error)
+                    self._closing.wait(backoff_s)
+                    backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
+                elif len(batch) > 1:
+                    size = len(batch) // 2  # Until what is at fault is alone.
+                else:
+                    self._refuse(pending.pop(0), error)
             else:
+                del pending[: len(batch)]
                 self.trouble = ""
                 self.transactions += 1
+                backoff_s = _FIRST_BACKOFF_S
                 self._finished(results)
-                return
+
+    def _collect(self, pending: list[Job]) -> bool:
+        """Add what is queued, after waiting for it if nothing is pending; tell whether there is anything to do."""
+        with suppress(Empty):
+            while len(pending) < _BATCH_MAX and not self._ended:
+                job = self._queue.get(block=not pending)
+                if job is None:
+                    self._ended = True
+                else:
+                    pending.append(job)
+        return bool(pending)
 
     def _transact(self, jobs: list[Job]) -> list[tuple[Job, object]]:
         if self._lost is not None:
@@ -217,27 +224,21 @@ class Writer:
         self._connection.execute("COMMIT")
         return results
 
-    def _isolate(self, jobs: list[Job], error: Exception) -> None:
-        """Halve a batch until what is at fault is alone; the others are committed, in their order."""
-        if len(jobs) == 1:
-            refused = ValueError(f"The database does not take this: {type(error).__name__}: {error}")
-            refused.__cause__ = error
-            self._finished([(jobs[0], refused)])
-            return
-        middle = len(jobs) // 2
-        self._write(jobs[:middle])
-        self._write(jobs[middle:])
+    def _refuse(self, job: Job, error: Exception) -> None:
+        refused = ValueError(f"The database does not take this: {type(error).__name__}: {error}")
+        refused.__cause__ = error
+        self._finished([(job, refused)])
 
-    def _hold(self, jobs: list[Job], error: Exception) -> list[Job]:
-        """Return what is to be tried again, and fail the rest."""
+    def _hold(self, pending: list[Job], error: Exception) -> None:
+        """Keep the commits to try them again, and fail everything else; all of it, if there is no again."""
         self.trouble = f"The database cannot be written: {error}."
         if isinstance(error, sqlite3.Error) and self._lost is None and error.sqlite_errorcode in _FSYNC_FAILED:
             self._lost = error
             self._sync_failed(error)
         is_over = self._lost is not None or self._closing.is_set()
         unavailable = StoreUnavailableError(f"{self.trouble} Nothing that was confirmed is lost.")
-        self._finished([(job, unavailable) for job in jobs if is_over or not job.is_commit])
-        return [] if is_over else [job for job in jobs if job.is_commit]
+        self._finished([(job, unavailable) for job in pending if is_over or not job.is_commit])
+        pending[:] = [] if is_over else [job for job in pending if job.is_commit]
 
     def _roll_back(self) -> None:
         with suppress(sqlite3.Error):

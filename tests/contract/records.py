@@ -1,0 +1,110 @@
+"""Records to put into a store: everything that a test does not care about is filled in."""
+
+from typing import Any
+
+from daemon.store.model import (
+    FiringRecord,
+    FiringState,
+    InsertRun,
+    OutgoingEvent,
+    QueuedDelivery,
+    RecordHandled,
+    RunRecord,
+    RunStatus,
+    StepRecord,
+    StepState,
+)
+
+APP = "shop"
+ME = "process-1"
+OTHER = "process-2"
+GONE = "process-that-never-was"
+
+
+def run(name: str, **changes: Any) -> RunRecord:
+    values: dict[str, Any] = {
+        "key": f"key-{name}",
+        "app": APP,
+        "run_id": f"run-{name}",
+        "attempt": 1,
+        "workflow": "place-order",
+        "status": RunStatus.RUNNING,
+        "trigger": b'{"kind":"call","name":"","id":""}',
+        "input": b'{"sku":"A-1"}',
+        "graph_hash": "abc",
+        "owner": ME,
+        "created_us": 1_000,
+        "updated_us": 1_000,
+    }
+    return RunRecord(**values | changes)
+
+
+def started(name: str, **changes: Any) -> InsertRun:
+    return InsertRun(run(name, **changes))
+
+
+def step(of: str, name: str, **changes: Any) -> StepRecord:
+    values: dict[str, Any] = {
+        "run_key": f"key-{of}",
+        "name": name,
+        "seq": 1,
+        "kind": "step",
+        "state": StepState.COMPLETED,
+        "attempts": 1,
+        "started_us": 1_000,
+    }
+    return StepRecord(**values | changes)
+
+
+def delivery(event: str, **changes: Any) -> QueuedDelivery:
+    values: dict[str, Any] = {
+        "seq": 0,
+        "app": APP,
+        "subscriber": "greet",
+        "event_id": event,
+        "event_name": "customer.created",
+        "source": "crm",
+        "headers": b"{}",
+        "body": b'{"name":"Ada"}',
+        "attempt": 1,
+        "due_us": 1_000,
+        "first_seen_us": 1_000,
+    }
+    return QueuedDelivery(**values | changes)
+
+
+def handled(event: str, **changes: Any) -> RecordHandled:
+    values: dict[str, Any] = {
+        "app": APP,
+        "subscriber": "greet",
+        "source": "crm",
+        "event_name": "customer.created",
+        "event_id": event,
+        "handled_us": 1_000,
+    }
+    return RecordHandled(**values | changes)
+
+
+def firing(scheduled_us: int, **changes: Any) -> FiringRecord:
+    values: dict[str, Any] = {
+        "app": APP,
+        "job": "nightly",
+        "scheduled_us": scheduled_us,
+        "state": FiringState.RUNNING,
+        "owner": ME,
+        "attempt": 1,
+        "started_us": scheduled_us,
+    }
+    return FiringRecord(**values | changes)
+
+
+def outgoing(id: str, **changes: Any) -> OutgoingEvent:
+    values: dict[str, Any] = {
+        "id": id,
+        "app": APP,
+        "origin": "run-1",
+        "seq": 1,
+        "message": b"{}",
+        "created_us": 1_000,
+    }
+    return OutgoingEvent(**values | changes)

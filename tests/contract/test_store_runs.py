@@ -1,0 +1,220 @@
+"""Reading, finding and taking over runs; claiming firings."""
+
+import pytest
+
+from daemon.store.model import (
+    ClaimFiring,
+    FenceRun,
+    FiringState,
+    Outcome,
+    PutStep,
+    RunFilter,
+    RunRecord,
+    RunStatus,
+    Store,
+    UpdateFiring,
+    UpdateRun,
+)
+from tests.contract.records import APP, GONE, ME, OTHER, firing, run, started, step
+
+
+def names(records: list[RunRecord]) -> list[str]:
+    return [record.key.removeprefix("key-") for record in records]
+
+
+async def test_a_run_that_is_not_there_is_none(store: Store) -> None:
+    assert await store.run(APP, "run-1") is None
+
+
+async def test_the_latest_attempt_of_a_run_is_the_run_and_the_former_ones_are_listed(store: Store) -> None:
+    for attempt in (1, 2, 10):
+        await store.commit(started("1", key=f"key-{attempt:02d}", attempt=attempt, status=RunStatus.REVERTED))
+
+    latest = await store.run(APP, "run-1")
+
+    assert latest is not None
+    assert latest.attempt == 10
+    assert names(await store.runs(APP, RunFilter(), after=None, limit=10)) == ["10", "02", "01"]
+
+
+async def test_runs_are_listed_newest_first_in_pages_without_gaps(store: Store) -> None:
+    for number in (3, 1, 5, 2, 4):
+        await store.commit(started(str(number)))
+    await store.commit(started("9", app="bank"))
+
+    first = await store.runs(APP, RunFilter(), after=None, limit=2)
+    second = await store.runs(APP, RunFilter(), after=first[-1].key, limit=2)
+    third = await store.runs(APP, RunFilter(), after=second[-1].key, limit=2)
+
+    assert [names(page) for page in (first, second, third)] == [["5", "4"], ["3", "2"], ["1"]]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        (RunFilter(), ["3", "2", "1"]),
+        (RunFilter(workflow="ship-order"), ["2"]),
+        (RunFilter(status=RunStatus.RUNNING), ["1"]),
+        (RunFilter(status=RunStatus.COMPLETED), ["2"]),
+        (RunFilter(status=RunStatus.FAILED), ["3"]),
+        (RunFilter(trigger="event"), ["3", "2"]),
+        (RunFilter(trigger="event:greet"), ["2"]),
+        (RunFilter(trigger="event:gre"), []),
+        (RunFilter(trigger="job"), []),
+        (RunFilter(since_us=2_000), ["3", "2"]),
+        (RunFilter(text="UN-3"), ["3"]),
+        (RunFilter(text="SHIP"), ["2"]),
+        (RunFilter(text="ada löwe"), ["2"]),
+        (RunFilter(text="card refused"), ["3"]),
+        (RunFilter(text="100%"), ["1"]),
+        (RunFilter(text="100_"), []),
+        (RunFilter(workflow="place-order", status=RunStatus.FAILED, text="refused", since_us=1), ["3"]),
+        (RunFilter(workflow="place-order", status=RunStatus.COMPLETED), []),
+    ],
+    ids=str,
+)
+async def test_a_filter_finds_the_runs_that_meet_all_of_it(store: Store, wanted: RunFilter, found: list[str]) -> None:
+    await store.commit(started("1", input=b'{"discount":"100%"}'))
+    await store.commit(
+        started(
+            "2",
+            workflow="ship-order",
+            status=RunStatus.COMPLETED,
+            trigger=b'{"kind":"event","name":"greet","id":"e1"}',
+            created_us=2_000,
+            input='{"to":"Ada LÖWE"}'.encode(),
+        )
+    )
+    await store.commit(
+        started(
+            "3",
+            status=RunStatus.FAILED,
+            trigger=b'{"kind":"event","name":"greet-again","id":"e1"}',
+            created_us=3_000,
+            input=None,
+            errors=b'[{"message":"Card refused"}]',
+        )
+    )
+
+    everything = await store.runs(APP, wanted, after=None, limit=10)
+    page = await store.runs(APP, wanted, after=None, limit=1)
+
+    assert names(everything) == found
+    assert names(page) == found[:1]
+
+
+async def test_checkpoints_come_by_run_in_the_order_of_their_start(store: Store) -> None:
+    await store.commit(started("1"), *[PutStep(step("1", f"s{seq}", seq=seq)) for seq in (10, 2, 1)])
+    await store.commit(started("2"), PutStep(step("2", "pay")))
+
+    found = await store.steps(["key-2", "key-1", "key-3"])
+
+    assert {key: [each.name for each in steps] for key, steps in found.items()} == {
+        "key-2": ["pay"],
+        "key-1": ["s1", "s2", "s10"],
+        "key-3": [],
+    }
+    assert await store.steps([]) == {}
+
+
+async def test_runs_of_nobody_and_of_the_dead_are_taken_over_and_those_of_the_living_are_not(store: Store) -> None:
+    await store.register(APP, OTHER, lease_s=60)
+    await store.commit(started("1", owner=""))
+    await store.commit(started("2", owner=GONE, status=RunStatus.WAITING))
+    await store.commit(started("3", owner=OTHER))
+    await store.commit(started("4", owner=ME))
+    await store.commit(started("5", owner=GONE, status=RunStatus.COMPENSATING))
+
+    claimed = await store.claim_runs(APP, ME, ["place-order"], limit=10)
+
+    assert names(claimed) == ["1", "2", "5"]
+    assert {record.owner for record in claimed} == {ME}
+    assert await store.run(APP, "run-2") == run("2", owner=ME, status=RunStatus.WAITING)
+    assert await store.claim_runs(APP, ME, ["place-order"], limit=10) == []
+
+
+async def test_only_unended_runs_of_these_workflows_and_this_application_are_taken_over(store: Store) -> None:
+    ended = [status for status in RunStatus if status.ended]
+    for number, status in enumerate(ended):
+        await store.commit(started(f"ended-{number}", owner=GONE, status=status))
+    await store.commit(started("1", owner=GONE, workflow="of-a-newer-deployment"))
+    await store.commit(started("2", owner=GONE, app="bank"))
+
+    claimed = await store.claim_runs(APP, ME, ["place-order", "ship-order"], limit=10)
+
+    assert claimed == []
+    assert await store.claim_runs(APP, ME, [], limit=10) == []
+
+
+async def test_no_more_runs_are_taken_over_than_asked_for_and_the_oldest_first(store: Store) -> None:
+    for number in (3, 1, 2):
+        await store.commit(started(str(number), owner=GONE))
+
+    first = await store.claim_runs(APP, ME, ["place-order"], limit=2)
+    second = await store.claim_runs(APP, ME, ["place-order"], limit=2)
+
+    assert (names(first), names(second)) == (["1", "2"], ["3"])
+
+
+async def test_a_lease_that_is_over_or_was_ended_frees_the_runs_at_once(store: Store) -> None:
+    await store.register(APP, "over", lease_s=0)
+    await store.register(APP, "ended", lease_s=60)
+    await store.register(APP, "renewed", lease_s=0)
+    await store.register(APP, "renewed", lease_s=60)
+    for number, owner in enumerate(("over", "ended", "renewed")):
+        await store.commit(started(str(number), owner=owner))
+
+    await store.retire("ended")
+    claimed = await store.claim_runs(APP, ME, ["place-order"], limit=10)
+
+    assert names(claimed) == ["0", "1"]
+
+
+async def test_whoever_lost_a_run_is_fenced_and_the_new_owner_is_not(store: Store) -> None:
+    await store.commit(started("1", owner=GONE))
+
+    await store.claim_runs(APP, ME, ["place-order"], limit=1)
+
+    assert await store.commit(UpdateRun(run("1", owner=GONE))) is Outcome.FENCED
+    assert await store.commit(FenceRun("key-1", GONE), PutStep(step("1", "pay"))) is Outcome.FENCED
+    assert await store.commit(FenceRun("key-1", ME), PutStep(step("1", "pay"))) is Outcome.APPLIED
+
+
+async def test_one_occurrence_of_a_job_is_claimed_once(store: Store) -> None:
+    outcomes = [
+        await store.commit(ClaimFiring(firing(100))),
+        await store.commit(ClaimFiring(firing(100, owner=OTHER)), PutStep(step("1", "pay"))),
+        await store.commit(ClaimFiring(firing(200, owner=OTHER))),
+        await store.commit(ClaimFiring(firing(100, job="hourly"))),
+        await store.commit(ClaimFiring(firing(100, app="bank"))),
+    ]
+
+    assert outcomes == [Outcome.APPLIED, Outcome.CONFLICT] + [Outcome.APPLIED] * 3
+    assert await store.steps(["key-1"]) == {"key-1": []}
+    assert await store.firings(APP, "nightly", limit=10) == [firing(200, owner=OTHER), firing(100)]
+
+
+async def test_a_firing_is_updated_by_its_owner_alone(store: Store) -> None:
+    await store.commit(ClaimFiring(firing(100)))
+    ended = firing(100, state=FiringState.FAILED, attempt=2, ended_us=300, error="it broke")
+
+    outcomes = [
+        await store.commit(UpdateFiring(ended)),
+        await store.commit(UpdateFiring(firing(100, owner=OTHER))),
+        await store.commit(UpdateFiring(firing(999))),
+    ]
+
+    assert outcomes == [Outcome.APPLIED, Outcome.FENCED, Outcome.FENCED]
+    (stored,) = await store.firings(APP, "nightly", limit=10)
+    assert stored == ended
+    assert isinstance(stored.state, FiringState)
+
+
+async def test_firings_come_latest_first_in_pages(store: Store) -> None:
+    for scheduled_us in (300, 100, 500, 200, 400):
+        await store.commit(ClaimFiring(firing(scheduled_us)))
+
+    first = await store.firings(APP, "nightly", limit=3)
+    second = await store.firings(APP, "nightly", limit=3, before_us=first[-1].scheduled_us)
+
+    assert [[each.scheduled_us for each in page] for page in (first, second)] == [[500, 400, 300], [200, 100]]
