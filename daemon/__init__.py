@@ -1,1 +1,42 @@
-"""sagad: durable workflows with compensation, started by events, schedules and HTTP."""
+"""sagad: the saga daemon. Everything that an application uses is imported from here."""
+
+from daemon.activation import Trigger
+from daemon.container import service
+from daemon.engine.engine import RunPage, WorkflowEngine
+from daemon.errors import (
+    BrokerUnavailableError,
+    CodecError,
+    CompositionError,
+    ConfigurationError,
+    CronError,
+    DaemonError,
+    DefinitionError,
+    PayloadTooLargeError,
+    PermanentFailure,
+    Reject,
+    RemoteError,
+    RetryAfter,
+    RunExists,
+    RunNotCompleted,
+    RunNotFound,
+    RunStateError,
+    RunTimeout,
+    ServiceNotRegisteredError,
+    StepTimeout,
+    StoreUnavailableError,
+    WaitTimeout,
+    WorkflowFailed,
+)
+from daemon.events.model import Envelope, Event
+from daemon.events.subscriber import Subscriber, SubscriberContext, subscriber
+from daemon.retry import Retry
+from daemon.schedule.cron import Cron
+from daemon.schedule.job import Job, JobContext, job
+from daemon.store.model import RunStatus, StepState
+from daemon.workflow.compose import parallelize, transform
+from daemon.workflow.context import StepContext
+from daemon.workflow.decorate import step
+from daemon.workflow.ref import Ref
+from daemon.workflow.run import AttemptError, StepError, StepRun, WorkflowRun
+from daemon.workflow.step import SourceStep, Step, StepResponse
+from daemon.workflow.workflow import SourceWorkflow, Workflow, workflow

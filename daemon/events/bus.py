@@ -94,7 +94,7 @@ class QueueState:
     dead: int | None
 
 
-class EventBus(Protocol):
+class Bus(Protocol):
     """Carries events from whoever publishes to every subscriber that wants them, at least once.
 
     Guarantees: `publish` and `send` return once the event is durable and on the queue of every subscriber that is
@@ -145,3 +145,6 @@ class EventBus(Protocol):
 
     async def discard(self, subscriber: str, ids: Sequence[str] | None) -> int:
         """Delete dead letters for good; return how many."""
+
+
+EventBus = Bus
