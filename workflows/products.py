@@ -46,7 +46,7 @@ class Products:
         """Set the fields that are given, and no others."""
         with self._database:
             for column, value in changes.model_dump(exclude_none=True, include=set(_COLUMNS)).items():
-                self._database.execute(f"UPDATE product SET {column} = ? WHERE id = ?", (value, product_id))  # noqa: S608
+                self._database.execute(f"UPDATE product SET {column} = ? WHERE id = ?", (value, product_id))
 
 
 @service

@@ -22,7 +22,7 @@ class EventBus:
         self._clock = clock
         self._max_payload_bytes = max_payload_bytes
 
-    async def publish(self, event: Event, *, id: str | None = None) -> str:  # noqa: A002 - the contract's name
+    async def publish(self, event: Event, *, id: str | None = None) -> str:
         """Publish an event and return its id, once it is durable.
 
         Publishing again with the same id is one event to every subscriber. An event that is published while another

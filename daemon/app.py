@@ -1,0 +1,299 @@
+"""The composition root: the only module that names concrete classes."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import svcs
+
+from daemon.clock import Clock, SystemClock, new_id
+from daemon.config import Config, load_config
+from daemon.container import Services
+from daemon.discovery import Discovered
+from daemon.engine.engine import WorkflowEngine
+from daemon.engine.execution import Ports
+from daemon.engine.recovery import Recovery
+from daemon.errors import ConfigurationError, CronError, Problem, StoreUnavailableError
+from daemon.events.bus import Bus, Consumer, Subscription
+from daemon.events.dispatch import Dispatcher
+from daemon.events.handling import Surroundings
+from daemon.events.outbox import Outbox
+from daemon.events.publisher import EventBus
+from daemon.events.subscriber import Subscriber
+from daemon.events.subscriber import overridden as subscriber_overridden
+from daemon.schedule.job import Job
+from daemon.schedule.job import overridden as job_overridden
+from daemon.schedule.scheduler import Scheduler
+from daemon.store.model import Store
+from daemon.workflow.port import Engine
+
+_FOREVER_S = 365 * 86_400.0
+
+
+class App:
+    """One application and everything that it runs on, in one process.
+
+    It opens and closes the store, the bus, the engine, the outbox and the services; `Work` consumes and fires with it.
+    """
+
+    def __init__(self, config: Config, discovered: Discovered, *, is_daemon: bool, clock: Clock | None = None) -> None:
+        self.config = config
+        self.discovered = discovered
+        self.clock = clock or SystemClock()
+        self.draining = False
+        name, limit = config.app.name, config.daemon.max_payload_bytes
+        owner = new_id(self.clock.now_us())
+        self.services = Services(discovered.services)
+        self.store = _store(config)
+        self.bus = _bus(config, self.store, owner, self.clock)
+        self.events = EventBus(self.bus, app=name, clock=self.clock, max_payload_bytes=limit)
+        self.outbox = Outbox(self.store, self.bus, app=name, clock=self.clock)
+        ports = Ports(self.store, self.clock, name, owner, limit, config.daemon.park_after_s)
+        self.engine = WorkflowEngine(
+            ports, containers=self.services.handler_container, options=self.options, on_staged=self.outbox.poke
+        )
+        self.engine.register(discovered.workflows)
+        self.recovery = Recovery(self.engine, self.store, self.clock, app=name, owner=owner, claims=is_daemon)
+        for provides, value in ((WorkflowEngine, self.engine), (Engine, self.engine), (EventBus, self.events)):
+            self.services.register_value(provides, value)
+        self._around = Surroundings(
+            name, self.store, self.clock, self.services.handler_container, self.outbox.poke, max_payload_bytes=limit
+        )
+        self.dispatchers = {
+            each.id: Dispatcher(each, self._around, options=self.options(each.id))
+            for each in subscribers_of(discovered, config)
+        }
+        self.consumers: dict[str, tuple[Subscription, Consumer]] = {}
+        self._retired: list[Dispatcher] = []
+        self.scheduler = Scheduler(
+            jobs_of(discovered, config),
+            store=self.store,
+            clock=self.clock,
+            app=name,
+            owner=owner,
+            containers=self.services.handler_container,
+            options=self.options,
+            on_staged=self.outbox.poke,
+            max_payload_bytes=limit,
+        )
+
+    def options(self, name: str) -> Mapping[str, Any]:
+        """Return the table `[options.<name>]`."""
+        return self.config.options.get(name, {})
+
+    async def declare(self) -> None:
+        """Make sure that every subscriber has its queue, so that nothing published from now on is lost."""
+        await self.bus.declare([self._subscription(each) for each in self.dispatchers.values()])
+
+    async def start(self) -> None:
+        """Open the store and begin to connect to the broker; does not wait for a broker that is away."""
+        await self.store.open()
+        await self.recovery.announce()
+        await self.bus.start()
+        await self.outbox.start()
+
+    async def aclose(self) -> None:
+        """Stop in reverse order of the start; runs that are going on stay resumable."""
+        await self.engine.drain(0)
+        await self.outbox.aclose()
+        await self.bus.aclose()
+        await self.services.aclose()
+        with suppress(StoreUnavailableError):  # the lease ends by itself
+            await self.recovery.retire()
+        await self.store.aclose()
+
+    async def consume(self) -> None:
+        """Consume for every subscriber that is not consumed for yet, and no longer for those that are gone."""
+        for name, (subscription, consumer) in list(self.consumers.items()):
+            dispatcher = self.dispatchers.get(name)
+            if dispatcher is None or self._subscription(dispatcher) != subscription:
+                await consumer.cancel()
+                del self.consumers[name]
+        for name, dispatcher in self.dispatchers.items():
+            if name not in self.consumers:
+                subscription = self._subscription(dispatcher)
+                self.consumers[name] = subscription, await self.bus.subscribe(subscription, dispatcher.receive)
+
+    async def reload(self, config: Config) -> None:
+        """Take up what a new configuration says of subscribers, jobs and options; see `restart_keys` for the rest.
+
+        Raises:
+            ConfigurationError: Nothing was changed.
+        """
+        jobs = jobs_of(self.discovered, config)
+        wanted = {each.id: each for each in subscribers_of(self.discovered, config)}
+        self.config = self.config.model_copy(
+            update={
+                "subscribers": config.subscribers,
+                "jobs": config.jobs,
+                "options": config.options,
+                "log": config.log,
+            }
+        )
+        for name in set(self.dispatchers) - set(wanted):
+            self._retired.append(self.dispatchers.pop(name))
+        for name, subscriber in wanted.items():
+            dispatcher = self.dispatchers.get(name)
+            if dispatcher is None:
+                self.dispatchers[name] = Dispatcher(subscriber, self._around, options=self.options(name))
+            else:
+                dispatcher.subscriber, dispatcher.options = subscriber, self.options(name)
+        await self.consume()
+        await self.scheduler.replace(jobs)
+
+    def _subscription(self, dispatcher: Dispatcher) -> Subscription:
+        return dispatcher.subscriber.subscription(self.config.broker.prefetch)
+
+    def all_dispatchers(self) -> list[Dispatcher]:
+        """Return the dispatchers that have something to do, those whose subscriber was turned off included."""
+        return [*self.dispatchers.values(), *self._retired]
+
+    async def checks(self) -> dict[str, bool]:
+        """Return what readiness depends on, by name, and whether it is well."""
+        found = {
+            "running": not self.draining,
+            "store": not self.store.trouble,
+            "broker": self.bus.connected,
+            "scheduler": self.scheduler.running,
+        }
+        found |= {f"subscriber:{name}": consumer.ready for name, (_, consumer) in self.consumers.items()}
+        pings = await self.services.pings()
+        return found | {f"service:{name}": well for name, well in pings.items()}
+
+
+class Work:
+    """What only a daemon does: going on with the runs of dead processes, consuming events, firing jobs."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def start(self) -> None:
+        """Take up work."""
+        await self._app.recovery.start()
+        await self._app.consume()
+        await self._app.scheduler.start()
+
+    async def quiesce(self) -> None:
+        """Take nothing new from now on."""
+        app = self._app
+        app.draining = True
+        await app.recovery.aclose()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(app.scheduler.quiesce())
+            for _, consumer in app.consumers.values():
+                group.create_task(consumer.cancel())
+
+    async def drain(self) -> None:
+        """Return when nothing that was taken is left."""
+        await self._drain(_FOREVER_S)
+
+    async def aclose(self) -> None:
+        """Cancel what is left: it is neither failed nor undone, and goes on where it stands."""
+        if not self._app.draining:
+            await self.quiesce()
+        await self._drain(0)
+        await self._app.scheduler.aclose()
+
+    async def _drain(self, grace_s: float) -> None:
+        # Handlers first: until they have ended they may start runs.
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._app.scheduler.drain(grace_s))
+            for dispatcher in self._app.all_dispatchers():
+                group.create_task(dispatcher.drain(grace_s))
+        await self._app.engine.drain(grace_s)
+
+
+def subscribers_of(discovered: Discovered, config: Config) -> list[Subscriber[Any]]:
+    """Return the subscribers as the configuration changes them, without those that it turns off."""
+    found = [subscriber_overridden(each, config.subscribers.get(each.id)) for each in discovered.subscribers]
+    return [each for each in found if each is not None]
+
+
+def jobs_of(discovered: Discovered, config: Config) -> list[Job[Any]]:
+    """Return the jobs as the configuration changes them, without those that it turns off.
+
+    Raises:
+        ConfigurationError: A configured schedule is wrong; every such one.
+    """
+    found: list[Job[Any]] = []
+    problems: list[Problem] = []
+    for each in discovered.jobs:
+        try:
+            changed = job_overridden(each, config.jobs.get(each.name))
+        except CronError as error:
+            problems.append(Problem(f"jobs.{each.name}.schedule", str(error)))
+            continue
+        if changed is not None:
+            found.append(changed)
+    if problems:
+        raise ConfigurationError(problems)
+    return found
+
+
+@asynccontextmanager
+async def opened(config: Config, discovered: Discovered | None = None) -> AsyncIterator[App]:
+    """Open everything but consuming and firing: for commands, and for `open_container`.
+
+    Runs that are started meanwhile execute here; what has not ended at the end is left to a daemon.
+    """
+    app = App(config, discovered or Discovered(), is_daemon=False)
+    try:
+        await app.start()
+        await app.recovery.start()
+        yield app
+    finally:
+        await app.aclose()
+
+
+@asynccontextmanager
+async def open_container(config: Config | str | Path) -> AsyncIterator[svcs.Container]:
+    """Give a script, a test or a web application the container of a configuration.
+
+    Workflows are started and looked at with it; events are not consumed and jobs do not fire. Runs that are started
+    here execute here; if this process ends, a daemon takes them over.
+
+    Args:
+        config: The path of a config.toml, or a `Config` made in code.
+
+    Raises:
+        ConfigurationError: The configuration has mistakes; all of them.
+    """
+    loaded = config if isinstance(config, Config) else load_config(Path(config))
+    async with opened(loaded) as app, app.services.handler_container() as container:
+        yield container
+
+
+def _store(config: Config) -> Store:
+    path = config.sqlite_path
+    if path is None:
+        what = "postgresql:// is not supported yet: use sqlite:///path/to/file.db."
+        raise ConfigurationError([Problem("storage.url", what)])
+    from daemon.store.sqlite import SqliteStore  # noqa: PLC0415 - only what is configured is imported
+
+    return SqliteStore(path)
+
+
+def _bus(config: Config, store: Store, owner: str, clock: Clock) -> Bus:
+    broker, limit = config.broker, config.daemon.max_payload_bytes
+    if broker.embedded:
+        from daemon.events.embedded import EmbeddedBus  # noqa: PLC0415 - only what is configured is imported
+
+        return EmbeddedBus(store, app=config.app.name, owner=owner, clock=clock)
+    from daemon.events.rabbitmq import RabbitBus  # noqa: PLC0415 - aio-pika is not needed on the embedded default
+
+    return RabbitBus(
+        broker.url,
+        app=config.app.name,
+        exchange=broker.exchange,
+        heartbeat_s=broker.heartbeat_s,
+        consumer_timeout_s=broker.consumer_timeout_s,
+        declare=broker.declare,
+        tls_ca=broker.tls_ca and str(config.path(broker.tls_ca)),
+        tls_cert=broker.tls_cert and str(config.path(broker.tls_cert)),
+        tls_key=broker.tls_key and str(config.path(broker.tls_key)),
+        max_payload_bytes=limit,
+        clock=clock,
+        memory=store,
+    )

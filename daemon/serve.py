@@ -1,0 +1,116 @@
+"""The daemon in the foreground: an application, its API and its watchdog, from the first line to the last."""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from daemon.app import App, Work, jobs_of
+from daemon.config import Config, check_names, load_config, restart_keys
+from daemon.discovery import Discovered
+from daemon.errors import ConfigurationError
+from daemon.lifecycle import Lifecycle, State
+from daemon.log import configure_logging, get_logger
+from daemon.systemd import Notifier
+from daemon.watchdog import LoopMonitor
+
+if TYPE_CHECKING:
+    from daemon.http.server import HttpServer
+
+_LOOK_S = 2.0
+log = get_logger("sagad")
+
+
+async def serve(config_path: Path, config: Config, discovered: Discovered) -> None:
+    """Run the daemon until a signal stops it.
+
+    Args:
+        config_path: Read again on SIGHUP.
+        config: What it says now.
+        discovered: The application.
+
+    Raises:
+        ConfigurationError: A configured schedule is wrong.
+        OSError: The address of the API is taken.
+    """
+    app = App(config, discovered, is_daemon=True)
+    notifier = Notifier.from_environ()
+
+    async def reload() -> None:
+        await _reload(app, config_path)
+
+    lifecycle = Lifecycle(app.clock, notifier, grace_s=config.daemon.shutdown_grace_s, reload=reload)
+    monitor = LoopMonitor(app.clock, notifier)
+    lifecycle.add("application", app)
+    if config.http.enabled:
+        lifecycle.add("http", _http(app, lifecycle, monitor))
+    lifecycle.add("work", Work(app))
+    lifecycle.add("watchdog", monitor)
+    lifecycle.add("status", StatusLine(app, lifecycle))
+    await lifecycle.run()
+
+
+def _http(app: App, lifecycle: Lifecycle, monitor: LoopMonitor) -> "HttpServer":
+    from daemon.http.api import create_api  # noqa: PLC0415 - the web framework is a third of the start-up time
+    from daemon.http.ports import ApiPorts  # noqa: PLC0415
+    from daemon.http.server import HttpServer  # noqa: PLC0415
+
+    async def ready() -> dict[str, bool]:
+        return {"started": lifecycle.state is State.READY, **await app.checks()}
+
+    ports = ApiPorts()
+    return HttpServer(create_api(ports), app.config.http.host, app.config.http.port)
+
+
+async def _reload(app: App, config_path: Path) -> None:
+    """Take up a changed config.toml; a wrong one changes nothing."""
+    config = load_config(config_path)
+    found = app.discovered
+    problems = check_names(
+        config,
+        subscribers=[each.id for each in found.subscribers],
+        jobs=[each.name for each in found.jobs],
+        workflows=[each.name for each in found.workflows],
+    )
+    if problems:
+        raise ConfigurationError(problems)
+    jobs_of(found, config)
+    before = app.config
+    await app.reload(config)
+    configure_logging(config.log, app=config.app.name)
+    log.info("configuration_reloaded", needs_restart=restart_keys(before, config))
+
+
+class StatusLine:
+    """Keeps the line that `systemctl status` shows true: the broker's state is there, and no reason to restart."""
+
+    def __init__(self, app: App, lifecycle: Lifecycle) -> None:
+        self._app = app
+        self._lifecycle = lifecycle
+        self._shown = ""
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Show the status, and look every few seconds whether it has changed."""
+        self._show()
+        self._task = asyncio.create_task(self._look(), name="status")
+
+    async def aclose(self) -> None:
+        """Stop looking."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _look(self) -> None:
+        while True:
+            await self._app.clock.sleep(_LOOK_S)
+            self._show()
+
+    def _show(self) -> None:
+        app = self._app
+        broker = "connected" if app.bus.connected else "NOT CONNECTED"
+        text = f"{len(app.dispatchers)} subscribers, {len(app.scheduler.jobs)} jobs; broker {broker}"
+        if app.store.trouble:
+            text += f"; store: {app.store.trouble}"
+        if text != self._shown:
+            self._shown = text
+            self._lifecycle.set_status(text)
