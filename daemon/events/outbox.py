@@ -12,7 +12,7 @@ from operator import attrgetter
 
 from daemon.clock import Clock, Timer
 from daemon.errors import BrokerUnavailableError, StoreUnavailableError
-from daemon.events.bus import EventBus
+from daemon.events.bus import Bus
 from daemon.events.model import unpack
 from daemon.log import get_logger
 from daemon.store.model import DropOutgoing, OutgoingEvent, Store
@@ -29,7 +29,7 @@ class Outbox:
         look_s: How often to look without being poked, in seconds: for what a process left behind that has died.
     """
 
-    def __init__(self, store: Store, bus: EventBus, *, app: str, clock: Clock, look_s: float = 5.0) -> None:
+    def __init__(self, store: Store, bus: Bus, *, app: str, clock: Clock, look_s: float = 5.0) -> None:
         self._store = store
         self._bus = bus
         self._app = app

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon.clock import SystemClock
-from daemon.events.bus import EventBus
-from daemon.events.embedded import EmbeddedEventBus
+from daemon.events.bus import Bus
+from daemon.events.embedded import EmbeddedBus
 from daemon.store.memory import MemoryStore
 from daemon.store.sqlite import SqliteStore
 from tests.contract.bus_contract import CLAIMS, Claim, name_of_claim
@@ -27,20 +27,20 @@ class EmbeddedWorld:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._memory = MemoryStore()
-        self._buses: dict[EmbeddedEventBus, tuple[Store, str]] = {}
+        self._buses: dict[EmbeddedBus, tuple[Store, str]] = {}
 
-    async def bus(self) -> EventBus:
+    async def bus(self) -> Bus:
         store: Store = self._memory if self._path is None else SqliteStore(self._path, synchronous="NORMAL")
         await store.open()
         owner = f"process-{len(self._buses) + 1}"
         await store.register("shop", owner, lease_s=LEASE_S)
-        bus = EmbeddedEventBus(store, app="shop", owner=owner, clock=SystemClock())
+        bus = EmbeddedBus(store, app="shop", owner=owner, clock=SystemClock())
         await bus.start()
         self._buses[bus] = store, owner
         return bus
 
-    async def crash(self, bus: EventBus) -> None:
-        assert isinstance(bus, EmbeddedEventBus)
+    async def crash(self, bus: Bus) -> None:
+        assert isinstance(bus, EmbeddedBus)
         store, owner = self._buses[bus]
         bus._stop_hints()
         bus._stop_hints = lambda: None

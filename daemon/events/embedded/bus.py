@@ -10,13 +10,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from daemon.activation import current_activation
 from daemon.clock import Clock, Timer
-from daemon.errors import PayloadTooLargeError, StoreUnavailableError
+from daemon.errors import StoreUnavailableError
 from daemon.events.bus import Delivery, QueueState, Subscription
 from daemon.events.embedded.consumer import EmbeddedConsumer, Ground
 from daemon.events.embedded.rows import dead_letter_of, row_of
-from daemon.events.model import DeadLetter, Event, Message, encode_event, matches
+from daemon.events.model import DeadLetter, Message, matches
 from daemon.log import get_logger
 from daemon.store.model import Enqueue, Outcome, QueuedDelivery, SettleDelivery, Store, UpdateDelivery
 
@@ -26,13 +25,12 @@ _PAGE = 200
 _log = get_logger(__name__)
 
 
-class EmbeddedEventBus:
-    """An `EventBus` on the store's queue tables.
+class EmbeddedBus:
+    """A `Bus` on the store's queue tables.
 
     Args:
-        app: Whose queues these are, and the source of what is published.
+        app: Whose queues these are.
         owner: This process's id in the store, whose lease says that it lives; who runs the daemon renews it.
-        max_payload_bytes: The largest payload that may be published.
         look_s: How often to look without a hint, in seconds.
     """
 
@@ -43,13 +41,11 @@ class EmbeddedEventBus:
         app: str,
         owner: str,
         clock: Clock,
-        max_payload_bytes: int = 1_048_576,
         look_s: float = 3.0,
     ) -> None:
         self._store = store
         self._app = app
         self._clock = clock
-        self._max_payload_bytes = max_payload_bytes
         self._look_s = look_s
         self._woken = asyncio.Event()
         self._ground = Ground(store, app, owner, clock, self._woken.set)
@@ -89,17 +85,8 @@ class EmbeddedEventBus:
 
     # --- publishing ---
 
-    async def publish(self, event: Event, *, id: str | None = None) -> str:
-        activation = current_activation()
-        cause = activation.cause if activation is not None else None
-        message = encode_event(event, source=self._app, now_us=self._clock.now_us(), id=id, cause=cause)
-        await self.send(message)
-        return message.envelope.id
-
     async def send(self, message: Message) -> bool:
         name = message.envelope.name
-        if len(message.body) > self._max_payload_bytes:
-            raise PayloadTooLargeError(f"event {name!r}", len(message.body), self._max_payload_bytes)
         # Read every time: a queue that another process has bound since the last time gets the event, too.
         bindings = await self._store.bindings(self._app)
         subscribers = dict.fromkeys(subscriber for subscriber, pattern in bindings if matches(pattern, name))
