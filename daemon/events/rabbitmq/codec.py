@@ -9,6 +9,7 @@ in four bytes, then entries of a short string (its length in one byte, then itse
 the value. See https://www.rabbitmq.com/amqp-0-9-1-errata for the letters.
 """
 
+import math
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -177,6 +178,11 @@ def untyped(raw: bytes, depth: int = _DEPTH_MAX) -> Any:
     except (MalformedError, IndexError):
         pass
     return None
+
+
+def is_sendable(raw: bytes) -> bool:
+    """Tell whether RabbitMQ takes a value: at a number that is none, or infinite, it gives up the connection."""
+    return raw[0] not in b"df" or math.isfinite(_NUMBERS[raw[0]].unpack_from(raw, 1)[0])
 
 
 def _end(raw: bytes, at: int) -> int:

@@ -77,7 +77,9 @@ class RabbitConsumer:
     async def cancel(self) -> None:
         self._cancelled = self._intake.closed = True
         channel, tag = self._channel, self._consumer_tag
-        if channel is not None and tag and not channel.is_closed:
+        # An ordered subscriber ends with its channel, once all is settled: if it ended before, another daemon would be
+        # given the next event while we are at this one.
+        if channel is not None and tag and not channel.is_closed and not self.subscription.ordered:
             # Bounded by a wait, not by a cancellation: the library would close the channel, with all that is on it.
             cancelling = asyncio.create_task(self._end_consumption(channel, tag))
             await asyncio.wait({cancelling}, timeout=CLOSE_TIMEOUT_S)

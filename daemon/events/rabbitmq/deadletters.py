@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
-from aiormq import ChannelNotFoundEntity, spec
+from aiormq import ChannelNotFoundEntity
 
 from daemon.clock import Clock, to_us
 from daemon.errors import BrokerUnavailableError, UnroutableError
@@ -18,7 +18,7 @@ UNKNOWN = "unknown"
 
 
 class DeadLetters:
-    """Works on the queues of dead letters, each time on a channel of its own: closing it puts back what was seen."""
+    """Works on the queues of dead letters, each time on a channel of its own: closing it puts back whatever is left."""
 
     def __init__(self, link: Link, *, topology: Topology, publisher: Publisher, clock: Clock) -> None:
         self._link = link
@@ -73,17 +73,25 @@ class DeadLetters:
         queue = self._topology.dead(subscriber)
         what = f"read the queue {queue!r}"
         taken = 0
+        seen: list[int] = []
         channel = await self._link.channel()
         try:
-            declared: spec.Queue.DeclareOk = await call(channel.queue_declare(queue, passive=True), what)
-            there = declared.message_count or 0
-            for _ in range(there if limit is None else min(there, limit)):
+            there = limit
+            while there is None or there > 0:
                 got = await call(channel.basic_get(queue), what)
                 if got.delivery_tag is None:
                     break
+                # What dies while we are at it, perhaps of being replayed, is not for this time.
+                there = 1 + (got.message_count or 0) if there is None else there
+                there -= 1
                 if await take(wire.Incoming.of(got, queue)):
                     await call(channel.basic_ack(got.delivery_tag, wait=False), what)
                     taken += 1
+                else:
+                    seen.append(got.delivery_tag)
+            # One by one, for so they keep their order; those that an error leaves over go back with the channel.
+            for tag in seen:
+                await call(channel.basic_nack(tag, requeue=True, wait=False), what)
         except ChannelNotFoundEntity:
             return 0  # nobody was ever subscribed, so nothing died
         finally:

@@ -62,6 +62,7 @@ class Intake:
         self._max_payload_bytes = max_payload_bytes
         self._hold_max_s = hold_max_s
         self._emptied = emptied
+        self._ordered = ordered
         hold = self._hold if ordered else None
         self._office = Office(subscriber, topology, publisher, clock, chance, self._settled, self._released, hold)
         self._unsettled: dict[int, RabbitDelivery] = {}
@@ -77,8 +78,8 @@ class Intake:
     def take(self, channel: aiormq.Channel, delivered: DeliveredMessage) -> None:
         """Take a message over. Runs in the library's own task, which it cancels as it likes: nothing is awaited."""
         tag = delivered.delivery_tag
-        if tag is None or channel.is_closed:
-            return
+        if tag is None or channel.is_closed or (self.closed and self._ordered):
+            return  # what came too late goes back with the channel
         now_us = self._clock.now_us()
         incoming = wire.Incoming.of(delivered, self._queue)
         mark = ""

@@ -17,8 +17,8 @@ from aiormq.abc import DeliveredMessage
 
 from daemon.clock import from_us, to_us
 from daemon.events.model import ID_MAX, DeadReason, Envelope, Message, check_name, encode_data
-from daemon.events.rabbitmq.codec import MalformedError, Properties
-from daemon.events.rabbitmq.transport import unwrapped
+from daemon.events.rabbitmq.codec import MalformedError, Properties, is_sendable
+from daemon.events.rabbitmq.transport import confirm_key, unwrapped
 
 ATTEMPTS = "x-sagad-attempts"  # tries made so far; a waiting message comes back as the next one
 FIRST_SEEN = "x-sagad-first-seen"
@@ -259,10 +259,13 @@ def scalars(properties: Properties) -> dict[str, Any]:
             continue
         name = key.decode(errors="replace")
         value = properties.header(name)
-        fits = isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
-        if fits and "\x00" not in f"{name}{value}":
+        if _is_plain(value) and "\x00" not in f"{name}{value}":
             plain[name] = value
     return plain
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
 
 
 def identify(incoming: Incoming) -> tuple[str, str]:
@@ -270,7 +273,7 @@ def identify(incoming: Incoming) -> tuple[str, str]:
     properties = incoming.properties
     found = properties.header("cloudEvents_id") or properties.header("cloudEvents:id")
     if not isinstance(found, str):
-        found = properties.fields.get("message_id", b"").decode(errors="replace")
+        found = confirm_key(properties) if "message_id" in properties.fields else ""
     return found[:ID_MAX].replace("\x00", ""), incoming.origin[1]
 
 
@@ -280,7 +283,7 @@ def encode(message: Message) -> Properties:
     properties = Properties({"delivery_mode": b"\x02"})
     for name, value in envelope.headers.items():
         key = name.encode()
-        if isinstance(value, str | int | float) and not is_technical(key) and not key.startswith(b"cloudEvents"):
+        if _is_plain(value) and not is_technical(key) and not key.startswith(b"cloudEvents"):
             properties.set_header(name, value)
     for name, text in (
         ("content_type", "application/json"),
@@ -311,7 +314,7 @@ def republished(incoming: Incoming, event_id: str) -> Properties:
     dropped = ("expiration", "user_id", "cluster_id")
     properties = Properties(
         {name: value for name, value in own.fields.items() if name not in dropped} | {"delivery_mode": b"\x02"},
-        {key: value for key, value in own.headers.items() if not is_technical(key)},
+        {key: value for key, value in own.headers.items() if not is_technical(key) and is_sendable(value)},
     )
     if "message_id" not in own.fields:
         properties.set_text("message_id", event_id)

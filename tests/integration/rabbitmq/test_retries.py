@@ -1,0 +1,142 @@
+"""A delivery that is retried comes again in time, as often as it takes."""
+
+import asyncio
+
+import pika
+import pytest
+
+from daemon.events.rabbitmq.topology import TIERS_MS, tier_ms
+from tests.integration.rabbitmq.laboratory import Laboratory
+
+
+async def test_an_event_is_retried_many_times_through_one_wait_queue(lab: Laboratory) -> None:
+    bus = await lab.bus()
+    _, inbox = await lab.subscribe(bus, "greet", "customer.created")
+    sent = pika.BasicProperties(message_id="e1", app_id="theirs", headers={"tenant": "acme"})
+    await lab.publish("customer.created", b'{"id": "c1"}', sent)
+
+    seen = []
+    for attempt in range(1, 6):
+        delivery = await inbox.next()
+        seen.append((delivery.attempt, delivery.message, delivery.first_seen_us, delivery.redelivered))
+        await delivery.retry(0.1, attempt=attempt + 1, error="ValueError: no")
+
+    last = await inbox.next()
+    await last.ack()
+    assert [attempt for attempt, *_ in seen] == [1, 2, 3, 4, 5]
+    assert last.attempt == 6
+    assert {(message.envelope.id, message.body) for _, message, *_ in seen} == {("e1", b'{"id": "c1"}')}
+    assert last.message.envelope.name == "customer.created"
+    assert last.message.envelope.headers == {"tenant": "acme"}
+    assert len({first_seen_us // 1_000 for *_, first_seen_us, _ in seen}) == 1
+    assert not any(redelivered for *_, redelivered in seen)
+
+
+async def test_a_retry_is_never_early(lab: Laboratory) -> None:
+    bus = await lab.bus()
+    _, inbox = await lab.subscribe(bus, "greet", "customer.created")
+    await lab.publish("customer.created", b"{}")
+    delivery = await inbox.next()
+    loop = asyncio.get_running_loop()
+
+    started_s = loop.time()
+    await delivery.retry(0.4, attempt=2, error="ValueError: no")
+
+    assert (await inbox.next()).attempt == 2
+    assert 0.39 <= loop.time() - started_s < 3
+
+
+async def test_a_retry_without_delay_does_not_wait(lab: Laboratory) -> None:
+    bus = await lab.bus()
+    _, inbox = await lab.subscribe(bus, "greet", "customer.created")
+    await lab.publish("customer.created", b"{}")
+
+    await (await inbox.next()).retry(0, attempt=2, error="ValueError: no")
+
+    assert (await inbox.next()).attempt == 2
+    [state] = await bus.queues(["greet"])
+    assert state.ready == 0
+
+
+async def test_two_subscribers_share_a_wait_queue_and_each_gets_its_own_back(lab: Laboratory) -> None:
+    bus = await lab.bus()
+    _, first = await lab.subscribe(bus, "first", "customer.created")
+    _, second = await lab.subscribe(bus, "second", "customer.created")
+    await lab.publish("customer.created", b"{}", pika.BasicProperties(message_id="e1"))
+
+    await (await first.next()).retry(0.2, attempt=2, error="no")
+    await (await second.next()).retry(0.1, attempt=7, error="no")
+
+    again = [await first.next(), await second.next()]
+    assert [(delivery.subscriber, delivery.attempt) for delivery in again] == [("first", 2), ("second", 7)]
+    assert (first.waiting, second.waiting) == (0, 0)
+
+
+async def test_a_delay_beyond_the_longest_wait_queue_waits_on(lab: Laboratory) -> None:
+    bus = await lab.bus()
+    _, inbox = await lab.subscribe(bus, "greet", "customer.created")
+    queue = f"{lab.app}.greet"
+    left = pika.BasicProperties(
+        message_id="e1",
+        headers={"x-sagad-attempts": 1, "x-sagad-routing-key": "customer.created", "x-sagad-remaining-ms": 150},
+    )
+
+    await lab.publish(queue, b"{}", left, exchange="")
+
+    delivery = await inbox.next()
+    assert (delivery.attempt, delivery.message.envelope.name) == (2, "customer.created")
+    await delivery.retry(TIERS_MS[-1] / 1_000 + 60, attempt=3, error="no")
+    _, waiting, _ = await lab.take(f"{lab.app}.wait.{TIERS_MS[-1]}")
+    assert waiting.headers["x-sagad-remaining-ms"] == 60_000
+    assert waiting.expiration == str(TIERS_MS[-1])
+
+
+@pytest.mark.parametrize(("delay_ms", "tier"), [(60, 1_000), (1_000, 1_000), (1_001, 5_000), (10**9, TIERS_MS[-1])])
+def test_a_delay_waits_in_the_smallest_queue_that_is_long_enough(delay_ms: int, tier: int) -> None:
+    assert tier_ms(delay_ms) == tier
+
+
+async def test_an_ordered_subscriber_waits_in_place(lab: Laboratory) -> None:
+    bus = await lab.bus()
+    _, inbox = await lab.subscribe(bus, "ledger", "entry", prefetch=1, ordered=True)
+    for number in range(3):
+        await lab.publish("entry", str(number).encode())
+
+    order: list[tuple[bytes, int]] = []
+    while len(order) < 5:
+        delivery = await inbox.next()
+        order.append((delivery.message.body, delivery.attempt))
+        if delivery.message.body == b"1" and delivery.attempt < 3:
+            await delivery.retry(0.1, attempt=delivery.attempt + 1, error="no")
+        else:
+            await delivery.ack()
+
+    assert order == [(b"0", 1), (b"1", 1), (b"1", 2), (b"1", 3), (b"2", 1)]
+
+
+async def test_an_ordered_subscriber_counts_on_when_it_loses_its_channel_while_waiting(lab: Laboratory) -> None:
+    bus = await lab.bus()
+    _, inbox = await lab.subscribe(bus, "ledger", "entry", prefetch=1, ordered=True)
+    await lab.publish("entry", b"0")
+    await (await inbox.next()).retry(0.5, attempt=2, error="no")
+
+    await bus._consume._connection.close()  # type: ignore[union-attr]
+
+    again = await inbox.next()
+    assert again.attempt == 2
+    await again.ack()
+
+
+async def test_a_long_wait_in_place_is_given_back_before_the_broker_loses_patience(lab: Laboratory) -> None:
+    bus = await lab.bus(consumer_timeout_s=0.2)
+    _, inbox = await lab.subscribe(bus, "ledger", "entry", prefetch=1, ordered=True)
+    await lab.publish("entry", b"0")
+    loop = asyncio.get_running_loop()
+
+    started_s = loop.time()
+    await (await inbox.next()).retry(0.35, attempt=2, error="no")
+
+    again = await inbox.next()
+    assert (again.attempt, again.redelivered) == (2, True)
+    assert loop.time() - started_s >= 0.34
+    await again.ack()
