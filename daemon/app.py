@@ -281,9 +281,9 @@ def _bus(config: Config, store: Store, owner: str, clock: Clock) -> Bus:
         from daemon.events.embedded import EmbeddedBus  # noqa: PLC0415 - only what is configured is imported
 
         return EmbeddedBus(store, app=config.app.name, owner=owner, clock=clock)
-    from daemon.events.rabbitmq import RabbitBus  # noqa: PLC0415 - aio-pika is not needed on the embedded default
+    from daemon.events.rabbitmq import RabbitEventBus  # noqa: PLC0415 - aio-pika is not needed on the embedded default
 
-    return RabbitBus(
+    return RabbitEventBus(
         broker.url,
         app=config.app.name,
         exchange=broker.exchange,
