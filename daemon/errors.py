@@ -89,9 +89,10 @@ class ServiceNotRegisteredError(DaemonError):
     def __init__(self, wanted: type, known: Sequence[str]) -> None:
         self.wanted = wanted
         self.known = tuple(known)
+        registered = ", ".join(sorted(known)) or "nothing"
         super().__init__(
-            f"No service is registered for {wanted.__qualname__}. "
-            f"Provide one with @service on a function that returns it. Registered: {', '.join(sorted(known)) or 'nothing'}."
+            f"No service is registered for {getattr(wanted, '__qualname__', wanted)}. "
+            f"Provide one with @service on a function that returns it. Registered: {registered}."
         )
 
 
