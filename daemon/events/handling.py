@@ -148,35 +148,39 @@ class Handling:
         return self._around.store.handled(self._around.app, self._subscriber.id, *self.identity)
 
     async def _call(self, payload: Event | dict[str, Any], options: Mapping[str, Any], staging: Staging) -> Verdict:
-        """Run the handler once, within its time, in a container of its own."""
-        around, subscriber, envelope = self._around, self._subscriber, self.first.message.envelope
-        container = around.container()
-        timer = None
-        if subscriber.timeout is not None:
-            timer = around.clock.call_later(subscriber.timeout.total_seconds(), self._expire)
-        try:
+        """Run the handler once, with its container and what else it finds around it."""
+        subscriber, envelope, attempt = self._subscriber, self.first.message.envelope, self.first.attempt
+        async with self._around.container() as container:
+            arguments: tuple[Any, ...] = (payload,)
+            if subscriber.takes_context:
+                ctx = SubscriberContext(
+                    container=container,
+                    event=envelope,
+                    attempt=attempt,
+                    options=options,
+                    log=_logger_of(subscriber.handler.__module__),
+                    emit=staging.emit,
+                )
+                arguments = (payload, ctx)
             with (
                 activated(Activation(Trigger("event", subscriber.id, envelope.id), self.identity, envelope)),
-                bind(
-                    subscriber=subscriber.id, event_id=envelope.id, event_name=envelope.name, attempt=self.first.attempt
-                ),
+                bind(subscriber=subscriber.id, event_id=envelope.id, event_name=envelope.name, attempt=attempt),
             ):
-                if subscriber.takes_context:
-                    ctx = SubscriberContext(
-                        container=container,
-                        event=envelope,
-                        attempt=self.first.attempt,
-                        options=options,
-                        log=_logger_of(subscriber.handler.__module__),
-                        emit=staging.emit,
-                    )
-                    await subscriber.handler(payload, ctx)
-                else:
-                    await subscriber.handler(payload)
-        except RunNotCompleted as error:
-            if RunStatus(error.status).ended:
-                raise
-            return verdicts.parked(error)  # the run goes on without the handler
+                try:
+                    await self._in_time(subscriber.handler(*arguments))
+                except RunNotCompleted as error:
+                    if RunStatus(error.status).ended:
+                        raise
+                    return verdicts.parked(error)  # the run goes on without the handler
+        return verdicts.OK
+
+    async def _in_time(self, handler: Awaitable[object]) -> None:
+        """Await the handler for as long as it may take, and tell apart who cancelled it."""
+        timer, timeout = None, self._subscriber.timeout
+        if timeout is not None:
+            timer = self._around.clock.call_later(timeout.total_seconds(), self._expire)
+        try:
+            await handler
         except asyncio.CancelledError:
             if self.task.cancelling() > self.expired:
                 raise  # a shutdown
@@ -186,8 +190,6 @@ class Handling:
                 timer.cancel()
                 if self.expired:
                     self.task.uncancel()
-            await container.aclose()
-        return verdicts.OK
 
     def _expire(self) -> None:
         self.expired = True

@@ -1,0 +1,1 @@
+"""Subscribers, and what becomes of their deliveries."""
