@@ -6,13 +6,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-import structlog
 from yarl import URL
 
 from daemon.clock import Clock, SystemClock
 from daemon.errors import BrokerUnavailableError, PayloadTooLargeError
 from daemon.events.bus import Delivery, QueueState, Subscription
-from daemon.events.model import DeadLetter, Event, Message, encode_event
+from daemon.events.model import DeadLetter, Message
 from daemon.events.rabbitmq import wire
 from daemon.events.rabbitmq.connection import REFUSALS, Link, Target, call
 from daemon.events.rabbitmq.consumer import RabbitConsumer
@@ -20,16 +19,17 @@ from daemon.events.rabbitmq.deadletters import DeadLetters
 from daemon.events.rabbitmq.intake import Intake
 from daemon.events.rabbitmq.publisher import HeadersTooLargeError, Publisher
 from daemon.events.rabbitmq.topology import BindingMemory, Declare, Topology
+from daemon.log import get_logger
 
 T = TypeVar("T")
 
 UNROUTABLE_NAMES_MAX = 1_000
 
-log = structlog.get_logger("sagad.broker")
+_log = get_logger(__name__)
 
 
 class RabbitEventBus:
-    """An `EventBus` on RabbitMQ 3.10 or newer.
+    """A `Bus` on RabbitMQ 3.10 or newer.
 
     Args:
         url: `amqp://user:password@host:port/vhost`, or `amqps://`.
@@ -41,7 +41,7 @@ class RabbitEventBus:
         tls_ca: Path of the authority's certificate for amqps; empty trusts the system's.
         tls_cert: Path of the certificate to present; empty presents none.
         tls_key: Path of its key.
-        max_payload_bytes: Longest payload that is published or accepted.
+        max_payload_bytes: Longest event that is decoded here, which is a CloudEvent in structured mode.
         publish_timeout_s: How long publishing may take, with waiting for the connection, in seconds.
         quarantine_s: Wait before a subscriber is tried again whose queue the broker refuses, in seconds.
         clock: Time.
@@ -113,15 +113,8 @@ class RabbitEventBus:
         await self._consume.aclose()
         await self._publish.aclose()
 
-    async def publish(self, event: Event, *, id: str | None = None) -> str:
-        message = encode_event(event, source=self._app, now_us=self._clock.now_us(), id=id)
-        await self.send(message)
-        return message.envelope.id
-
     async def send(self, message: Message) -> bool:
         name = message.envelope.name
-        if len(message.body) > self._max_payload_bytes:
-            raise PayloadTooLargeError(f"The payload of {name!r}", len(message.body), self._max_payload_bytes)
         if trouble := await self._in_time(self._exchange()):
             raise BrokerUnavailableError(trouble)
         properties = wire.encode(message)
@@ -141,7 +134,7 @@ class RabbitEventBus:
         await self._in_time(self._consume.wait_up())
         for subscription in subscriptions:
             if trouble := await self._topology.prepare(subscription):
-                log.error("subscriber_out_of_service", subscriber=subscription.id, reason=trouble)
+                _log.error("subscriber_out_of_service", subscriber=subscription.id, reason=trouble)
 
     async def subscribe(self, subscription: Subscription, receive: Callable[[Delivery], None]) -> RabbitConsumer:
         def intake(emptied: Callable[[], None]) -> Intake:
@@ -220,7 +213,7 @@ class RabbitEventBus:
         self.unroutable += 1
         if name not in self._unroutable and len(self._unroutable) < UNROUTABLE_NAMES_MAX:
             self._unroutable.add(name)
-            log.warning("event_unroutable", event_name=name, reason="no queue is bound to this name")
+            _log.warning("event_unroutable", event_name=name, reason="no queue is bound to this name")
 
     def _changed(self) -> None:
         connected = self.connected
@@ -228,6 +221,6 @@ class RabbitEventBus:
             return
         self._announced = connected
         if connected:
-            log.info("broker_connected", broker=self._consume.target.place)
+            _log.info("broker_connected", broker=self._consume.target.place)
         else:
-            log.warning("broker_lost", broker=self._consume.target.place, reason=self.trouble)
+            _log.warning("broker_lost", broker=self._consume.target.place, reason=self.trouble)

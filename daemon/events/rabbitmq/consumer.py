@@ -12,7 +12,6 @@ import asyncio
 from collections.abc import Callable
 
 import aiormq
-import structlog
 from aiormq import spec
 from aiormq.abc import DeliveredMessage
 
@@ -22,8 +21,9 @@ from daemon.events.bus import Subscription
 from daemon.events.rabbitmq.connection import CLOSE_TIMEOUT_S, REFUSALS, STEADY_S, Link, backoff_s, call, close
 from daemon.events.rabbitmq.intake import Intake
 from daemon.events.rabbitmq.topology import Topology, explained
+from daemon.log import get_logger
 
-log = structlog.get_logger("sagad.broker")
+_log = get_logger(__name__)
 
 
 class RabbitConsumer:
@@ -101,9 +101,9 @@ class RabbitConsumer:
             try:
                 refused = await self._session()
             except BrokerUnavailableError as error:
-                log.debug("consumer_lost", subscriber=self.subscription.id, reason=str(error))
+                _log.debug("consumer_lost", subscriber=self.subscription.id, reason=str(error))
             except DaemonError as error:
-                log.warning("consumer_not_started", subscriber=self.subscription.id, reason=str(error))
+                _log.warning("consumer_not_started", subscriber=self.subscription.id, reason=str(error))
             if self._cancelled:
                 return
             failures = 1 if self._clock.monotonic_s() - since_s > STEADY_S else failures + 1
@@ -125,7 +125,7 @@ class RabbitConsumer:
         except REFUSALS as error:
             trouble = explained(error, f"consume the queue {self._queue!r}")
         if trouble and trouble != self.trouble:
-            log.error("subscriber_out_of_service", subscriber=self.subscription.id, reason=trouble)
+            _log.error("subscriber_out_of_service", subscriber=self.subscription.id, reason=trouble)
         self.trouble = trouble
         return bool(trouble)
 
@@ -133,7 +133,8 @@ class RabbitConsumer:
         self._channel = channel
         channel.closing.add_done_callback(lambda _: self._interrupted.set())
         channel.on_consumer_cancel_callbacks.add(lambda _: self._interrupted.set())
-        await call(channel.basic_qos(prefetch_count=self.subscription.prefetch), "set the prefetch")
+        prefetch = 1 if self.subscription.ordered else self.subscription.prefetch
+        await call(channel.basic_qos(prefetch_count=prefetch), "set the prefetch")
         while not self._cancelled and not channel.is_closed:
             self._interrupted.clear()
             await self._consume(channel)
@@ -141,7 +142,7 @@ class RabbitConsumer:
             self._consumer_tag = ""
             if not channel.is_closed and not self._cancelled:
                 # The broker ended it, as when the queue was deleted. What is under way can still be settled.
-                log.warning("consumer_cancelled_by_broker", subscriber=self.subscription.id)
+                _log.warning("consumer_cancelled_by_broker", subscriber=self.subscription.id)
                 if trouble := await self._topology.prepare(self.subscription):
                     return trouble
         await self._until(lambda: channel.is_closed or self._intake.empty)
@@ -165,4 +166,4 @@ class RabbitConsumer:
         try:
             await call(channel.basic_cancel(tag), f"end the consumption of {self._queue!r}")
         except (BrokerUnavailableError, *REFUSALS) as error:
-            log.debug("cancel_lost", subscriber=self.subscription.id, reason=str(error))
+            _log.debug("cancel_lost", subscriber=self.subscription.id, reason=str(error))

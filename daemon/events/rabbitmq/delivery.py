@@ -5,23 +5,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import aiormq
-import structlog
 
 from daemon.clock import Clock, from_us
 from daemon.errors import BrokerUnavailableError
 from daemon.events.model import Message
 from daemon.events.rabbitmq import wire
 from daemon.events.rabbitmq.codec import Properties
-from daemon.events.rabbitmq.connection import backoff_s, call
+from daemon.events.rabbitmq.connection import call
 from daemon.events.rabbitmq.publisher import HeadersTooLargeError, Publisher
 from daemon.events.rabbitmq.topology import Topology, tier_ms
+from daemon.log import get_logger
 
 ERROR_MAX_BYTES = 4_096
 TRACEBACK_MAX_BYTES = 8_192
-AT_ONCE_S = 0.05
+AT_ONCE_MS = 50
 DEAD_LETTER_TRIES = 2
 
-log = structlog.get_logger("sagad.broker")
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,6 @@ class Office:
     topology: Topology
     publisher: Publisher
     clock: Clock
-    chance: Callable[[], float]
     settled: Callable[["RabbitDelivery"], None]
     released: Callable[["RabbitDelivery"], None]
     hold: Callable[["RabbitDelivery", float, int], None] | None = None
@@ -152,38 +151,34 @@ class RabbitDelivery:
                     return
                 await self._office.topology.prepare_dead(self.subscriber)
             except (BrokerUnavailableError, HeadersTooLargeError) as problem:
-                log.debug("dead_letter_unconfirmed", subscriber=self.subscriber, reason=str(problem))
+                _log.debug("dead_letter_unconfirmed", subscriber=self.subscriber, reason=str(problem))
         await self._refuse()
 
     async def wait(self, delay_ms: int, properties: Properties) -> None:
-        """Put a copy where it waits, then let the original go; goes on trying as long as the original is ours."""
-        failures = 0
-        while self.alive:
-            try:
-                if await self._publish_waiting(delay_ms, properties):
-                    await self._acknowledge()
-                    return
-                self._office.topology.forget()
-                problem: Exception | str = "no queue took it"
-            except HeadersTooLargeError:
-                await self._refuse()
-                return
-            except BrokerUnavailableError as error:
-                problem = error
-            failures += 1
-            log.warning(
-                "retry_not_confirmed",
-                subscriber=self.subscriber,
-                event_id=self.message.envelope.id,
-                reason=str(problem),
-            )
-            await self._office.clock.sleep(backoff_s(failures, self._office.chance()))
+        """Put a copy where it waits, then let the original go."""
+        try:
+            await self._publish_waiting(delay_ms, properties)
+            await self._acknowledge()
+        except HeadersTooLargeError:
+            await self._refuse()
+        except BrokerUnavailableError:
+            self._settling = False
+            raise
 
-    async def _publish_waiting(self, delay_ms: int, properties: Properties) -> bool:
+    async def _publish_waiting(self, delay_ms: int, properties: Properties) -> None:
         topology = self._office.topology
         queue = topology.queue(self.subscriber)
-        if delay_ms < AT_ONCE_S * 1_000:
-            return await self._publish("", queue, properties)
+        if delay_ms < AT_ONCE_MS:
+            exchange = ""
+        else:
+            properties, exchange = await self._prepare_to_wait(delay_ms, properties)
+        if not await self._publish(exchange, queue, properties):
+            topology.forget()
+            raise BrokerUnavailableError(f"RabbitMQ has no queue in which {queue!r} could wait.")
+
+    async def _prepare_to_wait(self, delay_ms: int, properties: Properties) -> tuple[Properties, str]:
+        """Return the properties of what waits, and the exchange that it waits behind."""
+        topology = self._office.topology
         tier = tier_ms(delay_ms)
         properties = replace(properties, fields=dict(properties.fields), headers=dict(properties.headers))
         properties.set_text("expiration", str(min(delay_ms, tier)))
@@ -191,7 +186,7 @@ class RabbitDelivery:
             properties.set_header(wire.REMAINING_MS, delay_ms - tier)
         if trouble := await topology.prepare_tier(tier):
             raise BrokerUnavailableError(trouble)
-        return await self._publish(topology.tier(tier), queue, properties)
+        return properties, topology.tier(tier)
 
     async def _publish(self, exchange: str, routing_key: str, properties: Properties) -> bool:
         """Publish; with less of what went wrong where the headers do not fit into a frame."""
@@ -234,7 +229,7 @@ class RabbitDelivery:
         try:
             await call(answer, "take our answer")
         except BrokerUnavailableError as error:
-            log.debug("settle_lost", subscriber=self.subscriber, reason=str(error))  # it comes again
+            _log.debug("settle_lost", subscriber=self.subscriber, reason=str(error))  # it comes again
 
 
 def clipped(text: str, limit: int, *, keep_end: bool = False) -> str:

@@ -5,19 +5,21 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
 import aiormq
-import structlog
 from aiormq.abc import DeliveredMessage
 
 from daemon.clock import Clock
+from daemon.errors import BrokerUnavailableError
 from daemon.events.bus import Delivery
 from daemon.events.model import Envelope, Message
 from daemon.events.rabbitmq import wire
+from daemon.events.rabbitmq.connection import backoff_s
 from daemon.events.rabbitmq.delivery import Office, RabbitDelivery
 from daemon.events.rabbitmq.identity import AnonymousIds, fingerprint
 from daemon.events.rabbitmq.publisher import Publisher
 from daemon.events.rabbitmq.topology import Topology
+from daemon.log import get_logger
 
-log = structlog.get_logger("sagad.broker")
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +61,13 @@ class Intake:
         self._queue = topology.queue(subscriber)
         self._receive = receive
         self._clock = clock
+        self._chance = chance
         self._max_payload_bytes = max_payload_bytes
         self._hold_max_s = hold_max_s
         self._emptied = emptied
         self._ordered = ordered
         hold = self._hold if ordered else None
-        self._office = Office(subscriber, topology, publisher, clock, chance, self._settled, self._released, hold)
+        self._office = Office(subscriber, topology, publisher, clock, self._settled, self._released, hold)
         self._unsettled: dict[int, RabbitDelivery] = {}
         self._held: dict[tuple[str, str, str], _Held] = {}
         self._ids = AnonymousIds()
@@ -106,7 +109,7 @@ class Intake:
         elif problem is not None:
             self._spawn(self._give_up(delivery, problem))
         elif incoming.remaining_ms:
-            self._spawn(delivery.wait_on())
+            self._spawn(self._wait_on(delivery))
         elif (held := self._held.get(_key(delivery))) is not None:
             self._hold_again(delivery, held)
         else:
@@ -144,7 +147,7 @@ class Intake:
 
     async def _give_up(self, delivery: RabbitDelivery, problem: wire.UndecodableError) -> None:
         envelope = delivery.message.envelope
-        log.warning(
+        _log.warning(
             "event_dead_lettered",
             subscriber=delivery.subscriber,
             event_id=envelope.id,
@@ -154,6 +157,16 @@ class Intake:
             error=str(problem),
         )
         await delivery.dead_letter(problem.reason, error=str(problem))
+
+    async def _wait_on(self, delivery: RabbitDelivery) -> None:
+        failures = 0
+        while True:
+            try:
+                return await delivery.wait_on()
+            except BrokerUnavailableError as error:
+                _log.warning("event_waits_on", subscriber=delivery.subscriber, reason=str(error))
+            failures += 1
+            await self._clock.sleep(backoff_s(failures, self._chance()))
 
     def _hold(self, delivery: RabbitDelivery, delay_s: float, attempt: int) -> None:
         held = _Held(attempt, delivery.first_seen_us, self._clock.monotonic_s() + delay_s)

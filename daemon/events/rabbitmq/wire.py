@@ -38,7 +38,6 @@ _ATTRIBUTES = ("cloudEvents_", "cloudEvents:")
 _DEATHS = (b"x-death", b"x-first-death-", b"x-last-death-", b"x-delivery-count", b"x-acquired-count")
 _COPIES = (b"CC", b"BCC")  # would address a copy to others
 _MILLISECONDS_FROM = 2**32  # a timestamp beyond the year 2106 is one in milliseconds
-_NESTING = "recursion limit"
 _UNREADABLE = b"?"
 _TRACE = ("traceparent", "tracestate")
 
@@ -113,32 +112,25 @@ class Incoming:
 
 
 def decode(incoming: Incoming, *, now_us: int, max_payload_bytes: int, missing_id: Callable[[], str]) -> Message:
-    """Return the event that a message carries.
+    """Return the event that a message carries; whether its payload is good is for whoever knows what it should be.
 
     Args:
         incoming: The message.
         now_us: When it happened, if nobody says.
-        max_payload_bytes: Longest body.
+        max_payload_bytes: Longest body of an event that has to be decoded to be recognised.
         missing_id: Called for an id if the message has none.
 
     Raises:
-        UndecodableError: It carries none; or its body is too large.
+        UndecodableError: It carries none.
     """
-    size = len(incoming.body)
-    if size > max_payload_bytes:
-        raise UndecodableError(
-            f"the body is {size:,} bytes; the limit is {max_payload_bytes:,} (daemon.max_payload_bytes)",
-            DeadReason.TOO_LARGE,
-        )
     if incoming.malformed:
         raise UndecodableError("its properties are malformed")
     try:
         content_type = (incoming.properties.text("content_type") or "").strip().lower()
         if content_type.startswith("application/cloudevents"):
-            attributes, body = _structured(incoming.body, content_type)
+            attributes, body = _structured(incoming.body, content_type, max_payload_bytes)
         else:
             attributes, body = _binary(incoming.properties), incoming.body
-            _parsed(body, incoming.properties)
         return Message(_envelope(incoming, attributes, now_us, missing_id), body)
     except MalformedError as error:
         raise UndecodableError(str(error)) from None
@@ -187,16 +179,18 @@ def _binary(properties: Properties) -> dict[str, Any]:
     return attributes
 
 
-def _structured(raw: bytes, content_type: str) -> tuple[dict[str, Any], bytes]:
+def _structured(raw: bytes, content_type: str, max_payload_bytes: int) -> tuple[dict[str, Any], bytes]:
+    if len(raw) > max_payload_bytes:
+        limit = f"the limit is {max_payload_bytes:,} (daemon.max_payload_bytes)"
+        raise UndecodableError(f"the event is {len(raw):,} bytes; {limit}", DeadReason.TOO_LARGE)
     if not content_type.startswith(STRUCTURED):
         raise UndecodableError(f"the content type {content_type[:80]!r} is not supported; send {STRUCTURED}")
-    event = _parsed(raw, None)
+    event = _parsed(raw)
     if not isinstance(event, dict):
         raise UndecodableError("a structured CloudEvent is a JSON object, and this is none")
     try:
         if "data_base64" in event:
             body = base64.b64decode(event.pop("data_base64"), validate=True)
-            _parsed(body, None)
         else:
             body = encode_data(event.pop("data", None))
     except (binascii.Error, TypeError, ValueError) as error:
@@ -204,14 +198,11 @@ def _structured(raw: bytes, content_type: str) -> tuple[dict[str, Any], bytes]:
     return event, body
 
 
-def _parsed(body: bytes, properties: Properties | None) -> Any:
+def _parsed(raw: bytes) -> Any:
     try:
-        return pydantic_core.from_json(body, allow_inf_nan=False)
+        return pydantic_core.from_json(raw, allow_inf_nan=False)
     except ValueError as error:
-        coding = properties.fields.get("content_encoding", b"").decode(errors="replace") if properties else ""
-        hint = f" (content_encoding is {coding[:40]!r})" if coding.lower() not in ("", "utf-8", "utf8") else ""
-        what = "nested too deeply" if _NESTING in str(error) else f"not JSON in UTF-8: {error}"
-        raise UndecodableError(f"the body is {what}{hint}") from None
+        raise UndecodableError(f"the CloudEvent is not JSON: {error}") from None
 
 
 def _attribute(attributes: Mapping[str, Any], name: str) -> str | None:

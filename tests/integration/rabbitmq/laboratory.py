@@ -50,7 +50,7 @@ class Laboratory:
         self.app = f"test-{secrets.token_hex(4)}"
         self.exchange = f"{self.app}-events"
         self._buses: list[RabbitEventBus] = []
-        self._subscribers: set[str] = set()
+        self.subscribers: set[str] = set()
 
     async def bus(self, **options: Any) -> RabbitEventBus:
         """Return a bus that has begun to connect."""
@@ -73,7 +73,7 @@ class Laboratory:
     ) -> tuple[RabbitConsumer, Inbox]:
         """Ask to consume."""
         inbox = Inbox()
-        self._subscribers.add(subscriber)
+        self.subscribers.add(subscriber)
         consumer = await bus.subscribe(Subscription(subscriber, patterns, prefetch, ordered), inbox)
         return consumer, inbox
 
@@ -122,7 +122,7 @@ class Laboratory:
             await bus.aclose()
 
         def clean(channel: BlockingChannel) -> None:
-            for subscriber in self._subscribers:
+            for subscriber in self.subscribers:
                 channel.queue_delete(f"{self.app}.{subscriber}")
                 channel.queue_delete(f"{self.app}.{subscriber}.dead")
             for tier in TIERS_MS:

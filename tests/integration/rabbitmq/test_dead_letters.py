@@ -4,7 +4,6 @@ import pika
 import pytest
 
 from daemon.errors import UnroutableError
-from daemon.events.model import DeadLetter
 from tests.integration.rabbitmq.laboratory import Inbox, Laboratory, until
 
 
@@ -125,9 +124,8 @@ async def test_a_dead_letter_of_the_broker_says_what_the_broker_noted(lab: Labor
     await until(lambda: consumer.ended)
     await lab.amqp(lambda channel: channel.basic_reject(channel.basic_get(queue)[0].delivery_tag, requeue=False))
 
-    letters: list[DeadLetter] = []
-    while not letters:
-        letters = await bus.dead_letters("greet", limit=10)
+    while not (letters := await bus.dead_letters("greet", limit=10)):
+        pass
 
     [letter] = letters
     assert (letter.event_id, letter.event_name, letter.source) == ("e1", "customer.created", "shop")
