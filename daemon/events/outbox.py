@@ -44,6 +44,7 @@ class Outbox:
 
     async def start(self) -> None:
         """Begin to relay, with what is there already."""
+        self._closing = False
         self._stop_hints = self._store.on_hint(self.poke)
         self._task = asyncio.get_running_loop().create_task(self._run())
         self.poke()
