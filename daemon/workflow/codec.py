@@ -45,6 +45,8 @@ class Held:
 
 
 _TAKEN = object()
+_DEPTH_MAX = 20
+_FIELDS_MAX = 20
 
 
 def taken(value: Any) -> Any:
@@ -87,8 +89,8 @@ class Codec:
         if plain is not None:
             try:
                 data = plain(value)
-            except UnicodeEncodeError as error:
-                raise CodecError(f"{what} cannot be stored: {error.reason}") from None
+            except ValueError as error:  # half a surrogate pair, or an int of too many digits
+                raise CodecError(f"{what} cannot be stored as JSON: {getattr(error, 'reason', error)}") from None
             if len(data) > limit_bytes:
                 raise PayloadTooLargeError(what, len(data), limit_bytes)
             return data, value
@@ -119,7 +121,9 @@ class Codec:
         except (PydanticSerializationError, ValueError, TypeError, RecursionError) as error:
             found = _unencodable(value)
             at = f" at {found}" if found else ""
-            raise CodecError(f"{what} cannot be stored as JSON of {type_name(self.type)}{at}: {_reason(error)}") from None
+            raise CodecError(
+                f"{what} cannot be stored as JSON of {type_name(self.type)}{at}: {_reason(error)}"
+            ) from None
         try:
             fresh = self._decode(data)
         except ValidationError as error:
@@ -131,7 +135,8 @@ class Codec:
             where, was, became = changed
             at = f" at {where.lstrip('.')}" if where else ""
             raise CodecError(
-                f"{what} would come back different{at}: {was} would become {became}. Declare its exact type, so that it is stored as what it is."
+                f"{what} would come back different{at}: {was} would become {became}. Declare its exact type, so that "
+                "it is stored as what it is."
             )
         return data, fresh
 
@@ -158,8 +163,8 @@ def _build_adapter(type_: Any) -> TypeAdapter[Any]:
             return TypeAdapter(type_)
     except (PydanticSchemaGenerationError, PydanticUserError) as error:
         raise CodecError(
-            f"{type_name(type_)} has no JSON form: {str(error).partition(chr(10))[0]} Use a pydantic model, a dataclass or "
-            "plain data, and get live objects from the container instead."
+            f"{type_name(type_)} has no JSON form: {str(error).partition(chr(10))[0]} Use a pydantic model, a dataclass "
+            "or plain data, and get live objects from the container instead."
         ) from None
 
 
@@ -174,35 +179,40 @@ def wrong_fields(error: ValidationError) -> str:
         f"{'.'.join(str(part) for part in item['loc']) or 'value'}: {item['msg']}"
         for item in error.errors(include_url=False, include_context=False, include_input=False)
     ]
-    shown = said[:20]
-    return "; ".join(shown) + (f"; and {len(said) - 20} more" if len(said) > len(shown) else "")
+    more = len(said) - _FIELDS_MAX
+    return "; ".join(said[:_FIELDS_MAX]) + (f"; and {more} more" if more > 0 else "")
 
 
 def difference(was: Any, became: Any, path: str = "") -> tuple[str, str, str] | None:
     """Return where and how two values differ in type or value, or None; an int under `float` may become a float."""
     kind = type(was)
     if kind is not type(became):
-        if kind is int and type(became) is float and was == became:
-            return None
-        lost = sorted(was.__dict__.keys() - became.__dict__.keys()) if _both_models(was, became) else []
-        return path, _shown(was) + (f" with {', '.join(lost)}" if lost else ""), _shown(became)
-    if kind in _PLAIN or kind is float:
-        return None if was == became else (path, f"this {_shown(was)}", "another value")
+        return _type_difference(was, became, path)
     if kind is dict:
         return _dict_difference(was, became, path)
-    if kind in (list, tuple):
-        if len(was) != len(became):
-            return path, f"{len(was)} items", f"{len(became)} items"
-        for index, (left, right) in enumerate(zip(was, became, strict=True)):
-            found = difference(left, right, f"{path}[{index}]")
-            if found is not None:
-                return found
+    if kind is list or kind is tuple:
+        return _sequence_difference(was, became, path)
+    if kind not in _PLAIN and (isinstance(was, BaseModel) or dataclasses.is_dataclass(was)):
+        return _object_difference(was, became, path)
+    return None if was == became else (path, f"this {_shown(was)}", "another value")
+
+
+def _type_difference(was: Any, became: Any, path: str) -> tuple[str, str, str] | None:
+    if type(was) is int and type(became) is float and was == became:
         return None
-    return _object_difference(was, became, path)
+    both_models = isinstance(was, BaseModel) and isinstance(became, BaseModel)
+    lost = sorted(was.__dict__.keys() - became.__dict__.keys()) if both_models else []
+    return path, _shown(was) + (f" with {', '.join(lost)}" if lost else ""), _shown(became)
 
 
-def _both_models(was: Any, became: Any) -> bool:
-    return isinstance(was, BaseModel) and isinstance(became, BaseModel)
+def _sequence_difference(was: Any, became: Any, path: str) -> tuple[str, str, str] | None:
+    if len(was) != len(became):
+        return path, f"{len(was)} items", f"{len(became)} items"
+    for index, (left, right) in enumerate(zip(was, became, strict=True)):
+        found = difference(left, right, f"{path}[{index}]")
+        if found is not None:
+            return found
+    return None
 
 
 def _dict_difference(was: dict[Any, Any], became: dict[Any, Any], path: str) -> tuple[str, str, str] | None:
@@ -228,16 +238,16 @@ def _object_difference(was: Any, became: Any, path: str) -> tuple[str, str, str]
             if (left or right) and (found := _dict_difference(left or {}, right or {}, path)) is not None:
                 return found
         return None
-    if dataclasses.is_dataclass(was):
-        for field in dataclasses.fields(was):
-            found = difference(getattr(was, field.name), getattr(became, field.name), f"{path}.{field.name}")
-            if found is not None:
-                return found
-        return None
-    return None if was == became else (path, f"this {_shown(was)}", "another value")
+    for field in dataclasses.fields(was):
+        found = difference(getattr(was, field.name), getattr(became, field.name), f"{path}.{field.name}")
+        if found is not None:
+            return found
+    return None
 
 
-_UNEXPECTED = re.compile(r"Expected `(?P<wanted>[^`]+)`.*?(?:field_name='(?P<field>[^']+)'.*?)?input_type=(?P<found>\w+)")
+_UNEXPECTED = re.compile(
+    r"Expected `(?P<wanted>[^`]+)`.*?(?:field_name='(?P<field>[^']+)'.*?)?input_type=(?P<found>\w+)"
+)
 
 
 def _reason(error: Exception) -> str:
@@ -257,7 +267,7 @@ def _shown(value: Any) -> str:
 
 def _unencodable(value: Any, path: str = "", depth: int = 0) -> str:
     """Return the path of the first part of a value that has no JSON form, or an empty string if it is the whole."""
-    if depth > 20:
+    if depth > _DEPTH_MAX:
         return path.lstrip(".")
     items: list[tuple[str, Any]] = []
     if isinstance(value, BaseModel):
@@ -272,7 +282,7 @@ def _unencodable(value: Any, path: str = "", depth: int = 0) -> str:
         if type(item) in _PLAIN or (type(item) is float and math.isfinite(item)):
             continue
         try:
-            _cached_adapter(type(item)).serializer.to_json(item, warnings="error")
+            _adapter(type(item)).serializer.to_json(item, warnings="error")
         except Exception:  # noqa: BLE001 - whatever it raises, this part is the one to name
             return _unencodable(item, where, depth + 1) or where.lstrip(".")
     return path.lstrip(".") if path else ""

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import structlog
 import svcs
 from structlog.typing import FilteringBoundLogger
 
 from daemon.activation import Activation, Trigger
 from daemon.events.model import Event
+from daemon.log import get_logger
 
 _KEY_MAX = 255
 
@@ -30,7 +30,7 @@ class RunScope:
     workflow: str
     trigger: Trigger
     options: Mapping[str, Any] = field(default_factory=dict)
-    log: FilteringBoundLogger = field(default_factory=lambda: structlog.get_logger("sagad.step"))
+    log: FilteringBoundLogger = field(default_factory=lambda: get_logger("sagad.step"))
 
 
 class StepContext:

@@ -9,8 +9,8 @@ from types import CodeType
 from typing import Any
 
 from daemon.workflow.codec import Codec
-from daemon.workflow.ref import Constant, Operand, Slot, Structure
 from daemon.workflow.definition import BoundStep
+from daemon.workflow.ref import Constant, Operand, Slot, Structure
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,7 +111,7 @@ class Graph:
                 yield from node.members
 
     def hold_result(self, values: Sequence[Any], limit_bytes: int) -> bytes | None:
-        """Return the JSON of what a run with these values returns; None if it returns nothing. Raises as `Codec.hold`."""
+        """Return the JSON of what a run with these values returns, or None. Raises as `Codec.hold`."""
         if self.result is None:
             return None
         if isinstance(self.result, Slot):
@@ -204,10 +204,11 @@ def _decode_structure(operand: Operand, stored: Any) -> Any:
     if isinstance(operand, Constant):
         return operand.codec.decode(operand.data)
     if operand.kind is dict:
-        return {key: _decode_structure(item, stored[key]) for key, item in zip(operand.keys, operand.items, strict=True)}
+        return {
+            key: _decode_structure(item, stored[key]) for key, item in zip(operand.keys, operand.items, strict=True)
+        }
     return operand.kind(_decode_structure(item, part) for item, part in zip(operand.items, stored, strict=True))
 
 
 def _label(text: str) -> str:
     return text.replace('"', "#quot;")
-

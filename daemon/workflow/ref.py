@@ -8,6 +8,7 @@ from typing_extensions import TypeVar
 
 from daemon.errors import CompositionError
 from daemon.workflow.codec import Codec, taken
+from daemon.workflow.signature import where_called
 
 T_co = TypeVar("T_co", covariant=True)
 R = TypeVar("R")
@@ -97,19 +98,21 @@ class _PathRecorder:
 
     def __getitem__(self, item: Any) -> "_PathRecorder":
         if not isinstance(item, (int, str)):
-            raise CompositionError(f"pick on {self._ref!r} takes an index or a key, not {type(item).__name__}.")
+            raise CompositionError(
+                f"{where_called()}: pick on {self._ref!r} takes an index or a key, not {type(item).__name__}; "
+                "compute with transform(ref, lambda v: ...)."
+            )
         return _PathRecorder(self._ref, (*self._path, ("[", item)))
 
     def _refuse(self, *_: Any) -> NoReturn:
         raise CompositionError(
-            f"pick on {self._ref!r} only follows attributes and items (pick(lambda v: v.a[0].b)); "
+            f"{where_called()}: pick on {self._ref!r} only follows attributes and items (pick(lambda v: v.a[0].b)); "
             "compute with transform(ref, lambda v: ...)."
         )
 
-    __call__ = __bool__ = __iter__ = __len__ = __contains__ = __str__ = __format__ = _refuse
-    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse  # type: ignore[assignment]
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __mod__ = __neg__ = _refuse
-    __hash__ = None  # type: ignore[assignment]
+    if not TYPE_CHECKING:
+        __call__ = __bool__ = __iter__ = __len__ = __contains__ = __str__ = __format__ = __await__ = _refuse
+        __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __hash__ = _refuse
 
 
 @final
@@ -121,6 +124,9 @@ class Ref(Generic[T_co]):
     """
 
     __slots__ = ("_composer", "_label", "_operand")
+    _composer: object
+    _label: str
+    _operand: Slot
 
     def __init__(self, composer: object, operand: Slot, label: str) -> None:
         object.__setattr__(self, "_composer", composer)
@@ -133,11 +139,12 @@ class Ref(Generic[T_co]):
         Raises:
             CompositionError: `path` does anything but follow attributes and items.
         """
-        operand: Slot = self._operand
-        found = path(_PathRecorder(self, operand.path))  # type: ignore[arg-type]
-        if not isinstance(found, _PathRecorder):
+        operand = self._operand
+        recorder: Any = _PathRecorder(self, operand.path)
+        found: Any = path(recorder)
+        if type(found) is not _PathRecorder:
             raise CompositionError(
-                f"pick on {self!r} returns a part of its argument, not {type(found).__name__}; "
+                f"{where_called()}: pick on {self!r} returns a part of its argument, not {type(found).__name__}; "
                 "compute with transform(ref, lambda v: ...)."
             )
         full: tuple[tuple[str, Any], ...] = found._path  # noqa: SLF001 - the recorder is this module's own
@@ -181,27 +188,30 @@ class Ref(Generic[T_co]):
         def __await__(self) -> NoReturn:
             raise CompositionError(_trap(self, "cannot be awaited", "the ref itself: steps wait for each other"))
 
-        def __call__(self, *args: object, **kwargs: object) -> NoReturn:
+        def __call__(self, *_: object, **__: object) -> NoReturn:
             raise CompositionError(_trap(self, "cannot be called", "transform(ref, lambda v: ...)"))
 
-        def _compare(self, other: object) -> NoReturn:
+        def _compare(self, _: object) -> NoReturn:
             raise CompositionError(_trap(self, "cannot be compared", "with when(ref, lambda v: v == ...):"))
 
-        def _compute(self, *other: object) -> NoReturn:
+        def _compute(self, *_: object) -> NoReturn:
             raise CompositionError(_trap(self, "cannot be computed with", "transform(ref, lambda v: v + ...)"))
 
         __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _compare
         __hash__ = object.__hash__
-        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _compute
-        __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __pow__ = __rpow__ = __matmul__ = __rmatmul__ = _compute
-        __and__ = __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = __lshift__ = __rlshift__ = _compute
-        __rshift__ = __rrshift__ = __divmod__ = __rdivmod__ = __neg__ = __pos__ = __abs__ = __invert__ = _compute
-        __int__ = __float__ = __complex__ = __index__ = __round__ = __trunc__ = __floor__ = __ceil__ = _compute
-        __bytes__ = __enter__ = __aenter__ = __aiter__ = __next__ = __anext__ = __reversed__ = _compute
+
+
+_OPERATORS = "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift divmod"
+_UNARY = "neg pos abs invert int float complex index round trunc floor ceil bytes reversed"
+_BLOCKS = "enter exit aenter aexit aiter next anext"
+for _name in [*_OPERATORS.split(), *(f"r{each}" for each in _OPERATORS.split()), *_UNARY.split(), *_BLOCKS.split()]:
+    setattr(Ref, f"__{_name}__", Ref._compute)  # type: ignore[attr-defined]  # noqa: SLF001
+    setattr(_PathRecorder, f"__{_name}__", _PathRecorder._refuse)  # noqa: SLF001
 
 
 def _trap(ref: Ref[Any], cannot: str, instead: str) -> str:
-    return f"{ref!r} stands for a value that exists only in a run: it {cannot}. Write {instead} instead."
+    where = where_called()
+    return f"{where}: {ref!r} stands for a value that exists only in a run: it {cannot}. Write {instead} instead."
 
 
 def type_at(type_: Any, path: Sequence[tuple[str, Any]]) -> Any:
@@ -217,7 +227,12 @@ def type_at(type_: Any, path: Sequence[tuple[str, Any]]) -> Any:
             type_ = arguments[0]
         elif origin is dict:
             type_ = arguments[1]
-        elif origin is tuple and isinstance(part, int) and Ellipsis not in arguments and -len(arguments) <= part < len(arguments):
+        elif (
+            origin is tuple
+            and isinstance(part, int)
+            and Ellipsis not in arguments
+            and -len(arguments) <= part < len(arguments)
+        ):
             type_ = arguments[part]
         else:
             return Any

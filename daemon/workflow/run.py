@@ -180,8 +180,16 @@ class WorkflowRun(Generic[Out_co]):
             found[step.name] = StepRun(
                 step.name,
                 step.state,
-                None if step.input is None else definition.input.decode(step.input) if definition else json.loads(step.input),
-                None if step.output is None else definition.output.decode(step.output) if definition else json.loads(step.output),
+                None
+                if step.input is None
+                else definition.input.decode(step.input)
+                if definition
+                else json.loads(step.input),
+                None
+                if step.output is None
+                else definition.output.decode(step.output)
+                if definition
+                else json.loads(step.output),
                 step.attempts,
                 from_us(step.started_us),
                 None if step.ended_us is None else from_us(step.ended_us),
@@ -212,7 +220,8 @@ class WorkflowRun(Generic[Out_co]):
             "input": _loaded(self.record.input),
             "result": _loaded(self.record.result),
             "errors": [
-                {"step": e.step, "phase": e.phase, "attempts": [_attempt_json(a) for a in e.attempts]} for e in self.errors
+                {"step": e.step, "phase": e.phase, "attempts": [_attempt_json(a) for a in e.attempts]}
+                for e in self.errors
             ],
             "compensated": self.compensated,
             "steps": [_step_json(step) for step in sorted(self._steps, key=lambda s: s.seq) if step.kind == "step"],

@@ -8,31 +8,30 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from daemon.errors import CodecError, CompositionError, DefinitionError
-from daemon.workflow.codec import ANY, Codec, type_name
+from daemon.workflow.codec import ANY, Codec
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _NAME_MAX = 100
 
 
 def where_defined(fn: Callable[..., Any]) -> str:
-    """Return file and line of a function's definition, as `workflows/place_order.py:12` seen from the current folder."""
+    """Return file and line of a definition, as `workflows/place_order.py:12` seen from the current folder."""
     code = getattr(inspect.unwrap(fn), "__code__", None)
     if code is None:
         return getattr(fn, "__module__", "?")
-    return f"{_relative(code.co_filename)}:{code.co_firstlineno}"
+    return f"{relative(code.co_filename)}:{code.co_firstlineno}"
 
 
-def where_called(depth: int) -> str:
-    """Return file and line of the first caller outside sagad, at least `depth` frames up."""
+def where_called() -> str:
+    """Return file and line of the innermost caller that is no part of the workflow language: the composition."""
     frame = inspect.currentframe()
-    for _ in range(depth):
-        frame = frame.f_back if frame is not None else None
     while frame is not None and frame.f_globals.get("__name__", "").startswith("daemon.workflow"):
         frame = frame.f_back
-    return f"{_relative(frame.f_code.co_filename)}:{frame.f_lineno}" if frame is not None else "?"
+    return f"{relative(frame.f_code.co_filename)}:{frame.f_lineno}" if frame is not None else "?"
 
 
-def _relative(filename: str) -> str:
+def relative(filename: str) -> str:
+    """Return a path as seen from the current folder, or its last two parts if it lies elsewhere."""
     path = Path(filename)
     try:
         return str(path.relative_to(Path.cwd()))
@@ -51,8 +50,8 @@ def check_identity(kind: str, name: object) -> str:
     if len(name) > _NAME_MAX or _NAME.fullmatch(name) is None:
         hint = _kebab(name)
         raise DefinitionError(
-            f"{name[:_NAME_MAX]!r} is no name for a {kind}: use at most {_NAME_MAX} lower-case letters, digits and single dashes"
-            + (f", like {hint!r}." if _NAME.fullmatch(hint) else ".")
+            f"{name[:_NAME_MAX]!r} is no name for a {kind}: use at most {_NAME_MAX} lower-case letters, digits and "
+            "single dashes" + (f", like {hint!r}." if _NAME.fullmatch(hint) else ".")
         )
     return name
 
@@ -69,10 +68,10 @@ def hints_of(fn: Callable[..., Any]) -> dict[str, Any]:
     """
     try:
         return get_type_hints(fn)
-    except NameError as error:
+    except (NameError, AttributeError) as error:
         raise CompositionError(
             f"{where_defined(fn)}: the annotation {error.name!r} of {fn.__name__} is not known when the module runs. "
-            f"Import it at run time: outside `if TYPE_CHECKING:`, and at module level."
+            "Import it at run time: outside `if TYPE_CHECKING:`, and at module level."
         ) from None
 
 
@@ -82,8 +81,9 @@ def parameters_of(fn: Callable[..., Any], kind: str, *, most: int, shape: str) -
     Raises:
         DefinitionError: It is no function, or takes something else than `shape` says.
     """
-    if not callable(fn) or inspect.isclass(fn):
-        raise DefinitionError(f"@{kind} decorates a function, not {type_name(fn) if isinstance(fn, type) else type(fn).__name__}.")
+    if not inspect.isroutine(fn):
+        found = f"the class {fn.__name__}" if isinstance(fn, type) else f"a {type(fn).__name__}"
+        raise DefinitionError(f"{where_called()}: a {kind} is made of a function, not of {found}.")
     parameters = list(inspect.signature(fn).parameters.values())
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     needless = [p for p in parameters if p not in positional and p.default is p.empty and p.kind is p.KEYWORD_ONLY]

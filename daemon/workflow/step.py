@@ -8,7 +8,7 @@ from typing_extensions import TypeVar
 
 from daemon.errors import CompositionError, DefinitionError
 from daemon.workflow.codec import ANY
-from daemon.workflow.compose import composing
+from daemon.workflow.composer import composing
 from daemon.workflow.context import StepContext
 from daemon.workflow.definition import BoundStep, Compensation, StepDefinition, Undo
 from daemon.workflow.ref import Ref

@@ -17,7 +17,7 @@ from daemon.workflow.graph import Graph
 from daemon.workflow.port import Engine, RunOptions
 from daemon.workflow.ref import Ref
 from daemon.workflow.run import WorkflowRun
-from daemon.workflow.signature import check_identity, parameters_of, where_defined
+from daemon.workflow.signature import check_identity, parameters_of, where_called, where_defined
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -84,7 +84,7 @@ class BoundWorkflow(Generic[In, Out]):
 
     async def run(
         self,
-        input: In,  # noqa: A002 - the contract's name
+        input: In,
         *,
         run_id: str | None = None,
         raise_on_error: bool = True,
@@ -182,14 +182,15 @@ class WorkflowDecorator:
 
 def _check_composition(fn: Any, name: str) -> list[inspect.Parameter]:
     if not inspect.isfunction(fn):
-        raise CompositionError(f"@workflow({name!r}) decorates a plain function, not {type(fn).__name__}.")
+        found = f"the class {fn.__name__}" if isinstance(fn, type) else f"a {type(fn).__name__}"
+        raise CompositionError(f"{where_called()}: workflow {name!r} is made of a plain function, not of {found}.")
     where = where_defined(fn)
     if fn.__name__ == "<lambda>":
         raise CompositionError(f"{where}: workflow {name!r} is a lambda; define a function with a name.")
     if inspect.iscoroutinefunction(fn) or inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
         raise CompositionError(
-            f"{where}: workflow {name!r} is composed by a plain function that is called once: write `def`, without await or "
-            "yield; what waits belongs into steps."
+            f"{where}: workflow {name!r} is composed by a plain function that is called once: write `def`, without "
+            "await or yield; what waits belongs into steps."
         )
     try:
         parameters = parameters_of(fn, "workflow", most=1, shape="no parameter or one Ref")
@@ -205,9 +206,10 @@ def _registered(workflow: WorkflowBase) -> WorkflowBase:
     if _conflicts(workflow):
         gc.collect()  # a former definition may be garbage that nobody collected yet
     if _conflicts(workflow):
+        first = _defined[workflow.name].where
         raise CompositionError(
-            f"Workflow {workflow.name!r} is defined twice with different graphs: at {_defined[workflow.name].where} and at "
-            f"{workflow.where}. Give one of them another name."
+            f"Workflow {workflow.name!r} is defined twice with different graphs: at {first} and at {workflow.where}. "
+            "Give one of them another name."
         )
     _defined[workflow.name] = workflow
     return workflow

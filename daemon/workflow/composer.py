@@ -1,0 +1,219 @@
+"""The recorder of one composition: what steps, refs and helpers call while a workflow is being composed."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+from pydantic import BaseModel
+
+from daemon.errors import CodecError, CompositionError
+from daemon.workflow.codec import ANY, Codec
+from daemon.workflow.definition import BoundStep
+from daemon.workflow.graph import Graph, Node, ParallelNode, StepNode, TransformNode
+from daemon.workflow.ref import Constant, Operand, Ref, Slot, Structure
+from daemon.workflow.signature import hints_of, where_called
+
+_UNLIMITED = 1 << 62
+_DEPTH_MAX = 50  # deeper values are refused by the codec
+_MAX_TRANSFORM_INPUTS = 5
+composition: "ContextVar[Composer | None]" = ContextVar("sagad_composition", default=None)
+
+
+def composing(what: str, instead: str) -> "Composer":
+    """Return the composition that is going on.
+
+    Raises:
+        CompositionError: None is; says what `what` is good for, and what to write `instead`.
+    """
+    composer = composition.get()
+    if composer is None:
+        raise CompositionError(
+            f"{where_called()}: {what} was called outside a composition. It belongs inside a function decorated with "
+            f"@workflow(...), which records it; to run a step's bare function, write {instead.format(fn='the_step')}."
+        )
+    return composer
+
+
+class Composer:
+    """Records one workflow."""
+
+    def __init__(self, workflow: str) -> None:
+        self.workflow = workflow
+        self._nodes: list[Node] = []
+        self._names: dict[str, str] = {}
+        self._ordinals: dict[str, int] = {}
+        self._slots = 1
+        self._producers: dict[int, StepNode | TransformNode] = {}
+
+    def add_step(self, step: BoundStep, *argument: Any) -> Ref[Any]:
+        """Record a use of a step, with its argument if it takes one."""
+        where = where_called()
+        self._claim(
+            step.name, where, f'{where}: use .named("...") for a second use: my_step.named("{step.name}-again")(...)'
+        )
+        what = f"the input of step {step.name!r}"
+        operand = self.operand(argument[0], step.definition.input, what, where) if argument else None
+        node = StepNode(step.name, self._new_slot(), operand, step, where)
+        return self._record(node, step.definition.output.type, f"the output of step {step.name!r}")
+
+    def add_transform(self, refs: tuple[Any, ...], fn: Callable[..., Any], name: str | None) -> Ref[Any]:
+        """Record a pure function of refs."""
+        where = where_called()
+        if not 1 <= len(refs) <= _MAX_TRANSFORM_INPUTS:
+            raise CompositionError(
+                f"{where}: transform takes one to {_MAX_TRANSFORM_INPUTS} refs and a function, not {len(refs)} refs."
+            )
+        if not callable(fn) or isinstance(fn, Ref):
+            raise CompositionError(
+                f"{where}: the last argument of transform is the function: transform(a, b, lambda a, b: ...)."
+            )
+        name = name or self._ordinal_name("transform")
+        self._claim(name, where, f'{where}: give one of them another name: transform(..., name="...")')
+        operands = tuple(self.operand(ref, ANY, f"an input of {name!r}", where) for ref in refs)
+        node = TransformNode(name, self._new_slot(), operands, fn, where)
+        return self._record(
+            node, hints_of(fn).get("return", Any) if hasattr(fn, "__annotations__") else Any, f"the result of {name!r}"
+        )
+
+    def add_parallel(self, refs: tuple[Any, ...], name: str | None) -> None:
+        """Make the steps that these refs come from one group."""
+        where = where_called()
+        if not refs:
+            raise CompositionError(
+                f"{where}: parallelize takes the results of the steps that run at the same time; it got none."
+            )
+        members = [self._member(ref, where) for ref in refs]
+        if len(set(map(id, members))) < len(members):
+            raise CompositionError(f"{where}: a step is given to parallelize twice.")
+        name = name or self._ordinal_name("parallel")
+        self._claim(name, where, f'{where}: give one of them another name: parallelize(..., name="...")')
+        first = min(self._nodes.index(member) for member in members)
+        made_inside = {member.slot for member in members}
+        before: list[Node] = []
+        for node in self._nodes[first:]:
+            if node in members:
+                self._check_independent(node, made_inside, members, where)
+                continue
+            if isinstance(node, ParallelNode) or any(slot in made_inside for slot in _slots_of(node)):
+                raise CompositionError(
+                    f"{where}: {node.name!r} was recorded before parallelize(...) and needs one of its members; "
+                    "write it after the group."
+                )
+            before.append(node)
+        self._nodes[first:] = [*before, ParallelNode(name, tuple(members), where)]
+
+    def operand(self, value: Any, codec: Codec, what: str, where: str) -> Operand:
+        """Return what stands for a ref or a plain value in the graph."""
+        if isinstance(value, Ref):
+            return self._own(value, where)
+        hidden = _hidden_ref(value)
+        if hidden is not None:
+            raise CompositionError(
+                f"{where}: {what} has {hidden!r} inside a plain value. Build the value in a run: "
+                "transform(ref, lambda v: MyModel(field=v))."
+            )
+        try:
+            data, _ = codec.hold(value, _UNLIMITED, what)
+        except CodecError as error:
+            raise CompositionError(f"{where}: {error}") from None
+        return Constant(data, codec)
+
+    def result(self, value: Any, where: str) -> Operand | None:
+        """Return what stands for the workflow's result."""
+        if value is None:
+            return None
+        if isinstance(value, Ref):
+            return self._own(value, where)
+        if type(value) is dict:
+            items = tuple(self._part(item, where) for item in value.values())
+            return Structure(dict, tuple(map(str, value)), items)
+        if type(value) in (list, tuple):
+            return Structure(type(value), (), tuple(self._part(item, where) for item in value))
+        raise CompositionError(
+            f"{where}: a workflow returns a ref, a dict, list or tuple of refs, or nothing, not "
+            f"{type(value).__name__}. Build the result in a run: return transform(ref, lambda v: ...)."
+        )
+
+    def graph(self, input_: Codec | None, result: Operand | None, codec: Codec) -> Graph:
+        """Return what was recorded."""
+        return Graph(self.workflow, tuple(self._nodes), self._slots, input_, result, codec)
+
+    def _part(self, value: Any, where: str) -> Operand:
+        if type(value) in (dict, list, tuple) and _hidden_ref(value) is not None:
+            found = self.result(value, where)
+            if found is not None:
+                return found
+        return self.operand(value, ANY, "the workflow's result", where)
+
+    def _own(self, ref: Ref[Any], where: str) -> Slot:
+        if ref._composer is not self:  # noqa: SLF001 - a ref has no public attributes, so that its user finds none
+            raise CompositionError(
+                f"{where}: {ref!r} belongs to another workflow's composition; pass its value in as an input."
+            )
+        operand: Slot = ref._operand  # noqa: SLF001
+        return operand
+
+    def _member(self, ref: Any, where: str) -> StepNode:
+        if not isinstance(ref, Ref):
+            raise CompositionError(f"{where}: parallelize takes results of steps, not {type(ref).__name__}.")
+        operand = self._own(ref, where)
+        node = self._producers.get(operand.index)
+        if not isinstance(node, StepNode) or operand.path:
+            raise CompositionError(
+                f"{where}: {ref!r} is no step's result; parallelize takes the results of steps, as they are."
+            )
+        if node not in self._nodes:
+            raise CompositionError(f"{where}: step {node.name!r} is in another parallelize(...) already.")
+        return node
+
+    def _check_independent(self, node: Node, made_inside: set[int], members: list[StepNode], where: str) -> None:
+        needed = next((slot for slot in _slots_of(node) if slot in made_inside), None)
+        if needed is not None:
+            other = next(member.name for member in members if member.slot == needed)
+            raise CompositionError(
+                f"{where}: {node.name!r} needs the result of {other!r}, so they cannot run at the same time."
+            )
+
+    def _record(self, node: StepNode | TransformNode, type_: Any, label: str) -> Ref[Any]:
+        self._nodes.append(node)
+        self._producers[node.slot] = node
+        return Ref(self, Slot(node.slot, node.name, type_), label)
+
+    def _claim(self, name: str, where: str, hint: str) -> None:
+        if name in self._names:
+            raise CompositionError(
+                f"The name {name!r} is used twice in workflow {self.workflow!r}: at {self._names[name]} and at {hint}."
+            )
+        self._names[name] = where
+
+    def _ordinal_name(self, kind: str) -> str:
+        self._ordinals[kind] = self._ordinals.get(kind, 0) + 1
+        return f"{kind}-{self._ordinals[kind]}"
+
+    def _new_slot(self) -> int:
+        self._slots += 1
+        return self._slots - 1
+
+
+def _slots_of(node: Node) -> Iterator[int]:
+    if not isinstance(node, ParallelNode):
+        yield from (operand.index for operand in node.operands if isinstance(operand, Slot))
+
+
+def _hidden_ref(value: Any, depth: int = 0) -> Ref[Any] | None:
+    """Return a ref inside a container, model or dataclass, if there is one."""
+    if isinstance(value, Ref):
+        return value
+    if depth > _DEPTH_MAX:
+        return None
+    items: Any = ()
+    if isinstance(value, dict):
+        items = [*value.keys(), *value.values()]
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        items = value
+    elif isinstance(value, BaseModel):
+        items = [*value.__dict__.values(), *(value.__pydantic_extra__ or {}).values()]
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        items = [getattr(value, field.name) for field in dataclasses.fields(value)]
+    return next((found for item in items if (found := _hidden_ref(item, depth + 1)) is not None), None)
