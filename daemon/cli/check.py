@@ -1,0 +1,237 @@
+"""`sagad check`: what the daemon would run, without connecting to anything."""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from daemon.cli.loading import load_application
+from daemon.cli.options import CONFIG, ConfigOption, JsonOption
+from daemon.cli.output import note, show, show_json, show_table, show_title
+from daemon.clock import SystemClock
+from daemon.config import Config
+from daemon.container.factory import name_of
+from daemon.events.subscriber import Subscriber
+from daemon.retry import Retry
+from daemon.schedule.cron import Cron
+from daemon.schedule.job import Job
+from daemon.workflow.graph import ParallelNode, StepNode
+from daemon.workflow.workflow import WorkflowBase
+
+if TYPE_CHECKING:
+    from daemon.discovery import Discovered
+
+FIRINGS = 3
+
+
+def check(*, config: ConfigOption = CONFIG, json: JsonOption = False) -> None:
+    """Show what would run, and every mistake. Connects to nothing."""
+    loaded, discovered = load_application(config)
+    report = _relative(report_of(loaded, discovered, SystemClock().now()), loaded.folder)
+    if json:
+        show_json(report)
+        return
+    _show_subscribers(report["subscribers"])
+    _show_jobs(report["jobs"])
+    _show_workflows(report["workflows"])
+    _show_services(report["services"])
+    counts = ", ".join(f"{len(report[kind])} {kind}" for kind in ("subscribers", "jobs", "workflows", "services"))
+    show(f"{loaded.app.name}: {counts}; no mistakes.")
+    for warning in report["warnings"]:
+        note(f"warning: {warning['where']}: {warning['what']}")
+
+
+def report_of(config: Config, discovered: "Discovered", now: datetime) -> dict[str, Any]:
+    """Return what the daemon would run as plain data, with the next firings after `now`."""
+    from daemon.app import jobs_of, subscribers_of  # noqa: PLC0415 - `--help` does not need it
+
+    subscribers = {each.id: each for each in subscribers_of(discovered, config)}
+    jobs = {each.name: each for each in jobs_of(discovered, config)}
+    return {
+        "app": config.app.name,
+        "subscribers": [
+            _subscriber(subscribers.get(each.id, each), config, enabled=each.id in subscribers)
+            for each in discovered.subscribers
+        ],
+        "jobs": [_job(jobs.get(each.name, each), now, enabled=each.name in jobs) for each in discovered.jobs],
+        "workflows": [_workflow(each) for each in discovered.workflows],
+        "services": [
+            {"type": name_of(each.provides), "scope": each.scope, "ping": each.ping is not None, "where": each.where}
+            for each in discovered.services
+        ],
+        "warnings": [
+            {"where": where, "what": what}
+            for where, what in (*_job_warnings(jobs.values(), now), *_step_warnings(discovered.workflows))
+        ],
+    }
+
+
+def _subscriber(subscriber: Subscriber[Any], config: Config, *, enabled: bool) -> dict[str, Any]:
+    return {
+        "id": subscriber.id,
+        "enabled": enabled,
+        "queue": f"{config.app.name}.{subscriber.id}",
+        "patterns": list(subscriber.patterns),
+        "retry": _retry(subscriber.retry),
+        "concurrency": subscriber.concurrency,
+        "timeout_s": None if subscriber.timeout is None else subscriber.timeout.total_seconds(),
+        "ordered": subscriber.ordered,
+        "where": subscriber.where,
+    }
+
+
+def _retry(retry: Retry) -> dict[str, Any]:
+    return {
+        "max_attempts": retry.max_attempts,
+        "delay_s": retry.delay.total_seconds(),
+        "backoff": retry.backoff,
+        "max_delay_s": retry.max_delay.total_seconds(),
+        "jitter": retry.jitter,
+    }
+
+
+def _job(job: Job[Any], now: datetime, *, enabled: bool) -> dict[str, Any]:
+    schedule, zone = job.schedule, ZoneInfo(job.schedule.timezone)
+    return {
+        "name": job.name,
+        "enabled": enabled,
+        "schedule": schedule.schedule if isinstance(schedule.schedule, str) else None,
+        "every_s": None if isinstance(schedule.schedule, str) else schedule.schedule.total_seconds(),
+        "timezone": schedule.timezone,
+        "next": [
+            {"local": firing.astimezone(zone).isoformat(), "utc": firing.isoformat()}
+            for firing in islice(schedule.upcoming(now), FIRINGS if enabled else 0)
+        ],
+        "overlap": schedule.overlap,
+        "catch_up": schedule.catch_up,
+        "jitter_s": schedule.jitter.total_seconds(),
+        "retry": _retry(schedule.retry),
+        "timeout_s": None if schedule.timeout is None else schedule.timeout.total_seconds(),
+        "where": job.where,
+    }
+
+
+def _job_warnings(jobs: Iterable[Job[Any]], now: datetime) -> Iterator[tuple[str, str]]:
+    for job in jobs:
+        if isinstance(job.schedule.timetable, Cron):
+            for what in job.schedule.timetable.warnings(now):
+                yield job.where, f"job {job.name!r}: {what}."
+
+
+def _workflow(workflow: WorkflowBase) -> dict[str, Any]:
+    nodes: list[dict[str, Any]] = []
+    for node in workflow.graph.nodes:
+        members = node.members if isinstance(node, ParallelNode) else (node,)
+        group = node.name if isinstance(node, ParallelNode) else None
+        for member in members:
+            compensation = member.step.definition.compensation if isinstance(member, StepNode) else None
+            timeout = member.step.settings.timeout if isinstance(member, StepNode) else None
+            nodes.append(
+                {
+                    "name": member.name,
+                    "kind": member.describe()["kind"],
+                    "parallel": group,
+                    "compensation": compensation and compensation.fn.__name__,
+                    "timeout_s": None if timeout is None else timeout.total_seconds(),
+                }
+            )
+    return {"name": workflow.name, "steps": nodes, "where": workflow.where}
+
+
+def _step_warnings(workflows: Iterable[WorkflowBase]) -> Iterator[tuple[str, str]]:
+    for workflow in workflows:
+        for node in workflow.graph.steps():
+            compensation = node.step.definition.compensation
+            if node.step.settings.timeout is not None and compensation is not None and not compensation.accepts_none:
+                what = (
+                    f"step {node.name!r} of {workflow.name!r} has a timeout, and its compensation "
+                    f"{compensation.fn.__name__} does not take None: after a timeout nobody could undo what the step "
+                    "may have done. Let the compensation accept None."
+                )
+                yield node.where, what
+
+
+def _relative(found: Any, folder: Path) -> Any:
+    """Return plain data with the places in it (`where`) relative to the application's folder, where they are in it."""
+    if isinstance(found, list):
+        return [_relative(each, folder) for each in found]
+    if isinstance(found, dict):
+        prefix = f"{folder.resolve()}/"
+        return {
+            key: value.removeprefix(prefix) if key == "where" else _relative(value, folder)
+            for key, value in found.items()
+        }
+    return found
+
+
+def _show_subscribers(subscribers: list[dict[str, Any]]) -> None:
+    if not subscribers:
+        return
+    show_title("Subscribers")
+    show_table(
+        ("subscriber", "events", "queue", "retry", "at once", "timeout", "state"),
+        [
+            (
+                each["id"],
+                each["patterns"],
+                each["queue"],
+                _retry_text(each["retry"]),
+                "1, in order" if each["ordered"] else each["concurrency"],
+                _seconds(each["timeout_s"]),
+                "enabled" if each["enabled"] else "disabled",
+            )
+            for each in subscribers
+        ],
+    )
+    show("")
+
+
+def _show_jobs(jobs: list[dict[str, Any]]) -> None:
+    if not jobs:
+        return
+    show_title("Jobs")
+    rows: list[tuple[object, ...]] = []
+    for each in jobs:
+        firings = [(at["local"], at["utc"].replace("+00:00", "Z")) for at in each["next"]]
+        state = "enabled" if each["enabled"] else "disabled"
+        schedule = each["schedule"] or f"every {_seconds(each['every_s'])}"
+        first, *others = firings or [(None, None)]
+        rows.append((each["name"], schedule, each["timezone"], *first, state))
+        rows += [(" ", " ", " ", *firing, " ") for firing in others]
+    show_table(("job", "schedule", "zone", "next", "next in UTC", "state"), rows)
+    show("")
+
+
+def _show_workflows(workflows: list[dict[str, Any]]) -> None:
+    if not workflows:
+        return
+    show_title("Workflows")
+    rows: list[tuple[object, ...]] = []
+    for each in workflows:
+        name = each["name"]
+        for step in each["steps"] or [{"name": None, "kind": None, "parallel": None, "compensation": None}]:
+            rows.append((name, step["name"], step["kind"], step["parallel"], step["compensation"]))
+            name = " "
+    show_table(("workflow", "step", "kind", "together in", "undone by"), rows)
+    show("")
+
+
+def _show_services(services: list[dict[str, Any]]) -> None:
+    if not services:
+        return
+    show_title("Services")
+    show_table(("service", "lives as long as the", "where"), [(s["type"], s["scope"], s["where"]) for s in services])
+    show("")
+
+
+def _retry_text(retry: dict[str, Any]) -> str:
+    if retry["max_attempts"] == 1:
+        return "never"
+    factor = f", x{retry['backoff']:g}" if retry["backoff"] != 1 else ""
+    return f"{retry['max_attempts']} attempts, {_seconds(retry['delay_s'])}{factor}"
+
+
+def _seconds(seconds: float | None) -> str | None:
+    return None if seconds is None else f"{seconds:g} s"

@@ -1,0 +1,263 @@
+"""`sagad dead-letters`."""
+
+import json as json_module
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from daemon.cli.loading import load_application, perform
+from daemon.cli.options import CONFIG, ConfigOption, JsonOption, group
+from daemon.cli.output import note, printable, show, show_fields, show_json, show_table, show_title
+from daemon.clock import from_us
+from daemon.errors import DaemonError, did_you_mean
+from daemon.events.model import DeadLetter
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from daemon.app import App
+    from daemon.config import Config
+    from daemon.discovery import Discovered
+
+MOST = 10_000  # dead letters of one subscriber that a filter looks through
+
+app = group("List, show, replay and discard dead letters.")
+
+SubscriberOption = Annotated[str | None, typer.Option(help="Of this subscriber.")]
+ErrorOption = Annotated[str | None, typer.Option(help="With this text in their reason or error, ignoring case.")]
+IdOption = Annotated[list[str] | None, typer.Option(help="With this event id; may be repeated.")]
+IdsArgument = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Event ids.")]
+AllOption = Annotated[bool, typer.Option("--all", help="All of them.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which dead letters are meant; an empty one means all."""
+
+    subscriber: str | None = None
+    error: str | None = None
+    ids: frozenset[str] = frozenset()
+
+    @property
+    def whole_queues(self) -> bool:
+        """Whether everything that a subscriber has is meant."""
+        return self.error is None and not self.ids
+
+    def wants(self, letter: DeadLetter) -> bool:
+        """Tell whether a dead letter of a chosen subscriber is meant."""
+        text = f"{letter.reason}\n{letter.error}".casefold()
+        return (not self.ids or letter.event_id in self.ids) and (self.error is None or self.error.casefold() in text)
+
+
+@app.command("list")
+def list_(
+    *,
+    subscriber: SubscriberOption = None,
+    error: ErrorOption = None,
+    id: IdOption = None,
+    limit: Annotated[int, typer.Option(min=1, max=MOST, help="At most so many.")] = 100,
+    config: ConfigOption = CONFIG,
+    json: JsonOption = False,
+) -> None:
+    """List dead letters, oldest first; looking deletes none."""
+    loaded, discovered = load_application(config)
+    choice = Choice(subscriber, error, frozenset(id or ()))
+    most = limit if choice.whole_queues else MOST
+
+    async def look(app: "App") -> list[DeadLetter]:
+        return await _chosen(app, choice, most=most)
+
+    found = sorted(perform(loaded, discovered, look), key=lambda letter: letter.dead_us)[:limit]
+    if json:
+        show_json([_as_json(letter) for letter in found])
+    elif found:
+        show_table(
+            ("event id", "event", "subscriber", "reason", "attempts", "died (UTC)", "error"),
+            [
+                (
+                    letter.event_id,
+                    letter.event_name,
+                    letter.subscriber,
+                    letter.reason,
+                    letter.attempts,
+                    from_us(letter.dead_us),
+                    letter.error,
+                )
+                for letter in found
+            ],
+        )
+    else:
+        note("No such dead letters.")
+
+
+@app.command("show")
+def show_(
+    event_id: Annotated[str, typer.Argument(metavar="ID", help="The event's id.")],
+    *,
+    subscriber: SubscriberOption = None,
+    config: ConfigOption = CONFIG,
+    json: JsonOption = False,
+) -> None:
+    """Show a dead letter: its payload, its headers and why it is one."""
+    loaded, discovered = load_application(config)
+
+    async def look(app: "App") -> list[DeadLetter]:
+        return await _chosen(app, Choice(subscriber, None, frozenset({event_id})), most=MOST)
+
+    found = perform(loaded, discovered, look)
+    if not found:
+        raise DaemonError(f"No dead letter has the event id {event_id!r}.")
+    if len(owners := {letter.subscriber for letter in found}) > 1:
+        raise DaemonError(
+            f"{' and '.join(sorted(owners))} have a dead letter of this event: name one with --subscriber."
+        )
+    document = _as_json(found[0])
+    if json:
+        show_json(document)
+        return
+    traceback, data = document.pop("traceback"), document.pop("data")
+    show_fields({name.replace("_", " "): _plain(value) for name, value in document.items()})
+    for title, text in (("Payload", json_module.dumps(data, ensure_ascii=False, indent=2)), ("Traceback", traceback)):
+        if text:
+            show("")
+            show_title(title)
+            show(printable(text, keep="\n\t").rstrip())
+
+
+@app.command()
+def replay(
+    ids: IdsArgument = None,
+    *,
+    subscriber: SubscriberOption = None,
+    error: ErrorOption = None,
+    id: IdOption = None,
+    all: AllOption = False,  # noqa: A002 - names the option
+    config: ConfigOption = CONFIG,
+    json: JsonOption = False,
+) -> None:
+    """Put dead letters back on their subscriber's queue, as attempt 1 with the same event id."""
+    choice = _choice(subscriber, error, [*(ids or ()), *(id or ())], everything=all)
+    loaded, discovered = load_application(config)
+
+    async def put_back(app: "App", letters: dict[str, list[str] | None]) -> int:
+        return sum([await app.bus.replay(each, those) for each, those in letters.items()])
+
+    count = _perform_each(loaded, discovered, choice, put_back)
+    show_json({"replayed": count}) if json else show(f"Replayed {_counted(count)}.")
+
+
+@app.command()
+def discard(
+    ids: IdsArgument = None,
+    *,
+    subscriber: SubscriberOption = None,
+    error: ErrorOption = None,
+    id: IdOption = None,
+    all: AllOption = False,  # noqa: A002 - names the option
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    config: ConfigOption = CONFIG,
+    json: JsonOption = False,
+) -> None:
+    """Delete dead letters for good; asks first on a terminal."""
+    choice = _choice(subscriber, error, [*(ids or ()), *(id or ())], everything=all)
+    loaded, discovered = load_application(config)
+
+    async def delete(app: "App", letters: dict[str, list[str] | None]) -> int:
+        return sum([await app.bus.discard(each, those) for each, those in letters.items()])
+
+    if sys.stdin.isatty() and not yes:
+        typer.confirm(f"Delete {choice_text(choice)} for good?", abort=True, err=True)
+    count = _perform_each(loaded, discovered, choice, delete)
+    show_json({"discarded": count}) if json else show(f"Discarded {_counted(count)}.")
+
+
+def choice_text(choice: Choice) -> str:
+    """Return a choice in words."""
+    said = "all dead letters" if choice.whole_queues else "the dead letters"
+    if choice.subscriber is not None:
+        said += f" of {choice.subscriber}"
+    if choice.ids:
+        said += f" with the event id {' or '.join(sorted(choice.ids))}"
+    if choice.error is not None:
+        said += f" with {choice.error!r} in their error"
+    return said
+
+
+def _choice(subscriber: str | None, error: str | None, ids: list[str], *, everything: bool) -> Choice:
+    if not (subscriber or error or ids or everything):
+        what = "Say which: event ids, --subscriber, --error, or --all."
+        raise typer.BadParameter(what)
+    return Choice(subscriber, error, frozenset(ids))
+
+
+def _perform_each(
+    config: "Config",
+    discovered: "Discovered",
+    choice: Choice,
+    work: "Callable[[App, dict[str, list[str] | None]], Awaitable[int]]",
+) -> int:
+    """Do something with the chosen dead letters, given by subscriber and their ids (None: all); return how many."""
+
+    async def do(app: "App") -> int:
+        if choice.whole_queues:
+            return await work(app, dict.fromkeys(await _owners(app, choice)))
+        letters: dict[str, list[str] | None] = {}
+        for letter in await _chosen(app, choice, most=MOST):
+            (letters.setdefault(letter.subscriber, []) or []).append(letter.event_id)
+        return await work(app, letters)
+
+    count = perform(config, discovered, do)
+    if not count and choice.ids:
+        raise DaemonError(f"There are none: {choice_text(choice)}.")
+    return count
+
+
+async def _owners(app: "App", choice: Choice) -> list[str]:
+    return [choice.subscriber] if choice.subscriber else [each.id for each in app.discovered.subscribers]
+
+
+async def _chosen(app: "App", choice: Choice, *, most: int) -> list[DeadLetter]:
+    """Return the chosen dead letters, of each subscriber's first `most`."""
+    found = [
+        letter
+        for subscriber in await _owners(app, choice)
+        for letter in await app.bus.dead_letters(subscriber, limit=most)
+        if choice.wants(letter)
+    ]
+    known = [each.id for each in app.discovered.subscribers]
+    if not found and choice.subscriber is not None and choice.subscriber not in known:
+        # One that was removed from the application may still have some.
+        hint = did_you_mean(choice.subscriber, known)
+        raise DaemonError(f"No subscriber is named {choice.subscriber!r}, and there are no dead letters of one.{hint}")
+    return found
+
+
+def _as_json(letter: DeadLetter) -> dict[str, Any]:
+    try:
+        data = json_module.loads(letter.body)
+    except ValueError:
+        data = letter.body.decode(errors="backslashreplace")
+    return {
+        "subscriber": letter.subscriber,
+        "event_id": letter.event_id,
+        "event_name": letter.event_name,
+        "source": letter.source,
+        "reason": letter.reason,
+        "error": letter.error,
+        "attempts": letter.attempts,
+        "first_seen": from_us(letter.first_seen_us).isoformat(),
+        "dead_at": from_us(letter.dead_us).isoformat(),
+        "headers": dict(letter.headers),
+        "data": data,
+        "traceback": letter.traceback,
+    }
+
+
+def _plain(value: object) -> object:
+    return json_module.dumps(value, ensure_ascii=False) if isinstance(value, dict) and value else value or None
+
+
+def _counted(count: int) -> str:
+    return f"{count} dead letter{'' if count == 1 else 's'}"

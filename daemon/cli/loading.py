@@ -1,0 +1,81 @@
+"""What commands work on: the configuration, the application beside it, and what the configuration names."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from daemon.config import Config, LogConfig, check_names, load_config
+from daemon.errors import ConfigurationError, Problem
+from daemon.log import configure_logging
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from daemon.app import App
+    from daemon.discovery import Discovered
+
+T = TypeVar("T")
+
+
+def load_application(path: Path) -> "tuple[Config, Discovered]":
+    """Return the configuration and the application in its folder.
+
+    Raises:
+        ConfigurationError: With every mistake in the configuration and in the application's modules.
+    """
+    from daemon.app import jobs_of  # noqa: PLC0415 - `--help` needs neither
+    from daemon.discovery import discover  # noqa: PLC0415
+
+    problems: list[Problem] = []
+    config: Config | None = None
+    discovered: Discovered | None = None
+    try:
+        config = load_config(path)
+    except ConfigurationError as error:
+        problems += error.problems
+    if path.is_file():  # else this is some folder, whose modules are nobody's application
+        try:
+            discovered = discover(path.absolute().parent)
+        except ConfigurationError as error:
+            problems += error.problems
+    if config is not None and discovered is not None:
+        problems += check_names(
+            config,
+            subscribers=[each.id for each in discovered.subscribers],
+            jobs=[each.name for each in discovered.jobs],
+            workflows=[each.name for each in discovered.workflows],
+        )
+        try:
+            jobs_of(discovered, config)
+        except ConfigurationError as error:
+            problems += error.problems
+        if not problems:
+            return config, discovered
+    raise ConfigurationError(problems)
+
+
+def perform(
+    config: Config,
+    discovered: "Discovered | None",
+    work: "Callable[[App], Awaitable[T]]",
+    *,
+    log: LogConfig | None = None,
+) -> T:
+    """Return what `work` does with the storage and the broker of the configuration.
+
+    Args:
+        config: Names them.
+        discovered: The application, where its workflows or subscribers are needed.
+        work: What to do.
+        log: What to log on stderr meanwhile; None: what went wrong and does not end the command.
+    """
+    from daemon.app import opened  # noqa: PLC0415 - `check` and `--help` connect to nothing
+
+    configure_logging(log or LogConfig(level="error"), sys.stderr, app=config.app.name)
+
+    async def whole() -> T:
+        async with opened(config, discovered) as app:
+            return await work(app)
+
+    return asyncio.run(whole())

@@ -1,0 +1,147 @@
+"""`sagad runs`."""
+
+import json as json_module
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from daemon.cli.loading import perform
+from daemon.cli.options import CONFIG, ConfigOption, JsonOption, group
+from daemon.cli.output import note, printable, show, show_fields, show_json, show_table, show_title
+from daemon.config import load_config
+from daemon.store.model import RunStatus
+
+if TYPE_CHECKING:
+    from daemon.app import App
+    from daemon.engine.engine import RunPage
+    from daemon.workflow.run import WorkflowRun
+
+app = group("List and show runs.")
+
+
+def _moment(given: str | None) -> str | None:
+    if given is not None:
+        try:
+            datetime.fromisoformat(given)
+        except ValueError:
+            what = f"{given!r} is no time: write 2026-01-31, 2026-01-31T08:00 (both UTC) or 2026-01-31T08:00+01:00."
+            raise typer.BadParameter(what) from None
+    return given
+
+
+@app.command("list")
+def list_(
+    *,
+    workflow: Annotated[str | None, typer.Option(help="Of this workflow.")] = None,
+    status: Annotated[RunStatus | None, typer.Option(help="In this state.")] = None,
+    trigger: Annotated[
+        str | None, typer.Option(help="Started by: event, event:hello-customer, job, request, ...")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Started at this time or later; ISO 8601.", callback=_moment)
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="With this text in id, workflow, input or errors.")] = None,
+    after: Annotated[str | None, typer.Option(help="The page after the one that ended with this key.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="At most so many.")] = 50,
+    config: ConfigOption = CONFIG,
+    json: JsonOption = False,
+) -> None:
+    """List runs, newest first."""
+    started = None if since is None else datetime.fromisoformat(since)
+    if started is not None and started.tzinfo is None:
+        started = started.replace(tzinfo=UTC)
+
+    async def ask(app: "App") -> "RunPage":
+        return await app.engine.list(
+            workflow=workflow, status=status, trigger=trigger, since=started, text=text, after=after, limit=limit
+        )
+
+    page = perform(load_config(config), None, ask)
+    if json:
+        show_json({"items": [each.to_json() for each in page.items], "next": page.next})
+        return
+    if not page.items:
+        note("No such runs.")
+        return
+    show_table(
+        ("run", "workflow", "status", "attempt", "started (UTC)", "trigger", "error"),
+        [
+            (
+                each.run_id,
+                each.workflow,
+                each.status.value,
+                each.attempt,
+                each.created_at,
+                ":".join(part for part in (each.trigger.kind, each.trigger.name) if part),
+                str(each.errors[0]) if each.errors else None,
+            )
+            for each in page.items
+        ],
+    )
+    if page.next is not None:
+        note(f"There are more: --after {page.next}")
+
+
+@app.command("show")
+def show_(
+    run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help="The run's id.")],
+    *,
+    config: ConfigOption = CONFIG,
+    json: JsonOption = False,
+) -> None:
+    """Show a run: its steps, what failed and what was undone."""
+
+    async def ask(app: "App") -> "WorkflowRun[Any]":
+        return await app.engine.get(run_id)
+
+    found = perform(load_config(config), None, ask).to_json()
+    if json:
+        show_json(found)
+    else:
+        _show(found)
+
+
+def _show(run: dict[str, Any]) -> None:
+    trigger = run["trigger"]
+    show_fields(
+        {
+            "run": run["run_id"],
+            "workflow": run["workflow"],
+            "status": run["status"],
+            "attempt": run["attempt"],
+            "trigger": " ".join(trigger[part] for part in ("kind", "name", "id") if trigger.get(part)),
+            "started": run["created_at"],
+            "changed": run["updated_at"],
+            "waits for": run["waiting_for"],
+            "input": _plain(run["input"]),
+            "result": _plain(run["result"]),
+            "undone": run["compensated"],
+        }
+    )
+    if run["steps"]:
+        show("")
+        show_table(
+            ("step", "state", "attempts", "started", "ended", "input", "output"),
+            [
+                (
+                    step["name"],
+                    step["state"],
+                    step["attempts"],
+                    step["started_at"],
+                    step["ended_at"],
+                    _plain(step["input"]),
+                    _plain(step["output"]),
+                )
+                for step in run["steps"]
+            ],
+        )
+    for error in run["errors"]:
+        for number, attempt in enumerate(error["attempts"], 1):
+            show("")
+            show_title(printable(f"{error['step']} ({error['phase']}), attempt {number}, {attempt['time']}"))
+            show(printable(attempt["traceback"] or f"{attempt['type']}: {attempt['message']}", keep="\n\t").rstrip())
+
+
+def _plain(value: object) -> str | None:
+    return None if value is None else json_module.dumps(value, ensure_ascii=False)
