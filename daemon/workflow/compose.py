@@ -35,7 +35,7 @@ def compose(name: str, fn: Callable[..., Any], *, takes_input: bool, parameter: 
     composer = Composer(name)
     input_type = _inside_ref(hints.get(parameter, Any)) if takes_input else None
     input_codec = codec_for(input_type, fn, "the input") if takes_input else None
-    arguments = [Ref[Any](composer, Slot(0, "", input_type), "the workflow's input")] if takes_input else []
+    arguments: list[Ref[Any]] = [Ref(composer, Slot(0, "", input_type), "the workflow's input")] if takes_input else []
     with _composition_of(composer):
         returned = fn(*arguments)
         result = composer.result(returned, where)
