@@ -1,0 +1,1 @@
+"""The HTTP interface: probes, events, workflows, runs, dead letters."""

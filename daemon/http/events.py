@@ -1,0 +1,97 @@
+"""Events that come in by HTTP, the subscribers that take them, and their dead letters."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import Query
+from pydantic_core import from_json
+
+from daemon.clock import from_us
+from daemon.errors import did_you_mean
+from daemon.events.model import DeadLetter, encode_data, message_of
+from daemon.http.ports import ApiPorts
+from daemon.http.problem import JsonResponse, Refusal
+from daemon.http.requests import DeadLetterChoice, DeadLetterQuery, NewEvent, encoded
+from daemon.redact import cleaned
+
+
+class EventsApi:
+    """The routes of events, subscribers and dead letters."""
+
+    def __init__(self, ports: ApiPorts) -> None:
+        self._ports = ports
+
+    async def publish_event(self, body: NewEvent) -> JsonResponse:
+        """Publish an event; answered once it is durable, also if nobody is subscribed to it."""
+        ports = self._ports
+        data = encoded("data", body.data)
+        source = body.source or ports.app
+        message = message_of(body.name, data, source=source, now_us=ports.clock.now_us(), id=body.id)
+        await ports.events.send(message)
+        return JsonResponse({"id": message.envelope.id}, HTTPStatus.ACCEPTED)
+
+    async def list_subscribers(self) -> JsonResponse:
+        """List the subscribers with what they take and how their queues stand; null is not known."""
+        known = self._ports.subscribers()
+        states = await self._ports.bus.queues(sorted(known))
+        items = [
+            {
+                "id": state.subscriber,
+                "events": list(known[state.subscriber]),
+                "ready": state.ready,
+                "in_flight": state.in_flight,
+                "consumers": state.consumers,
+                "dead_letters": state.dead,
+            }
+            for state in states
+        ]
+        return JsonResponse({"items": items})
+
+    async def list_dead_letters(self, query: Annotated[DeadLetterQuery, Query()]) -> JsonResponse:
+        """List dead letters, oldest first; looking never deletes."""
+        names = [self._subscriber(query.subscriber)] if query.subscriber else sorted(self._ports.subscribers())
+        found = [each for name in names for each in await self._ports.bus.dead_letters(name, limit=query.limit)]
+        return JsonResponse({"items": [_dead_letter_json(each) for each in found]})
+
+    async def replay_dead_letters(self, body: DeadLetterChoice) -> JsonResponse:
+        """Put dead letters back on their subscriber's queue, as attempt 1 with the same event id."""
+        name, ids = self._chosen(body)
+        return JsonResponse({"replayed": await self._ports.bus.replay(name, ids)})
+
+    async def discard_dead_letters(self, body: DeadLetterChoice) -> JsonResponse:
+        """Delete dead letters for good."""
+        name, ids = self._chosen(body)
+        return JsonResponse({"discarded": await self._ports.bus.discard(name, ids)})
+
+    def _chosen(self, body: DeadLetterChoice) -> tuple[str, Sequence[str] | None]:
+        return self._subscriber(body.subscriber), None if body.all else body.ids
+
+    def _subscriber(self, name: str) -> str:
+        known = self._ports.subscribers()
+        if name not in known:
+            raise Refusal(HTTPStatus.NOT_FOUND, f"No subscriber has the id {name[:80]!r}.{did_you_mean(name, known)}")
+        return name
+
+
+def _dead_letter_json(letter: DeadLetter) -> dict[str, Any]:
+    try:
+        data, body = from_json(letter.body, allow_inf_nan=False), None
+        encode_data(data)  # 1e999 is JSON, and infinite
+    except ValueError:
+        data, body = None, letter.body.decode(errors="replace")
+    return {
+        "subscriber": letter.subscriber,
+        "event_id": letter.event_id,
+        "event_name": letter.event_name,
+        "source": letter.source,
+        "data": data,
+        "undecodable": body,
+        "headers": cleaned(None, letter.headers),
+        "reason": letter.reason,
+        "error": letter.error,
+        "traceback": letter.traceback,
+        "attempts": letter.attempts,
+        "first_seen_at": from_us(letter.first_seen_us).isoformat(),
+        "dead_at": from_us(letter.dead_us).isoformat(),
+    }

@@ -1,0 +1,163 @@
+"""Stands in front of the whole API: who may ask, how much a request may hold, and what happens to a lost error."""
+
+import asyncio
+import secrets
+from email.utils import format_datetime
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from daemon.clock import Clock
+from daemon.config import HttpConfig
+from daemon.config.url import is_loopback
+from daemon.http.problem import ProblemResponse, Refusal
+from daemon.log import get_logger
+
+PROBES = frozenset({"/livez", "/readyz"})
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+log = get_logger("sagad.http")
+
+
+class Guard:
+    """ASGI middleware that refuses what may not in, before anything of it is looked at.
+
+    With a token: everything but the probes needs it. Without one: the request must name this machine, or a host of
+    `http.allowed_hosts`, since the name of a web page that was made to resolve to loopback is another. And always:
+    what changes something must not come from another web page, with or without a body.
+
+    Args:
+        app: The API.
+        config: The token, and the hosts.
+        max_body_bytes: The largest body, counted while it comes in.
+        clock: For the `Date` of the answers.
+    """
+
+    def __init__(self, app: ASGIApp, *, config: HttpConfig, max_body_bytes: int, clock: Clock) -> None:
+        self._app = app
+        self._token = config.token.encode()
+        self._hosts = frozenset(host.lower() for host in config.allowed_hosts)
+        self._max_body_bytes = max_body_bytes
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self._app(scope, receive, send)
+            return  # a websocket is refused by not being answered: nothing here would check it
+        answer = _Answer(send, self._clock)
+        refused = self._refused(scope)
+        if refused is not None:
+            await refused(scope, receive, answer.send)
+            return
+        try:
+            await self._app(scope, self._limited(receive), answer.send)
+        except asyncio.CancelledError:
+            # Only the server's end cancels a request, and has nobody to answer the client if not this.
+            if answer.begun:
+                raise
+            detail = "The daemon is stopping. What was started goes on when it is back: ask again, with the same id."
+            await ProblemResponse(HTTPStatus.SERVICE_UNAVAILABLE, detail)(scope, receive, answer.send)
+        except Exception:
+            log.exception("request_failed", method=scope["method"], path=scope["path"])
+            if answer.begun:
+                raise
+            detail = "Something went wrong here; the daemon's log says what."
+            await ProblemResponse(HTTPStatus.INTERNAL_SERVER_ERROR, detail)(scope, receive, answer.send)
+
+    def _refused(self, scope: Scope) -> Response | None:
+        headers = Headers(scope=scope)
+        if scope["path"] not in PROBES:
+            if self._token:
+                if not self._is_authorized(headers):
+                    return ProblemResponse(
+                        HTTPStatus.UNAUTHORIZED,
+                        "Send the token of http.token: Authorization: Bearer TOKEN.",
+                        headers={"www-authenticate": "Bearer"},
+                    )
+            elif not self._is_known(headers.getlist("host")):
+                return ProblemResponse(
+                    HTTPStatus.FORBIDDEN,
+                    "The Host of this request is no name of this machine: add it to http.allowed_hosts.",
+                )
+        if scope["method"] not in _READING and not _is_own(headers):
+            return ProblemResponse(HTTPStatus.FORBIDDEN, "Requests from other web pages may not change anything here.")
+        if int(headers.get("content-length", "0")) > self._max_body_bytes:
+            return ProblemResponse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, self._limit)
+        return None
+
+    def _is_authorized(self, headers: Headers) -> bool:
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        # Latin-1 is what headers were decoded with, so this cannot fail.
+        return scheme.lower() == "bearer" and secrets.compare_digest(token.strip().encode("latin-1"), self._token)
+
+    def _is_known(self, hosts: list[str]) -> bool:
+        if len(hosts) != 1:
+            return False
+        host = hosts[0].lower()
+        name = _place(f"//{host}", 0)[0]
+        return bool(name) and (is_loopback(name) or name in self._hosts or host in self._hosts)
+
+    def _limited(self, receive: Receive) -> Receive:
+        size_bytes = 0
+
+        async def limited() -> Message:
+            nonlocal size_bytes
+            message = await receive()
+            size_bytes += len(message.get("body", b""))
+            if size_bytes > self._max_body_bytes:
+                raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, self._limit)
+            return message
+
+        return limited
+
+    @property
+    def _limit(self) -> str:
+        return f"A request holds at most {self._max_body_bytes:,} bytes (daemon.max_payload_bytes)."
+
+
+class _Answer:
+    """Adds to an answer what all of them have, and remembers whether it has begun."""
+
+    def __init__(self, send: Send, clock: Clock) -> None:
+        self._send = send
+        self._clock = clock
+        self.begun = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.begun = True
+            headers = MutableHeaders(scope=message)
+            headers["date"] = format_datetime(self._clock.now(), usegmt=True)
+            headers["cache-control"] = "no-store"
+            headers["x-content-type-options"] = "nosniff"
+        await self._send(message)
+
+
+def _is_own(headers: Headers) -> bool:
+    """Tell whether a request comes from no web page, or from one of this very host and port."""
+    origins = headers.getlist("origin")
+    if not origins:
+        return True
+    hosts = headers.getlist("host")
+    origin = origins[0].lower()
+    scheme = origin.partition("://")[0]
+    if len(origins) != 1 or len(hosts) != 1 or scheme not in _DEFAULT_PORTS:
+        return False
+    port = _DEFAULT_PORTS[scheme]
+    place = _place(origin, port)
+    return bool(place[0]) and place == _place(f"//{hosts[0].lower()}", port)
+
+
+def _place(address: str, default_port: int) -> tuple[str, int]:
+    """Return host and port of an address; an empty host if it is none."""
+    try:
+        parts = urlsplit(address)
+        if parts.username is not None or parts.path or parts.query or parts.fragment:
+            return "", 0
+        return parts.hostname or "", parts.port or default_port
+    except ValueError:
+        return "", 0

@@ -1,0 +1,39 @@
+"""What the API needs of the rest of the daemon."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from daemon.clock import Clock
+from daemon.config import HttpConfig
+from daemon.engine.engine import WorkflowEngine
+from daemon.events.bus import Bus
+from daemon.events.publisher import EventBus
+
+Checks = Callable[[], Awaitable[Mapping[str, bool]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiPorts:
+    """The parts that the API talks to.
+
+    Attributes:
+        app: The application's name: the source of events that name none.
+        events: Takes the events that come in by HTTP.
+        bus: Tells of queues and dead letters.
+        http: Who may ask.
+        max_payload_bytes: The largest request body.
+        live: Whether this process is well, by the name of each check; knows nothing of the broker or the store.
+        ready: Whether it takes work; while it drains, one of the checks fails.
+        subscribers: The subscribers at the moment: by id, the event names or patterns that they take.
+    """
+
+    app: str
+    engine: WorkflowEngine
+    events: EventBus
+    bus: Bus
+    clock: Clock
+    http: HttpConfig
+    max_payload_bytes: int
+    live: Checks
+    ready: Checks
+    subscribers: Callable[[], Mapping[str, Sequence[str]]]

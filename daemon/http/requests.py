@@ -1,0 +1,184 @@
+"""What clients send: bodies and query parameters, and how strictly they are read."""
+
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from email.message import Message
+from http import HTTPStatus
+from typing import Annotated, Any, Self
+
+from fastapi import Request
+from fastapi.routing import APIRoute
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import from_json
+from starlette.responses import Response
+
+from daemon.events.model import ID_MAX, NAME_MAX, check_name, encode_data
+from daemon.http.problem import Refusal, unprocessable
+from daemon.store.model import RunStatus
+from daemon.workflow.workflow import check_run_id
+
+_IDS_MAX = 10_000
+
+
+def _event_name(name: str) -> str:
+    try:
+        return check_name(name)
+    except ValueError:  # quotes the name
+        what = "Must be words of letters, digits, '_' and '-', joined by dots ('order.placed')"
+        raise ValueError(f"{what}, {NAME_MAX} characters at most") from None
+
+
+def _run_id(run_id: str) -> str:
+    try:
+        return check_run_id(run_id)
+    except ValueError:  # quotes the id
+        raise ValueError("Must be 1 to 200 of the characters A-Z a-z 0-9 . _ : @ -") from None
+
+
+def _short_text(text: str) -> str:
+    if not text.isprintable() or not 1 <= len(text.encode()) <= ID_MAX:
+        raise ValueError(f"Must be 1 to {ID_MAX} bytes of printable text")
+    return text
+
+
+def _in_utc(moment: datetime) -> datetime:
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+ShortText = Annotated[str, AfterValidator(_short_text)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class NewEvent(_Body):
+    """An event to publish.
+
+    Attributes:
+        name: Its name, which is the routing key.
+        data: Its payload.
+        id: Publishing again with the same id, name and source is one event to every subscriber; left out: a fresh one.
+        source: Who it comes from; left out: this application.
+    """
+
+    name: Annotated[str, AfterValidator(_event_name)]
+    data: Any
+    id: ShortText | None = None
+    source: ShortText | None = None
+
+
+class NewRun(_Body):
+    """A run to start, or to join.
+
+    Attributes:
+        input: The workflow's input.
+        run_id: One id is one run, however often it is asked for; left out: a fresh one.
+        wait: Answer when the run ends, or is parked; false: as soon as its start is durable.
+    """
+
+    input: Any = None
+    run_id: Annotated[str, AfterValidator(_run_id)] | None = None
+    wait: bool = True
+
+
+class DeadLetterChoice(_Body):
+    """Dead letters of one subscriber: those with these event ids, or all."""
+
+    subscriber: str
+    ids: Annotated[list[str], Field(max_length=_IDS_MAX)] | None = None
+    all: bool = False
+
+    @model_validator(mode="after")
+    def _check_choice(self) -> Self:
+        if (self.ids is not None) is self.all:
+            raise ValueError("Needs either ids, or all: true")
+        return self
+
+
+class _Query(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty(cls, values: Any) -> Any:
+        # A form sends what was not filled in, too.
+        return {key: value for key, value in values.items() if value != ""} if isinstance(values, dict) else values
+
+
+class RunQuery(_Query):
+    """Which runs to list.
+
+    Attributes:
+        trigger: What started them: `event`, `job`, `request`, `run`, `call`, or with its name, `event:hello-customer`.
+        since: Started at this time or later, ISO 8601; without an offset in UTC.
+        text: Occurs in the run id, the workflow's name, the input or the errors, ignoring case.
+        after: The `next` of the page before.
+    """
+
+    workflow: ShortText | None = None
+    status: RunStatus | None = None
+    trigger: Annotated[ShortText, Field(pattern=r"^(event|job|request|run|call)(:.+)?$")] | None = None
+    since: Annotated[datetime, AfterValidator(_in_utc)] | None = None
+    text: ShortText | None = None
+    after: Annotated[str, Field(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$")] | None = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+
+
+class DeadLetterQuery(_Query):
+    """Which dead letters to list: those of one subscriber, or of all; oldest first.
+
+    Attributes:
+        limit: At most this many of each subscriber.
+    """
+
+    subscriber: str | None = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+
+
+class JsonRoute(APIRoute):
+    """A route whose body is JSON, and said to be: a form of another web page cannot send that."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler, which gets its body as `_JsonRequest` reads it."""
+        handle = super().get_route_handler()
+
+        async def handle_json(request: Request) -> Response:
+            return await handle(_JsonRequest(request.scope, request.receive))
+
+        return handle_json
+
+
+class _JsonRequest(Request):
+    async def body(self) -> bytes:
+        body = await super().body()
+        if body and not _is_json(self.headers.get("content-type", "")):
+            raise Refusal(
+                HTTPStatus.UNPROCESSABLE_ENTITY, "Send the body as JSON, with Content-Type: application/json."
+            )
+        return body
+
+    async def json(self) -> Any:
+        try:
+            # Unlike the standard library: nothing that is no JSON (NaN, half surrogates), and nesting has a limit.
+            return from_json(await self.body(), allow_inf_nan=False)
+        except ValueError as error:
+            raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, f"The body is no JSON: {error}.") from None
+
+
+def _is_json(content_type: str) -> bool:
+    message = Message()
+    message["content-type"] = content_type
+    return message.get_content_type() == "application/json"
+
+
+def encoded(field: str, value: Any) -> bytes:
+    """Return a field's value as JSON again.
+
+    Raises:
+        Refusal: It holds a number beyond what floats hold.
+    """
+    try:
+        return encode_data(value)
+    except ValueError:
+        raise unprocessable([(field, "Holds a number that is too large")]) from None

@@ -1,0 +1,102 @@
+"""Workflows and their runs: what there is, starting them, how they stand."""
+
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import Body, Query
+from pydantic import TypeAdapter, ValidationError
+
+from daemon.activation import Activation, Trigger, activated
+from daemon.clock import new_id
+from daemon.errors import CodecError, RunNotFound, did_you_mean
+from daemon.http.ports import ApiPorts
+from daemon.http.problem import JsonResponse, Refusal, unprocessable, wrong_fields
+from daemon.http.requests import NewRun, RunQuery, encoded
+from daemon.workflow.port import RunOptions
+from daemon.workflow.workflow import WorkflowBase, check_run_id
+
+_TRIGGER = Trigger("request")
+_NOTHING = NewRun()
+
+
+class RunsApi:
+    """The routes of workflows and runs."""
+
+    def __init__(self, ports: ApiPorts) -> None:
+        self._engine = ports.engine
+        self._clock = ports.clock
+
+    async def list_workflows(self) -> JsonResponse:
+        """List the workflows with their graphs, by name."""
+        found = sorted(self._engine.workflows.items())
+        return JsonResponse({"items": [_workflow_json(workflow) for _, workflow in found]})
+
+    async def get_workflow(self, name: str) -> JsonResponse:
+        """Show a workflow with its graph."""
+        return JsonResponse(_workflow_json(self._workflow(name)))
+
+    async def start_run(self, name: str, body: Annotated[NewRun, Body()] = _NOTHING) -> JsonResponse:
+        """Start a run, or join the one that has this id and this input.
+
+        Answers 200 with the run once it has ended, whatever its end, and 202 while it goes on: it is parked, or the
+        request does not wait. It goes on, too, if the client goes away.
+        """
+        workflow = self._workflow(name)
+        value = _input_of(workflow, body)
+        run_id = body.run_id or new_id(self._clock.now_us())
+        options = RunOptions(run_id, wait=None if body.wait else False)
+        with activated(Activation(_TRIGGER, (run_id,), redeliverable=False)):
+            run = await self._engine.execute(workflow, value, options, None)
+        status = HTTPStatus.OK if run.status.ended else HTTPStatus.ACCEPTED
+        return JsonResponse(run.to_json(), status, headers={"location": f"/api/runs/{run.run_id}"})
+
+    async def list_runs(self, query: Annotated[RunQuery, Query()]) -> JsonResponse:
+        """List runs, newest first; `next` is what `after` is for the next page, and null on the last one."""
+        page = await self._engine.list(**dict(query))
+        return JsonResponse({"items": [run.to_json() for run in page.items], "next": page.next})
+
+    async def get_run(self, run_id: str) -> JsonResponse:
+        """Show a run as it stands."""
+        try:
+            check_run_id(run_id)
+        except ValueError:
+            raise RunNotFound(run_id) from None
+        return JsonResponse((await self._engine.get(run_id)).to_json())
+
+    def _workflow(self, name: str) -> WorkflowBase:
+        known = self._engine.workflows
+        if name not in known:
+            raise Refusal(HTTPStatus.NOT_FOUND, f"No workflow has the name {name[:80]!r}.{did_you_mean(name, known)}")
+        return known[name]
+
+
+def _input_of(workflow: WorkflowBase, body: NewRun) -> Any:
+    """Return the input as the workflow declares it. Raises `Refusal` with every wrong field."""
+    codec = workflow.graph.input
+    if codec is None:
+        if body.input is not None:
+            raise unprocessable([("input", f"Workflow {workflow.name!r} takes none: leave it out")])
+        return None
+    data = encoded("input", body.input)
+    try:
+        return codec.decode(data)
+    except CodecError:
+        if "input" not in body.model_fields_set:
+            raise unprocessable([("input", "Field required")]) from None
+    try:
+        TypeAdapter(codec.type).validate_json(data)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        raise unprocessable(wrong_fields(found, within="input")) from None
+    raise unprocessable([("input", f"Does not fit what workflow {workflow.name!r} takes")])
+
+
+def _workflow_json(workflow: WorkflowBase) -> dict[str, Any]:
+    return {
+        "name": workflow.name,
+        "description": workflow.__doc__,
+        "timeout_s": workflow.timeout.total_seconds() if workflow.timeout is not None else None,
+        "steps": [node.name for node in workflow.graph.steps()],
+        "graph": workflow.graph.describe(),
+        "mermaid": workflow.graph.to_mermaid(),
+    }

@@ -1,0 +1,172 @@
+"""What the answers look like, for /api/openapi.json."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from daemon.store.model import RunStatus, StepState
+
+
+class WrongField(BaseModel):
+    """A field of a request, and what is wrong with it."""
+
+    field: str
+    message: str
+
+
+class Problem(BaseModel):
+    """An error (RFC 9457); `errors` names every wrong field of a 422."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[WrongField] = []
+
+
+class Health(BaseModel):
+    """The state as a whole, and of each part."""
+
+    status: Literal["ok", "unavailable"]
+    checks: dict[str, Literal["ok", "failing"]]
+
+
+class Published(BaseModel):
+    """The id of an event that is durable."""
+
+    id: str
+
+
+class RunTrigger(BaseModel):
+    """What started a run."""
+
+    kind: str
+    name: str
+    id: str
+    correlation_id: str | None
+
+
+class FailedAttempt(BaseModel):
+    """One failed attempt."""
+
+    time: datetime
+    type: str
+    message: str
+    traceback: str
+
+
+class FailedStep(BaseModel):
+    """A step, or its compensation, that finally failed."""
+
+    step: str
+    phase: Literal["invoke", "compensate"]
+    attempts: list[FailedAttempt]
+
+
+class RunStep(BaseModel):
+    """A step that was started."""
+
+    name: str
+    state: StepState
+    input: Any
+    output: Any
+    attempts: int
+    started_at: datetime
+    ended_at: datetime | None
+    errors: list[FailedAttempt]
+
+
+class Run(BaseModel):
+    """One execution of a workflow."""
+
+    run_id: str
+    workflow: str
+    status: RunStatus
+    trigger: RunTrigger
+    attempt: int
+    input: Any
+    result: Any
+    errors: list[FailedStep]
+    compensated: list[str]
+    steps: list[RunStep]
+    created_at: datetime
+    updated_at: datetime
+    waiting_for: str | None
+
+
+class Runs(BaseModel):
+    """A page of runs, newest first; `next` begins the next page."""
+
+    items: list[Run]
+    next: str | None
+
+
+class Workflow(BaseModel):
+    """A workflow with its graph, as data and as a Mermaid flowchart."""
+
+    name: str
+    description: str | None
+    timeout_s: float | None
+    steps: list[str]
+    graph: dict[str, Any]
+    mermaid: str
+
+
+class Workflows(BaseModel):
+    """All workflows."""
+
+    items: list[Workflow]
+
+
+class Subscriber(BaseModel):
+    """A subscriber, and how its queue stands; null is not known."""
+
+    id: str
+    events: list[str]
+    ready: int | None
+    in_flight: int | None
+    consumers: int | None
+    dead_letters: int | None
+
+
+class Subscribers(BaseModel):
+    """All subscribers."""
+
+    items: list[Subscriber]
+
+
+class DeadLetter(BaseModel):
+    """A delivery that was given up; `undecodable` is the text of a body that is no JSON."""
+
+    subscriber: str
+    event_id: str
+    event_name: str
+    source: str
+    data: Any
+    undecodable: str | None
+    headers: dict[str, Any]
+    reason: str
+    error: str
+    traceback: str
+    attempts: int
+    first_seen_at: datetime
+    dead_at: datetime
+
+
+class DeadLetters(BaseModel):
+    """Dead letters, oldest first."""
+
+    items: list[DeadLetter]
+
+
+class Replayed(BaseModel):
+    """How many dead letters were put back."""
+
+    replayed: int
+
+
+class Discarded(BaseModel):
+    """How many dead letters were deleted."""
+
+    discarded: int
