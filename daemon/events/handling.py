@@ -17,10 +17,10 @@ from daemon.events import verdict as verdicts
 from daemon.events.bus import Delivery
 from daemon.events.model import DeadReason, Event
 from daemon.events.payload import payload_of, wanted
-from daemon.events.staging import Staging
 from daemon.events.subscriber import Subscriber, SubscriberContext
 from daemon.events.verdict import Verdict
 from daemon.log import bind, get_logger
+from daemon.staging import Staging
 from daemon.store.model import Outcome, RecordHandled, RunStatus, StageEvent, Store
 
 MAX_CRASHES = 3
@@ -93,6 +93,7 @@ class Handling:
 
     __slots__ = (
         "_around",
+        "_staging",
         "_subscriber",
         "_urgent",
         "deliveries",
@@ -108,16 +109,18 @@ class Handling:
     def __init__(
         self,
         first: Delivery,
+        identity: Identity,
         subscriber: Subscriber[Any],
         around: Surroundings,
         *,
         hurry: Callable[[], bool],
     ) -> None:
         self.first = first
-        self.identity = identity_of(first)
+        self.identity = identity
         self.deliveries = [first]
         self.expired = False
         self.hurry = hurry
+        self._staging: Staging | None = None
         self._urgent: list[asyncio.Task[None]] = []
         self._subscriber = subscriber
         self._around = around
@@ -129,7 +132,6 @@ class Handling:
         """
         if not wanted(self._subscriber, self.first.message.envelope.name):
             return verdicts.IGNORED
-        staging = self._staging()
         try:
             if await self._patiently(self._was_handled):
                 return verdicts.DUPLICATE
@@ -137,17 +139,17 @@ class Handling:
                 return verdicts.dead(DeadReason.CRASHED, f"It was started {self.first.crashes} times and never ended.")
             payload = payload_of(self._subscriber, self.first.message, limit_bytes=self._around.max_payload_bytes)
             try:
-                verdict = await self._call(payload, options, staging)
+                verdict = await self._call(payload, options)
             finally:
                 await self._urgent_done()
-            return verdict if await self._commit(staging) else verdicts.DUPLICATE
+            return verdict if await self._commit() else verdicts.DUPLICATE
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a handler raises is its event's failure
             return verdicts.of_error(error, self._subscriber.retry, self.first.attempt, self._around.chance())
 
     def _was_handled(self) -> Awaitable[bool]:
         return self._around.store.handled(self._around.app, self._subscriber.id, *self.identity)
 
-    async def _call(self, payload: Event | dict[str, Any], options: Mapping[str, Any], staging: Staging) -> Verdict:
+    async def _call(self, payload: Event | dict[str, Any], options: Mapping[str, Any]) -> Verdict:
         """Run the handler once, with its container and what else it finds around it."""
         subscriber, envelope, attempt = self._subscriber, self.first.message.envelope, self.first.attempt
         async with self._around.container() as container:
@@ -159,7 +161,7 @@ class Handling:
                     attempt=attempt,
                     options=options,
                     log=_logger_of(subscriber.handler.__module__),
-                    emit=staging.emit,
+                    emit=self._emit,
                 )
                 arguments = (payload, ctx)
             with (
@@ -203,15 +205,17 @@ class Handling:
 
     # --- what the handler emits, and that it is done ---
 
-    def _staging(self) -> Staging:
-        return Staging(
-            app=self._around.app,
-            origin="\x00".join((self._subscriber.id, *self.identity, str(self.first.attempt))),
-            clock=self._around.clock,
-            cause=self.first.message.envelope,
-            commit_now=self._commit_soon,
-            max_payload_bytes=self._around.max_payload_bytes,
-        )
+    def _emit(self, event: Event, immediately: bool) -> None:  # noqa: FBT001 - as contexts call it
+        if self._staging is None:
+            self._staging = Staging(
+                app=self._around.app,
+                origin="\x00".join((self._subscriber.id, *self.identity, str(self.first.attempt))),
+                clock=self._around.clock,
+                cause=self.first.message.envelope,
+                commit_now=self._commit_soon,
+                max_payload_bytes=self._around.max_payload_bytes,
+            )
+        self._staging.emit(event, immediately)
 
     def _commit_soon(self, write: StageEvent) -> None:
         self._urgent.append(asyncio.get_running_loop().create_task(self._commit_urgent(write)))
@@ -227,12 +231,13 @@ class Handling:
         await self._patiently(lambda: self._around.store.commit(write))
         self._around.poke()
 
-    async def _commit(self, staging: Staging) -> bool:
+    async def _commit(self) -> bool:
         """Make durable that the event was handled, and what was emitted; False if another handling was faster."""
         around, (source, name, event_id) = self._around, self.identity
         handled = RecordHandled(around.app, self._subscriber.id, source, name, event_id, around.clock.now_us())
-        outcome = await self._patiently(lambda: around.store.commit(handled, *staging.writes))
-        if staging.writes and outcome is Outcome.APPLIED:
+        staged = self._staging.writes if self._staging is not None else ()
+        outcome = await self._patiently(lambda: around.store.commit(handled, *staged))
+        if staged and outcome is Outcome.APPLIED:
             around.poke()
         return outcome is Outcome.APPLIED
 
