@@ -216,6 +216,9 @@ class RabbitEventBus:
             _log.warning("event_unroutable", event_name=name, reason="no queue is bound to this name")
 
     def _changed(self) -> None:
+        for link, other in ((self._consume, self._publish), (self._publish, self._consume)):
+            if link.connected and not other.connected:
+                other.nudge()
         connected = self.connected
         if self._closing or connected is self._announced or (not connected and not self.trouble):
             return

@@ -146,6 +146,7 @@ class Link:
         self._changed = changed
         self._connection: aiormq.Connection | None = None
         self._up = asyncio.Event()
+        self._due = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._idle: list[aiormq.Channel] = []
         self._slots = asyncio.Semaphore(SCRATCH_CHANNELS)
@@ -171,6 +172,10 @@ class Link:
             self._task.cancel()
             await asyncio.wait({self._task})
             self._task = None
+
+    def nudge(self) -> None:
+        """Try again at once: somebody else has just reached the broker."""
+        self._due.set()
 
     async def wait_up(self) -> None:
         """Return when there is a connection."""
@@ -225,9 +230,17 @@ class Link:
                     await self._serve(connection)
                     failures = 0 if self._clock.monotonic_s() - since_s > STEADY_S else failures
                 failures += 1
-                await self._clock.sleep(backoff_s(failures, self._chance()))
+                await self._pause(backoff_s(failures, self._chance()))
         finally:
             self._down("The connection was closed by us.")
+
+    async def _pause(self, wait_s: float) -> None:
+        self._due.clear()
+        timer = self._clock.call_later(wait_s, self._due.set)
+        try:
+            await self._due.wait()
+        finally:
+            timer.cancel()
 
     async def _connect(self) -> aiormq.Connection:
         target = self.target
