@@ -16,6 +16,7 @@ from daemon.store.model import (
     Enqueue,
     FenceRun,
     FiringRecord,
+    FiringState,
     InsertRun,
     Outcome,
     OutgoingEvent,
@@ -325,6 +326,19 @@ class MemoryStore:
         firings = self._firings[app, job]
         times = sorted((each for each in firings if before_us is None or each < before_us), reverse=True)
         return [replace(firings[scheduled_us]) for scheduled_us in times[:limit]]
+
+    async def claim_firings(self, app: str, owner: str, jobs: Sequence[str], *, limit: int) -> list[FiringRecord]:
+        running = [
+            each
+            for job in jobs
+            for each in self._firings[app, job].values()
+            if each.state is FiringState.RUNNING and self._is_dead(each.owner, to=owner)
+        ]
+        running.sort(key=attrgetter("scheduled_us"))
+        claimed = [replace(each, owner=owner, attempt=each.attempt + 1) for each in running[:limit]]
+        for each in claimed:
+            self._firings[app, each.job][each.scheduled_us] = replace(each)
+        return claimed
 
     # --- outbox ---
     async def outgoing(self, app: str, *, limit: int) -> list[OutgoingEvent]:

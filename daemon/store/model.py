@@ -430,6 +430,9 @@ class Store(Protocol):
     async def firings(self, app: str, job: str, *, limit: int, before_us: int | None = None) -> list[FiringRecord]:
         """Return a job's firings, latest first."""
 
+    async def claim_firings(self, app: str, owner: str, jobs: Sequence[str], *, limit: int) -> list[FiringRecord]:
+        """Take over running firings of these jobs whose owner is dead, earliest first; `attempt` is raised by 1."""
+
     # --- outbox ---
     async def outgoing(self, app: str, *, limit: int) -> list[OutgoingEvent]:
         """Return staged events in the order of their commits; those of one origin in the order of `seq`."""

@@ -207,6 +207,13 @@ class SqliteStore:
         rows = await self._read(f"{query} ORDER BY scheduled_us DESC LIMIT ?", app, job, *before, limit)
         return [sql.firing_record(row) for row in rows]
 
+    async def claim_firings(self, app: str, owner: str, jobs: Sequence[str], *, limit: int) -> list[FiringRecord]:
+        return await self._call(
+            lambda connection: takeover.claim_firings(
+                connection, self._peers, app=app, owner=owner, jobs=jobs, limit=limit
+            )
+        )
+
     # --- outbox ---
     async def outgoing(self, app: str, *, limit: int) -> list[OutgoingEvent]:
         query = f"SELECT {sql.EVENT_COLUMNS} FROM outbox WHERE app = ? ORDER BY position LIMIT ?"

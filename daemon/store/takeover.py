@@ -1,13 +1,14 @@
-"""What processes on one SQLite file take over from nobody and from the dead: runs and deliveries.
+"""What processes on one SQLite file take over from nobody and from the dead: runs, deliveries and firings.
 
 Every function works on the connection that writes, inside of its transaction.
 """
 
+import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 
 from daemon.store import sql
-from daemon.store.model import QueuedDelivery, RunRecord
+from daemon.store.model import FiringRecord, QueuedDelivery, RunRecord
 from daemon.store.peers import Peers
 
 # SQLite's clock has milliseconds; `unixepoch('subsec')` is younger than what Python 3.11 may come with.
@@ -96,6 +97,24 @@ def take(
         (owner, app, subscriber, *free, now_us, limit),
     ).fetchall()
     return sorted(map(sql.delivery, rows), key=lambda each: (each.due_us, each.seq))
+
+
+def claim_firings(
+    connection: sqlite3.Connection, peers: Peers, *, app: str, owner: str, jobs: Sequence[str], limit: int
+) -> list[FiringRecord]:
+    """Give running firings of the dead to `owner`."""
+    owners = connection.execute("SELECT DISTINCT owner FROM firings WHERE app = ? AND state = 'running'", (app,))
+    free = _free(connection, peers, owners, to=owner)
+    if not free:
+        return []
+    rows = connection.execute(
+        "UPDATE firings SET owner = ?, attempt = attempt + 1 WHERE (app, job, scheduled_us) IN ("
+        "SELECT app, job, scheduled_us FROM firings INDEXED BY firings_running WHERE app = ? AND state = 'running'"
+        f" AND owner IN ({sql.marks(free)}) AND job IN (SELECT value FROM json_each(?)) ORDER BY scheduled_us LIMIT ?)"
+        f" RETURNING {sql.FIRING_COLUMNS}",
+        (owner, app, *free, json.dumps(jobs), limit),
+    ).fetchall()
+    return sorted(map(sql.firing_record, rows), key=lambda each: each.scheduled_us)
 
 
 def _free(connection: sqlite3.Connection, peers: Peers, owners: Iterable[tuple[str]], *, to: str) -> list[str]:

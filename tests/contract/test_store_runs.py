@@ -218,3 +218,47 @@ async def test_firings_come_latest_first_in_pages(store: Store) -> None:
     second = await store.firings(APP, "nightly", limit=3, before_us=first[-1].scheduled_us)
 
     assert [[each.scheduled_us for each in page] for page in (first, second)] == [[500, 400, 300], [200, 100]]
+
+
+async def test_running_firings_of_the_dead_are_taken_over_as_the_next_attempt(store: Store) -> None:
+    await store.register(APP, OTHER, lease_s=60)
+    for scheduled_us, owner in ((300, GONE), (100, GONE), (400, OTHER), (500, ME)):
+        await store.commit(ClaimFiring(firing(scheduled_us, owner=owner)))
+
+    claimed = await store.claim_firings(APP, ME, ["nightly"], limit=10)
+
+    assert claimed == [firing(100, attempt=2), firing(300, attempt=2)]
+    assert (await store.firings(APP, "nightly", limit=10))[-2:] == [firing(300, attempt=2), firing(100, attempt=2)]
+    assert await store.claim_firings(APP, ME, ["nightly"], limit=10) == []
+
+
+async def test_only_running_firings_of_these_jobs_and_this_application_are_taken_over(store: Store) -> None:
+    ended = [state for state in FiringState if state is not FiringState.RUNNING]
+    for number, state in enumerate(ended):
+        await store.commit(ClaimFiring(firing(number, owner=GONE, state=state)))
+    await store.commit(ClaimFiring(firing(100, owner=GONE, job="hourly")))
+    await store.commit(ClaimFiring(firing(200, owner=GONE, app="bank")))
+
+    claimed = await store.claim_firings(APP, ME, ["nightly", "weekly"], limit=10)
+
+    assert claimed == []
+    assert await store.claim_firings(APP, ME, [], limit=10) == []
+
+
+async def test_no_more_firings_are_taken_over_than_asked_for_and_the_earliest_first(store: Store) -> None:
+    for scheduled_us, job in ((300, "nightly"), (100, "hourly"), (200, "nightly")):
+        await store.commit(ClaimFiring(firing(scheduled_us, owner=GONE, job=job)))
+
+    first = await store.claim_firings(APP, ME, ["nightly", "hourly"], limit=2)
+    second = await store.claim_firings(APP, ME, ["nightly", "hourly"], limit=2)
+
+    assert [[each.scheduled_us for each in some] for some in (first, second)] == [[100, 200], [300]]
+
+
+async def test_a_firing_that_was_taken_over_is_no_longer_its_former_owners(store: Store) -> None:
+    await store.commit(ClaimFiring(firing(100, owner=GONE)))
+    await store.claim_firings(APP, ME, ["nightly"], limit=1)
+
+    outcome = await store.commit(UpdateFiring(firing(100, owner=GONE, state=FiringState.COMPLETED)))
+
+    assert outcome is Outcome.FENCED

@@ -117,6 +117,8 @@ CREATE TABLE firings (
     PRIMARY KEY (app, job, scheduled_us)
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX firings_running ON firings (app, owner) WHERE state = 'running';
+
 CREATE TABLE processes (
     owner TEXT NOT NULL PRIMARY KEY,
     app TEXT NOT NULL,
