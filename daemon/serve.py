@@ -54,11 +54,26 @@ def _http(app: App, lifecycle: Lifecycle, monitor: LoopMonitor) -> "HttpServer":
     from daemon.http.ports import ApiPorts  # noqa: PLC0415
     from daemon.http.server import HttpServer  # noqa: PLC0415
 
+    async def live() -> dict[str, bool]:
+        return {"loop": monitor.is_well()}
+
     async def ready() -> dict[str, bool]:
         return {"started": lifecycle.state is State.READY, **await app.checks()}
 
-    ports = ApiPorts()
-    return HttpServer(create_api(ports), app.config.http.host, app.config.http.port)
+    config = app.config
+    ports = ApiPorts(
+        app=config.app.name,
+        engine=app.engine,
+        events=app.events,
+        bus=app.bus,
+        clock=app.clock,
+        http=config.http,
+        max_payload_bytes=config.daemon.max_payload_bytes,
+        live=live,
+        ready=ready,
+        subscribers=lambda: {name: each.subscriber.patterns for name, each in app.dispatchers.items()},
+    )
+    return HttpServer(create_api(ports), config.http.host, config.http.port)
 
 
 async def _reload(app: App, config_path: Path) -> None:
