@@ -57,7 +57,7 @@ class Dispatcher:
 
     def receive(self, delivery: Delivery) -> None:
         """Take a delivery over; it is handled as soon as there is room."""
-        if self._adopt(delivery):
+        if self._adopt(delivery, identity_of(delivery)):
             return
         self._waiting.append(delivery)
         if self._draining:
@@ -75,7 +75,8 @@ class Dispatcher:
         timer = self._around.clock.call_later(grace_s, self.cancel)
         try:
             while self._tasks:
-                await asyncio.wait(self._tasks)
+                done, _ = await asyncio.wait(self._tasks)
+                self._tasks -= done
         finally:
             timer.cancel()
 
@@ -88,8 +89,8 @@ class Dispatcher:
 
     # --- starting ---
 
-    def _adopt(self, delivery: Delivery) -> bool:
-        handling = self._running.get(identity_of(delivery))
+    def _adopt(self, delivery: Delivery, identity: Identity) -> bool:
+        handling = self._running.get(identity)
         if handling is None:
             return False
         self._compare(delivery, hash(handling.first.message.body))
@@ -99,22 +100,23 @@ class Dispatcher:
     def _start(self) -> None:
         while self._waiting and self._busy < self.subscriber.concurrency and not self._draining:
             delivery = self._waiting.popleft()
-            if not self._adopt(delivery):
-                handling = Handling(delivery, self.subscriber, self._around, hurry=self._is_cut)
-                self._running[handling.identity] = handling
+            identity = identity_of(delivery)
+            if not self._adopt(delivery, identity):
+                handling = Handling(delivery, identity, self.subscriber, self._around, hurry=self._is_cut)
+                self._running[identity] = handling
                 self._busy += 1
                 handling.task = self._spawn(self._handle(handling))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start a task, which takes itself off `_tasks` at its end: a callback would cost another turn of the loop."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
         return task
 
     def _release_waiting(self) -> None:
         while self._waiting:
             delivery = self._waiting.popleft()
-            self._spawn(self._settle_one(delivery, delivery.release))
+            self._spawn(self._release(delivery))
 
     def _is_cut(self) -> bool:
         return self._cut
@@ -132,6 +134,7 @@ class Dispatcher:
             await self._settle(handling, verdict)
         finally:
             del self._running[handling.identity]
+            self._tasks.discard(handling.task)
             self._note(handling, verdict, started_s)
 
     async def _verdict(self, handling: Handling) -> Verdict:
@@ -150,6 +153,14 @@ class Dispatcher:
             await self._settle_one(newest, lambda newest=newest: verdict.settle(newest))  # type: ignore[misc]
             for other in others:
                 await self._settle_one(other, other.release if verdict is verdicts.RELEASED else other.ack)
+
+    async def _release(self, delivery: Delivery) -> None:
+        try:
+            await self._settle_one(delivery, delivery.release)
+        finally:
+            task = asyncio.current_task()
+            if task is not None:
+                self._tasks.discard(task)
 
     async def _settle_one(self, delivery: Delivery, settle: Callable[[], Awaitable[None]]) -> None:
         try:
