@@ -12,6 +12,7 @@ from daemon.store.listing import contains
 from daemon.store.schema import migrations
 
 _STATEMENTS_KEPT = 256
+_WAL_PAGES = 8_000
 _WAL_KEPT_BYTES = 64 * 1024 * 1024
 
 
@@ -34,6 +35,8 @@ def open_database(
             writing.execute("PRAGMA journal_mode = WAL")
             _migrate(writing, path)
         writing.execute(f"PRAGMA synchronous = {synchronous}")
+        # A page that is written again and again goes into the database once a checkpoint: few of them are less work.
+        writing.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
         writing.execute(f"PRAGMA journal_size_limit = {_WAL_KEPT_BYTES}")
         reading = _connect(path, busy_timeout_s)
         reading.execute("PRAGMA query_only = ON")

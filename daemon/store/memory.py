@@ -1,15 +1,16 @@
 """The store that forgets: everything in this process, applied at once. For tests, scripts and the in-memory engine."""
 
 import asyncio
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Generator, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from itertools import islice
 from operator import attrgetter
-from typing import Any
 
 from daemon.clock import Clock, SystemClock
-from daemon.store.listing import in_order, matches
+from daemon.store.listing import in_order
+from daemon.store.memory_queues import MemoryQueues
+from daemon.store.memory_runs import MemoryRuns, Undo
 from daemon.store.model import (
     ClaimFiring,
     DropOutgoing,
@@ -34,19 +35,10 @@ from daemon.store.model import (
     UpdateRun,
     Write,
 )
-from daemon.store.queues import MemoryQueues
-
-# A record's values as a tuple: an attrgetter copies three times as fast as a constructor. Read back, they are a record.
-_RUN = tuple(each.name for each in fields(RunRecord))
-_run_values = attrgetter(*_RUN)
-_step_values = attrgetter(*(each.name for each in fields(StepRecord)))
-_OWNER = _RUN.index("owner")
-_STATUS = _RUN.index("status")
 
 _GUARDS = frozenset(
     {InsertRun, UpdateRun, FenceRun, RecordHandled, SettleDelivery, UpdateDelivery, ClaimFiring, UpdateFiring}
 )
-_Undo = list[Callable[[], object]] | None
 
 
 class _Known:
@@ -79,11 +71,7 @@ class MemoryStore:
 
     def __init__(self, clock: Clock | None = None, *, keep_ended: int = 10_000) -> None:
         self._clock = clock or SystemClock()
-        self._keep_ended = keep_ended
-        self._runs: dict[str, tuple[Any, ...]] = {}
-        self._attempts: dict[tuple[str, str], dict[int, str]] = {}
-        self._ended: deque[str] = deque()
-        self._steps: dict[str, dict[str, tuple[Any, ...]]] = {}
+        self._runs = MemoryRuns(keep_ended, self._hint)
         self._graphs: dict[str, PutGraph] = {}
         self._outbox: dict[str, OutgoingEvent] = {}
         self._handled: set[tuple[str, str, str, str, str]] = set()
@@ -93,15 +81,15 @@ class MemoryStore:
         self._leases: dict[str, float] = {}
         self._hints: list[Callable[[], object]] = []
         self._apply: dict[type, Callable[..., Outcome | None]] = {
-            InsertRun: self._insert_run,
-            UpdateRun: self._update_run,
-            FenceRun: self._fence_run,
+            InsertRun: self._runs.insert,
+            UpdateRun: self._runs.update,
+            FenceRun: self._runs.fence,
             RecordHandled: self._record_handled,
             SettleDelivery: self._settle,
             UpdateDelivery: self._update_delivery,
             ClaimFiring: self._claim_firing,
             UpdateFiring: self._update_firing,
-            PutStep: self._put_step,
+            PutStep: self._runs.put_step,
             PutGraph: self._put_graph,
             StageEvent: self._stage_event,
             DropOutgoing: self._drop_outgoing,
@@ -142,38 +130,7 @@ class MemoryStore:
         return _APPLIED
 
     # --- guards: each returns why it refuses, or leaves in `undo`, if there is one, how to take it back ---
-    def _insert_run(self, write: InsertRun, undo: _Undo = None) -> Outcome | None:
-        record = write.record
-        attempts = self._attempts.setdefault((record.app, record.run_id), {})
-        if record.attempt in attempts or record.key in self._runs:
-            return Outcome.CONFLICT
-        attempts[record.attempt] = record.key
-        self._runs[record.key] = _run_values(record)
-        if undo is not None:
-            undo.append(lambda: self._forget(record.key))
-        if not record.owner:
-            self._hint()
-        return None
-
-    def _update_run(self, write: UpdateRun, undo: _Undo = None) -> Outcome | None:
-        record = write.record
-        before = self._runs.get(record.key)
-        if before is None or before[_OWNER] != record.owner:
-            return Outcome.FENCED
-        self._runs[record.key] = _run_values(record)
-        if undo is not None:
-            undo.append(lambda: self._runs.update({record.key: before}))
-        if record.status.ended:
-            self._note_end(record.key)
-        if not record.owner:
-            self._hint()
-        return None
-
-    def _fence_run(self, write: FenceRun, _undo: _Undo = None) -> Outcome | None:
-        row = self._runs.get(write.key)
-        return Outcome.FENCED if row is None or row[_OWNER] != write.owner else None
-
-    def _record_handled(self, write: RecordHandled, undo: _Undo = None) -> Outcome | None:
+    def _record_handled(self, write: RecordHandled, undo: Undo = None) -> Outcome | None:
         mark = (write.app, write.subscriber, write.source, write.event_name, write.event_id)
         if mark in self._handled:
             return Outcome.CONFLICT
@@ -182,7 +139,7 @@ class MemoryStore:
             undo.append(lambda: self._handled.discard(mark))
         return None
 
-    def _settle(self, write: SettleDelivery, undo: _Undo = None) -> Outcome | None:
+    def _settle(self, write: SettleDelivery, undo: Undo = None) -> Outcome | None:
         before = self._queues.get(write.seq)
         if before is None or before.owner != write.owner:
             return Outcome.FENCED
@@ -191,7 +148,7 @@ class MemoryStore:
             undo.append(lambda: self._queues.put(before))
         return None
 
-    def _update_delivery(self, write: UpdateDelivery, undo: _Undo = None) -> Outcome | None:
+    def _update_delivery(self, write: UpdateDelivery, undo: Undo = None) -> Outcome | None:
         record = write.record
         before = self._queues.get(record.seq)
         if before is None or before.owner != write.owner:
@@ -202,7 +159,7 @@ class MemoryStore:
         self._hint()
         return None
 
-    def _claim_firing(self, write: ClaimFiring, undo: _Undo = None) -> Outcome | None:
+    def _claim_firing(self, write: ClaimFiring, undo: Undo = None) -> Outcome | None:
         record = write.record
         firings = self._firings[record.app, record.job]
         if record.scheduled_us in firings:
@@ -212,7 +169,7 @@ class MemoryStore:
             undo.append(lambda: firings.pop(record.scheduled_us))
         return None
 
-    def _update_firing(self, write: UpdateFiring, undo: _Undo = None) -> Outcome | None:
+    def _update_firing(self, write: UpdateFiring, undo: Undo = None) -> Outcome | None:
         record = write.record
         firings = self._firings[record.app, record.job]
         before = firings.get(record.scheduled_us)
@@ -224,10 +181,6 @@ class MemoryStore:
         return None
 
     # --- writes that always succeed ---
-    def _put_step(self, write: PutStep) -> None:
-        record = write.record
-        self._steps.setdefault(record.run_key, {})[record.name] = _step_values(record)
-
     def _put_graph(self, write: PutGraph) -> None:
         self._graphs.setdefault(write.hash, write)
 
@@ -245,45 +198,16 @@ class MemoryStore:
 
     # --- runs ---
     async def run(self, app: str, run_id: str) -> RunRecord | None:
-        attempts = self._attempts.get((app, run_id))
-        return RunRecord(*self._runs[attempts[max(attempts)]]) if attempts else None
+        return self._runs.latest(app, run_id)
 
     async def runs(self, app: str, wanted: RunFilter, *, after: str | None, limit: int) -> list[RunRecord]:
-        keys = sorted((key for key in self._runs if after is None or key < after), reverse=True)
-        records = (RunRecord(*self._runs[key]) for key in keys)
-        return list(islice((each for each in records if each.app == app and matches(each, wanted)), limit))
+        return self._runs.page(app, wanted, after=after, limit=limit)
 
     async def steps(self, keys: Sequence[str]) -> dict[str, list[StepRecord]]:
-        return {
-            key: sorted((StepRecord(*row) for row in self._steps.get(key, {}).values()), key=attrgetter("seq"))
-            for key in keys
-        }
+        return {key: self._runs.steps(key) for key in keys}
 
     async def claim_runs(self, app: str, owner: str, workflows: Sequence[str], *, limit: int) -> list[RunRecord]:
-        claimed: list[RunRecord] = []
-        for key in sorted(self._runs):
-            record = RunRecord(*self._runs[key])
-            wanted = record.app == app and record.workflow in workflows and not record.status.ended
-            if len(claimed) < limit and wanted and self._is_dead(record.owner, to=owner):
-                record.owner = owner
-                self._runs[key] = _run_values(record)
-                claimed.append(record)
-        return claimed
-
-    def _note_end(self, key: str) -> None:
-        self._ended.append(key)
-        if len(self._ended) > self._keep_ended:
-            oldest = self._ended.popleft()
-            if oldest in self._runs and self._runs[oldest][_STATUS].ended:
-                self._forget(oldest)
-
-    def _forget(self, key: str) -> None:
-        record = RunRecord(*self._runs.pop(key))
-        self._steps.pop(key, None)
-        attempts = self._attempts[record.app, record.run_id]
-        del attempts[record.attempt]
-        if not attempts:
-            del self._attempts[record.app, record.run_id]
+        return self._runs.claim(app, owner, workflows, limit=limit, is_dead=lambda of: self._is_dead(of, to=owner))
 
     # --- processes ---
     async def register(self, app: str, owner: str, *, lease_s: float) -> None:  # noqa: ARG002 - every app has its lease

@@ -5,6 +5,7 @@ Statements are plain SQL with `?` for each value. A record's fields are its tabl
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from operator import attrgetter
 from typing import Any
 
@@ -88,13 +89,13 @@ class Statement:
         sql: One statement, run once for each row.
         rows: Makes the rows of values of a write.
         refusal: What it means that a row affected nothing, for a guard; None for a write that is none.
-        hints: Whether a write is something that other processes, or other parts of this one, wait for.
+        hints: Whether a write is something that other processes, or other parts of this one, wait for; None: never.
     """
 
     sql: str
     rows: Callable[[Any], Sequence[Row]]
     refusal: Outcome | None = None
-    hints: Callable[[Any], bool] = lambda _: False
+    hints: Callable[[Any], bool] | None = None
 
 
 def _one(*names: str) -> Callable[[Any], Sequence[Row]]:
@@ -195,6 +196,13 @@ def delivery(row: Row) -> QueuedDelivery:
 def outgoing_event(row: Row) -> OutgoingEvent:
     """Make a staged event of a row of `EVENT_COLUMNS`."""
     return OutgoingEvent(*row)
+
+
+@cache
+def inserting(sql: str, count: int) -> str:
+    """Return an `INSERT ... VALUES (?, ...)` of one row as one of `count` rows."""
+    values = sql[sql.index("(?") : sql.index("?)") + 2]
+    return sql.replace(values, ", ".join([values] * count))
 
 
 def marks(values: Sequence[object]) -> str:

@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 
 from daemon.errors import StoreUnavailableError
 from daemon.store import sql, takeover
+from daemon.store.batch import Call, Commit, Job
 from daemon.store.database import open_database
 from daemon.store.listing import in_order
 from daemon.store.model import (
@@ -23,7 +24,8 @@ from daemon.store.model import (
     Write,
 )
 from daemon.store.peers import Peers
-from daemon.store.writer import Call, Commit, Job, Writer
+from daemon.store.turn import Turn
+from daemon.store.writer import Writer
 
 T = TypeVar("T")
 
@@ -75,7 +77,8 @@ class SqliteStore:
             self._path, self._peers_folder, synchronous=self._synchronous, busy_timeout_s=self._busy_timeout_s
         )
         self._peers.sweep()
-        self._writer = Writer(writing, finished=self._finished, sync_failed=self._report_failed_sync)
+        turn = Turn(self._peers_folder, patience_s=self._busy_timeout_s)
+        self._writer = Writer(writing, turn, finished=self._finished, sync_failed=self._report_failed_sync)
 
     async def aclose(self) -> None:
         if not self._is_open:

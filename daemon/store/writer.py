@@ -6,18 +6,17 @@ There is no timer: a batch is what was queued during the previous fsync. One com
 hundred share one.
 """
 
-import asyncio
 import sqlite3
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
+from itertools import groupby
+from operator import attrgetter
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
-from typing import Any, Protocol
 
 from daemon.errors import StoreUnavailableError
-from daemon.store.model import Outcome, Write
-from daemon.store.sql import STATEMENTS, Row
+from daemon.store.batch import Batch, Job
+from daemon.store.turn import Turn
 
 _BATCH_MAX = 1_000
 _FIRST_BACKOFF_S = 0.02
@@ -34,109 +33,12 @@ def is_unavailable(error: BaseException) -> bool:
     return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNAVAILABLE
 
 
-class Job(Protocol):
-    """Something to do in a batch.
-
-    Attributes:
-        future: Gets what `run` returns, once that is committed.
-        is_commit: Whether it waits for a database that cannot write now; otherwise it fails.
-        hints: Whether others may wait for it.
-    """
-
-    future: asyncio.Future[Any]
-    is_commit: bool
-    hints: bool
-
-    def run(self, batch: "Batch") -> object:
-        """Do it."""
-
-
-class Batch:
-    """One transaction under way: the connection, and rows that wait to be written many at a time."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self.connection = connection
-        self._waiting: defaultdict[str, list[Row]] = defaultdict(list)
-
-    def add(self, sql: str, rows: Sequence[Row]) -> None:
-        """Have a statement run for these rows, in order among those of the same statement, before the end."""
-        self._waiting[sql].extend(rows)
-
-    def flush(self) -> None:
-        """Write what waits."""
-        for sql, rows in self._waiting.items():
-            self.connection.executemany(sql, rows)
-        self._waiting.clear()
-
-
-class Commit:
-    """Writes that belong together, encoded: nothing that happens to their records later is seen."""
-
-    __slots__ = ("_effects", "_guards", "future", "hints", "is_commit")
-
-    def __init__(self, writes: Sequence[Write], future: asyncio.Future[Outcome]) -> None:
-        self.future = future
-        self.is_commit = True
-        self.hints = False
-        self._guards: list[tuple[str, Row, Outcome]] = []
-        self._effects: list[tuple[str, Sequence[Row]]] = []
-        for write in writes:
-            statement = STATEMENTS[type(write)]
-            rows = statement.rows(write)
-            self.hints = self.hints or statement.hints(write)
-            if statement.refusal is None:
-                self._effects.append((statement.sql, rows))
-            else:
-                self._guards.append((statement.sql, rows[0], statement.refusal))
-
-    def run(self, batch: Batch) -> Outcome:
-        """Apply the guards, and have everything else applied if none refuses."""
-        several = len(self._guards) > 1  # A single one that refuses has written nothing.
-        if several:
-            batch.connection.execute("SAVEPOINT guards")
-        refused = self._refused(batch.connection)
-        if several:
-            if refused:
-                batch.connection.execute("ROLLBACK TO guards")
-            batch.connection.execute("RELEASE guards")
-        if refused:
-            return refused
-        for sql, rows in self._effects:
-            batch.add(sql, rows)
-        return Outcome.APPLIED
-
-    def _refused(self, connection: sqlite3.Connection) -> Outcome | None:
-        for sql, row, refusal in self._guards:
-            cursor = connection.execute(sql, row)
-            if not (cursor.rowcount if cursor.description is None else cursor.fetchall()):
-                return refusal
-        return None
-
-
-class Call:
-    """A function that reads and writes, in the order of the commits."""
-
-    __slots__ = ("_work", "future", "hints", "is_commit")
-
-    def __init__(
-        self, work: Callable[[sqlite3.Connection], object], future: asyncio.Future[Any], *, hints: bool
-    ) -> None:
-        self.future = future
-        self.is_commit = False
-        self.hints = hints
-        self._work = work
-
-    def run(self, batch: Batch) -> object:
-        """Call it, once everything before it is written."""
-        batch.flush()
-        return self._work(batch.connection)
-
-
 class Writer:
     """The thread that writes.
 
     Args:
-        connection: Used by this thread alone from `start` on, and closed by it.
+        connection: Used by this thread alone from `start` on.
+        turn: Keeps processes that write all the time from starving each other.
         finished: Called in the thread with jobs and what each came to: a result that is committed now, or an error.
         sync_failed: Called in the thread when an fsync failed: what the operating system was given may be lost, and
             trying again would hide that. Nothing is written afterwards.
@@ -149,6 +51,7 @@ class Writer:
     def __init__(
         self,
         connection: sqlite3.Connection,
+        turn: Turn,
         *,
         finished: Callable[[list[tuple[Job, object]]], None],
         sync_failed: Callable[[sqlite3.Error], None],
@@ -156,6 +59,7 @@ class Writer:
         self.transactions = 0
         self.trouble = ""
         self._connection = connection
+        self._turn = turn
         self._finished = finished
         self._sync_failed = sync_failed
         self._lost: sqlite3.Error | None = None
@@ -175,6 +79,7 @@ class Writer:
         self._queue.put(None)
         self._thread.join()
         self._connection.close()
+        self._turn.close()
 
     def _work(self) -> None:
         """Commit what is queued, in its order, however long it takes; without what is at fault itself."""
@@ -185,9 +90,9 @@ class Writer:
             batch = pending[:size]
             size = _BATCH_MAX
             try:
-                results = self._transact(batch)
+                with self._turn:
+                    results = self._transact(batch)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer to whoever waits for it
-                self._roll_back()
                 if is_unavailable(error):
                     self._hold(pending, error)
                     self._closing.wait(backoff_s)
@@ -218,10 +123,21 @@ class Writer:
         if self._lost is not None:
             raise self._lost
         batch = Batch(self._connection)
-        self._connection.execute("BEGIN IMMEDIATE")
-        results = [(job, job.run(batch)) for job in jobs]
-        batch.flush()
-        self._connection.execute("COMMIT")
+        results: list[tuple[Job, object]] = []
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            for are_commits, group in groupby(jobs, key=attrgetter("is_commit")):
+                together = list(group)
+                if are_commits:
+                    batch.look_at_fences(together)
+                results += [(job, job.run(batch)) for job in together]
+            batch.flush()
+            self._connection.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+            raise
         return results
 
     def _refuse(self, job: Job, error: Exception) -> None:
@@ -239,8 +155,3 @@ class Writer:
         unavailable = StoreUnavailableError(f"{self.trouble} Nothing that was confirmed is lost.")
         self._finished([(job, unavailable) for job in pending if is_over or not job.is_commit])
         pending[:] = [] if is_over else [job for job in pending if job.is_commit]
-
-    def _roll_back(self) -> None:
-        with suppress(sqlite3.Error):
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")

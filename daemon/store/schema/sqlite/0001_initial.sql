@@ -29,6 +29,8 @@ CREATE INDEX runs_by_workflow ON runs (workflow, app, key);
 CREATE INDEX runs_by_status ON runs (status, app, key) WHERE status <> 'completed';
 CREATE INDEX runs_unended ON runs (app, owner, workflow) WHERE status IN ('running', 'waiting', 'compensating');
 
+-- Not clustered by run: the checkpoints of hundreds of runs that go on together would each dirty a page of their own,
+-- where now they are all appended to the same few.
 CREATE TABLE steps (
     run_key TEXT NOT NULL,
     name TEXT NOT NULL,
@@ -45,7 +47,7 @@ CREATE TABLE steps (
     done_seq INTEGER,
     events BLOB NOT NULL,
     PRIMARY KEY (run_key, name)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 CREATE TABLE graphs (
     hash TEXT NOT NULL PRIMARY KEY,

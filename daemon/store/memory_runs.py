@@ -1,0 +1,136 @@
+"""Runs and their checkpoints in this process's memory."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from itertools import islice
+from operator import attrgetter
+from typing import Any
+
+from daemon.store.listing import matches
+from daemon.store.model import (
+    FenceRun,
+    InsertRun,
+    Outcome,
+    PutStep,
+    RunFilter,
+    RunRecord,
+    RunStatus,
+    StepRecord,
+    UpdateRun,
+)
+
+# A record is kept as the tuple of its values: that copies it three times as fast as its constructor would.
+_RUN = tuple(each.name for each in fields(RunRecord))
+_OWNER = _RUN.index("owner")
+_run_values = attrgetter(*_RUN)
+_step_values = attrgetter(*(each.name for each in fields(StepRecord)))
+_LIVE = frozenset(status for status in RunStatus if not status.ended)
+
+Undo = list[Callable[[], object]] | None
+
+
+class MemoryRuns:
+    """Runs by their key, and their checkpoints. What it hands out are copies.
+
+    A write that is a guard returns why it refuses, or leaves in `undo`, if there is one, how to take it back.
+
+    Args:
+        keep_ended: How many runs that have ended are kept.
+        hint: Called when a run belongs to nobody.
+    """
+
+    def __init__(self, keep_ended: int, hint: Callable[[], object]) -> None:
+        self._keep_ended = keep_ended
+        self._hint = hint
+        self._runs: dict[str, tuple[Any, ...]] = {}
+        self._attempts: dict[tuple[str, str], dict[int, str]] = {}
+        self._live: set[str] = set()
+        self._ended: OrderedDict[str, None] = OrderedDict()  # the one that ended first comes first
+        self._steps: dict[str, dict[str, tuple[Any, ...]]] = {}
+
+    def insert(self, write: InsertRun, undo: Undo = None) -> Outcome | None:
+        """Start a run."""
+        record = write.record
+        attempts = self._attempts.get((record.app, record.run_id))
+        if record.key in self._runs or (attempts and record.attempt in attempts):
+            return Outcome.CONFLICT
+        if attempts is None:
+            attempts = self._attempts[record.app, record.run_id] = {}
+        attempts[record.attempt] = record.key
+        if undo is not None:
+            undo.append(lambda: self._forget(record.key))
+        self._put(record)
+        return None
+
+    def update(self, write: UpdateRun, undo: Undo = None) -> Outcome | None:
+        """Replace what may change in a run."""
+        record = write.record
+        before = self._runs.get(record.key)
+        if before is None or before[_OWNER] != record.owner:
+            return Outcome.FENCED
+        if undo is not None:
+            undo.append(lambda: self._put(RunRecord(*before)))
+        self._put(record)
+        return None
+
+    def fence(self, write: FenceRun, _undo: Undo = None) -> Outcome | None:
+        """Refuse if a run is owned by another."""
+        row = self._runs.get(write.key)
+        return Outcome.FENCED if row is None or row[_OWNER] != write.owner else None
+
+    def put_step(self, write: PutStep) -> None:
+        """Keep a checkpoint."""
+        record = write.record
+        self._steps.setdefault(record.run_key, {})[record.name] = _step_values(record)
+
+    def latest(self, app: str, run_id: str) -> RunRecord | None:
+        """Return the latest attempt of a run."""
+        attempts = self._attempts.get((app, run_id))
+        return RunRecord(*self._runs[attempts[max(attempts)]]) if attempts else None
+
+    def page(self, app: str, wanted: RunFilter, *, after: str | None, limit: int) -> list[RunRecord]:
+        """Return runs, newest first."""
+        keys = sorted((key for key in self._runs if after is None or key < after), reverse=True)
+        records = (RunRecord(*self._runs[key]) for key in keys)
+        return list(islice((each for each in records if each.app == app and matches(each, wanted)), limit))
+
+    def steps(self, key: str) -> list[StepRecord]:
+        """Return the checkpoints of a run."""
+        return sorted((StepRecord(*row) for row in self._steps.get(key, {}).values()), key=attrgetter("seq"))
+
+    def claim(
+        self, app: str, owner: str, workflows: Sequence[str], *, limit: int, is_dead: Callable[[str], bool]
+    ) -> list[RunRecord]:
+        """Give unended runs of the dead to `owner`."""
+        live = (RunRecord(*self._runs[key]) for key in sorted(self._live))
+        free = (each for each in live if each.app == app and each.workflow in workflows and is_dead(each.owner))
+        claimed = list(islice(free, limit))
+        for record in claimed:
+            record.owner = owner
+            self._put(record)
+        return claimed
+
+    def _put(self, record: RunRecord) -> None:
+        key = record.key
+        self._runs[key] = _run_values(record)
+        if record.status in _LIVE:
+            self._live.add(key)
+            self._ended.pop(key, None)
+        else:
+            self._live.discard(key)
+            self._ended[key] = None
+            if len(self._ended) > self._keep_ended:
+                self._forget(next(iter(self._ended)))
+        if not record.owner:
+            self._hint()
+
+    def _forget(self, key: str) -> None:
+        record = RunRecord(*self._runs.pop(key))
+        self._live.discard(key)
+        self._ended.pop(key, None)
+        self._steps.pop(key, None)
+        attempts = self._attempts[record.app, record.run_id]
+        del attempts[record.attempt]
+        if not attempts:
+            del self._attempts[record.app, record.run_id]
