@@ -2,7 +2,7 @@
 
 import asyncio
 
-from daemon.engine.execution import Execution, Failed, Fenced, Parked, Stop
+from daemon.engine.execution import Execution, Failed, Parked, Stop
 from daemon.engine.forward import go_forward
 from daemon.engine.rollback import roll_back
 from daemon.errors import CodecError, PayloadTooLargeError, RunTimeout

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import structlog
 import svcs
 
 from daemon.activation import Trigger, current_activation
@@ -16,6 +15,7 @@ from daemon.clock import new_id, to_us
 from daemon.engine.drive import drive
 from daemon.engine.execution import Execution, Fenced, Ports, Stop
 from daemon.errors import RunExists, RunNotFound, StoreUnavailableError
+from daemon.log import get_logger
 from daemon.store.model import InsertRun, Outcome, PutGraph, RunFilter, RunRecord, RunStatus, Write
 from daemon.workflow.context import RunScope
 from daemon.workflow.graph import Graph
@@ -23,7 +23,7 @@ from daemon.workflow.port import RunOptions
 from daemon.workflow.run import WorkflowRun
 from daemon.workflow.workflow import WorkflowBase
 
-log = structlog.get_logger("sagad.engine")
+log = get_logger("sagad.engine")
 _POLL_S = 0.25
 _MICROSECOND = timedelta(microseconds=1)
 _PAGE_MAX = 200
@@ -288,7 +288,7 @@ class WorkflowEngine:
             failure = error
             if run.stop is not Stop.SHUTDOWN:
                 raise
-        except Exception as error:  # noqa: BLE001 - one run's trouble must not stop another's
+        except Exception as error:
             failure = error
             log.exception("run_interrupted", run_id=run.record.run_id, workflow=run.workflow.name)
         finally:

@@ -93,8 +93,8 @@ class Execution:
         "cause",
         "errors",
         "failing",
-        "ports",
         "pending",
+        "ports",
         "record",
         "scope",
         "seq",
@@ -229,16 +229,12 @@ class Execution:
             at = from_us(self.record.created_us)
             cause = Envelope(trigger.id if is_event else "", "", at, "", trigger.correlation_id)
         event_id = hashlib.sha256(seed.encode()).hexdigest()[:26].upper()
-        message = encode_event(
-            event, source=self.ports.app, now_us=self.ports.clock.now_us(), id=event_id, cause=cause
-        )
+        message = encode_event(event, source=self.ports.app, now_us=self.ports.clock.now_us(), id=event_id, cause=cause)
         return pack(message)
 
     def _outgoing(self, packed: bytes, seq: int) -> OutgoingEvent:
         envelope = unpack(packed).envelope
-        return OutgoingEvent(
-            envelope.id, self.ports.app, self.record.key, seq, packed, self.ports.clock.now_us()
-        )
+        return OutgoingEvent(envelope.id, self.ports.app, self.record.key, seq, packed, self.ports.clock.now_us())
 
     def finish(self, status: RunStatus) -> None:
         """Give the run's row its end; `put_run` makes it durable."""
@@ -251,6 +247,10 @@ class Execution:
 def describe_error(error: BaseException, at_us: int) -> dict[str, Any]:
     """Return a failed attempt as it is stored; its text is the application's own."""
     kind = type(error)
-    name = kind.__qualname__ if kind.__module__ in ("builtins", "daemon.errors") else f"{kind.__module__}.{kind.__qualname__}"
+    name = (
+        kind.__qualname__
+        if kind.__module__ in ("builtins", "daemon.errors")
+        else f"{kind.__module__}.{kind.__qualname__}"
+    )
     shown = "".join(tracebacks.format_exception(error, limit=-20)) if error.__traceback__ is not None else ""
     return {"at_us": at_us, "type": name, "message": str(error)[:_TRACEBACK_MAX], "traceback": shown[-_TRACEBACK_MAX:]}

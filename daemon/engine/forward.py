@@ -4,12 +4,11 @@ import asyncio
 import random
 from typing import Any, NoReturn
 
-import structlog
-
 from daemon.activation import activate
 from daemon.engine.attempt import call_within, in_thread
 from daemon.engine.execution import Execution, Failed, Fenced, Parked, Stop
 from daemon.errors import CodecError, PayloadTooLargeError, PermanentFailure, StepTimeout
+from daemon.log import get_logger
 from daemon.store.model import StepRecord, StepState
 from daemon.workflow.codec import Held, taken
 from daemon.workflow.context import StepContext
@@ -17,7 +16,7 @@ from daemon.workflow.graph import ParallelNode, StepNode, TransformNode
 from daemon.workflow.ref import Constant, Slot
 from daemon.workflow.step import StepResponse
 
-log = structlog.get_logger("sagad.engine")
+log = get_logger("sagad.engine")
 _DURABLE_WAIT_S = 1.0  # a shorter wait is repeated after a crash rather than written down
 _DONE = frozenset({StepState.COMPLETED, StepState.SKIPPED})
 

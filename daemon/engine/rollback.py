@@ -4,17 +4,16 @@ import asyncio
 import random
 from typing import Any
 
-import structlog
-
 from daemon.activation import activate
 from daemon.engine.attempt import call
 from daemon.engine.execution import IN_DOUBT, Execution, Fenced
+from daemon.log import get_logger
 from daemon.store.model import RunStatus, StepState
 from daemon.workflow.context import StepContext
 from daemon.workflow.definition import CompensationFunction
 from daemon.workflow.graph import ParallelNode, StepNode
 
-log = structlog.get_logger("sagad.engine")
+log = get_logger("sagad.engine")
 _NOTHING: Any = object()
 
 
