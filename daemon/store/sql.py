@@ -5,7 +5,6 @@ Statements are plain SQL with `?` for each value. A record's fields are its tabl
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from functools import cache
 from operator import attrgetter
 from typing import Any
 
@@ -196,13 +195,6 @@ def delivery(row: Row) -> QueuedDelivery:
 def outgoing_event(row: Row) -> OutgoingEvent:
     """Make a staged event of a row of `EVENT_COLUMNS`."""
     return OutgoingEvent(*row)
-
-
-@cache
-def inserting(sql: str, count: int) -> str:
-    """Return an `INSERT ... VALUES (?, ...)` of one row as one of `count` rows."""
-    values = sql[sql.index("(?") : sql.index("?)") + 2]
-    return sql.replace(values, ", ".join([values] * count))
 
 
 def marks(values: Sequence[object]) -> str:

@@ -9,8 +9,6 @@ hundred share one.
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
-from itertools import groupby
-from operator import attrgetter
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
 
@@ -123,14 +121,9 @@ class Writer:
         if self._lost is not None:
             raise self._lost
         batch = Batch(self._connection)
-        results: list[tuple[Job, object]] = []
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            for are_commits, group in groupby(jobs, key=attrgetter("is_commit")):
-                together = list(group)
-                if are_commits:
-                    batch.look_at_fences(together)
-                results += [(job, job.run(batch)) for job in together]
+            results = [(job, job.run(batch)) for job in jobs]
             batch.flush()
             self._connection.execute("COMMIT")
         except BaseException:
