@@ -1,12 +1,10 @@
 """What an application writes: a subscriber, which is a handler bound to events."""
 
 import inspect
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from types import UnionType
-from typing import Any, Generic, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict, overload
+from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 import svcs
 from structlog.typing import FilteringBoundLogger
@@ -14,13 +12,10 @@ from structlog.typing import FilteringBoundLogger
 from daemon.config.model import SubscriberOverride
 from daemon.errors import DefinitionError
 from daemon.events.bus import Subscription
-from daemon.events.model import Envelope, Event, check_pattern, name_of
+from daemon.events.definition import bindings_of, check_annotation, check_id, check_options, takes_context_of
+from daemon.events.model import Envelope, Event
 from daemon.retry import Retry
 
-RESERVED_IDS = frozenset({"workflows", "wait", "unrouted"})
-
-_ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_ID_MAX = 100
 _RETRY = Retry(max_attempts=5, delay=timedelta(seconds=1), backoff=4, jitter=0.2)
 
 P = ParamSpec("P")
@@ -232,10 +227,10 @@ def subscriber(
         label = function.__name__.strip("_").replace("_", "-").lower() if id is None else id
         try:
             check_id(label)
-            _check_options(retry, concurrency, timeout)
-            patterns, models = _bindings(events)
-            takes_context = _takes_context(handler)
-            _check_annotation(function, models)
+            check_options(retry, concurrency, timeout)
+            patterns, models = bindings_of(events)
+            takes_context = takes_context_of(handler)
+            check_annotation(function, models)
         except DefinitionError as error:
             place = f"subscriber {label!r} ({code.co_filename}:{code.co_firstlineno})"
             raise DefinitionError(f"{place}: {error}") from error
@@ -271,79 +266,3 @@ def overridden(subscriber: Subscriber[P], override: SubscriberOverride | None) -
         concurrency=override.concurrency if wider and override.concurrency else subscriber.concurrency,
         timeout=subscriber.timeout if override.timeout_s is None else timedelta(seconds=override.timeout_s),
     )
-
-
-def check_id(id: str) -> None:
-    """Refuse a subscriber's id that is not kebab-case, or that names a queue of sagad's own.
-
-    Raises:
-        DefinitionError: It does, or is longer than 100 characters.
-    """
-    if not isinstance(id, str) or len(id) > _ID_MAX or not _ID.fullmatch(id):
-        kebab = "-".join(re.findall(r"[a-z0-9]+", str(id).lower()))[:_ID_MAX]
-        hint = f" Write {kebab!r}." if kebab else ""
-        raise DefinitionError(f"its id is kebab-case of at most {_ID_MAX} characters, not {id!r}.{hint}")
-    if id in RESERVED_IDS:
-        taken = ", ".join(sorted(RESERVED_IDS))
-        raise DefinitionError(
-            f"the id {id!r} is reserved ({taken}): it names a queue of sagad's own. Pass another id=."
-        )
-
-
-def _check_options(retry: object, concurrency: object, timeout: object) -> None:
-    if not isinstance(retry, Retry):
-        raise DefinitionError(f"retry is a Retry, not {retry!r}: write retry=Retry(max_attempts=3).")
-    if not isinstance(concurrency, int) or isinstance(concurrency, bool) or concurrency < 1:
-        raise DefinitionError(f"concurrency is 1 or more, not {concurrency!r}.")
-    if timeout is not None and (not isinstance(timeout, timedelta) or timeout <= timedelta(0)):
-        raise DefinitionError(f"timeout is a timedelta above zero, or None for no limit, not {timeout!r}.")
-
-
-def _bindings(events: tuple[Any, ...]) -> tuple[tuple[str, ...], dict[str, type[Event]]]:
-    if not events:
-        raise DefinitionError("it subscribes to nothing: write @subscriber(OrderPlaced) or @subscriber('order.*').")
-    if all(isinstance(event, str) for event in events):
-        try:
-            return tuple(dict.fromkeys(check_pattern(event) for event in events)), {}
-        except ValueError as error:
-            raise DefinitionError(str(error)) from None
-    models: dict[str, type[Event]] = {}
-    for event in events:
-        if isinstance(event, str):
-            raise DefinitionError(f"it mixes event classes with the pattern {event!r}: write two subscribers.")
-        if not (isinstance(event, type) and issubclass(event, Event)):
-            raise DefinitionError(f"{event!r} is no event: write a class that derives from Event, or a pattern.")
-        name = name_of(event)
-        if models.setdefault(name, event) is not event:
-            raise DefinitionError(f"{models[name].__qualname__} and {event.__qualname__} are both named {name!r}.")
-    return tuple(models), models
-
-
-def _takes_context(handler: Callable[..., object]) -> bool:
-    if not inspect.iscoroutinefunction(handler):
-        raise DefinitionError("its handler is not async: write async def.")
-    signature = inspect.signature(handler)
-    for arguments in ((object(), object()), (object(),)):
-        try:
-            signature.bind(*arguments)
-        except TypeError:
-            continue
-        return len(arguments) > 1
-    raise DefinitionError(f"its handler takes (event, ctx) or (event), not {signature}.")
-
-
-def _check_annotation(function: Callable[..., object], models: Mapping[str, type[Event]]) -> None:
-    """Refuse a first parameter whose annotation cannot hold what the handler gets; what is not seen is not judged."""
-    try:
-        hints = get_type_hints(function)
-    except (NameError, TypeError, AttributeError):  # a name that is imported for type checkers alone
-        return
-    annotation = hints.get(next(iter(inspect.signature(function).parameters)), Any)
-    union = get_origin(annotation) in (Union, UnionType)
-    kinds = [get_origin(kind) or kind for kind in (get_args(annotation) if union else (annotation,))]
-    if Any in kinds or not all(isinstance(kind, type) and not is_typeddict(kind) for kind in kinds):
-        return
-    for given in models.values() or (dict,):
-        if not issubclass(given, tuple(kinds)):
-            what = f"an event of {given.__qualname__}" if models else "a dict, because it subscribes to a pattern"
-            raise DefinitionError(f"its handler gets {what}, but its first parameter is annotated {annotation!r}.")

@@ -1,0 +1,11 @@
+from daemon.events.model import Event
+from daemon.events.subscriber import subscriber
+
+
+class OrderPlaced(Event, name="order.placed"):
+    id: str
+
+
+@subscriber("order.*")
+async def note(event: OrderPlaced) -> None:
+    """A pattern's handler gets a dict."""
