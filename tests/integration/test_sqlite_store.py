@@ -183,6 +183,25 @@ async def test_a_store_that_closes_in_trouble_says_what_it_could_not_write(path:
         await waiting
 
 
+async def test_after_a_failed_fsync_nothing_is_written_any_more_and_that_is_reported(path: Path) -> None:
+    reported: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+    store = SqliteStore(path, sync_failed=reported.set_result)
+    await store.open()
+    failure = sqlite3.OperationalError("disk I/O error")
+    failure.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+
+    def fail(_: sqlite3.Connection) -> None:
+        raise failure
+
+    with pytest.raises(StoreUnavailableError):
+        await store._call(fail)
+
+    with pytest.raises(StoreUnavailableError, match=r"cannot be written: disk I/O error\."):
+        await store.commit(started("1"))
+    assert await reported is failure
+    await store.aclose()
+
+
 async def test_a_store_that_is_closed_refuses_at_once(path: Path) -> None:
     store = SqliteStore(path)
     await store.open()
