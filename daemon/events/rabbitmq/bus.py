@@ -106,12 +106,13 @@ class RabbitEventBus:
     async def aclose(self) -> None:
         self._closing = True
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._publisher.aclose())
             for consumer in self._consumers:
                 group.create_task(consumer.aclose())
         self._consumers.clear()
-        await self._publisher.aclose()
-        await self._consume.aclose()
-        await self._publish.aclose()
+        async with asyncio.TaskGroup() as group:
+            for link in (self._consume, self._publish):
+                group.create_task(link.aclose())
 
     async def send(self, message: Message) -> bool:
         name = message.envelope.name

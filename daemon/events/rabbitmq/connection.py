@@ -254,11 +254,9 @@ class Link:
             )
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await connection.connect()
-        except (aiormq.AMQPError, OSError, RuntimeError, ValueError) as error:
-            raise BrokerUnavailableError(target.why(error)) from error
-        except asyncio.CancelledError as error:
+        except (Exception, asyncio.CancelledError) as error:  # whatever it is, there is no connection
             task = asyncio.current_task()
-            if task is None or task.cancelling():
+            if isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling()):
                 raise
             raise BrokerUnavailableError(target.why(error)) from error
         return connection
@@ -274,7 +272,8 @@ class Link:
         try:
             await asyncio.wait({closing})
             error = None if closing.cancelled() else closing.exception()
-            self._down(f"The connection to RabbitMQ at {self.target.place} was lost: {error or 'it was closed'}")
+            why = "it fell silent" if isinstance(error, asyncio.CancelledError) else str(error or "it was closed")
+            self._down(f"The connection to RabbitMQ at {self.target.place} was lost: {why}.")
         finally:
             self._connection = None
             self._up.clear()

@@ -16,7 +16,7 @@ from aiormq import spec
 from aiormq.abc import DeliveredMessage
 
 from daemon.clock import Clock
-from daemon.errors import BrokerUnavailableError, DaemonError
+from daemon.errors import BrokerUnavailableError, StoreUnavailableError
 from daemon.events.bus import Subscription
 from daemon.events.rabbitmq.connection import CLOSE_TIMEOUT_S, REFUSALS, STEADY_S, Link, backoff_s, call, close
 from daemon.events.rabbitmq.intake import Intake
@@ -100,10 +100,11 @@ class RabbitConsumer:
             refused = False
             try:
                 refused = await self._session()
-            except BrokerUnavailableError as error:
+            except (BrokerUnavailableError, StoreUnavailableError) as error:
                 _log.debug("consumer_lost", subscriber=self.subscription.id, reason=str(error))
-            except DaemonError as error:
-                _log.warning("consumer_not_started", subscriber=self.subscription.id, reason=str(error))
+            except Exception as error:  # noqa: BLE001 - whatever it is, nobody else would bring this subscriber back
+                refused = True
+                _log.exception("consumer_failed", subscriber=self.subscription.id, reason=str(error))
             if self._cancelled:
                 return
             failures = 1 if self._clock.monotonic_s() - since_s > STEADY_S else failures + 1

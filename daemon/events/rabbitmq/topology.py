@@ -150,6 +150,9 @@ class Topology:
         known = self._known.get(name)
         if known is None or (known.done() and (known.cancelled() or known.exception() or known.result())):
             known = self._known[name] = asyncio.create_task(prepared())
+            known.add_done_callback(
+                lambda done: done.cancelled() or done.exception()
+            )  # also when nobody waits any more
         return await asyncio.shield(known)  # others wait for it too
 
     async def _exchange(self) -> str:

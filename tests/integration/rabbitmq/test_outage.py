@@ -63,6 +63,31 @@ async def test_a_restarted_broker_finds_everybody_at_work_again(node: Node, lab:
     assert changes == ["broker_lost", "broker_connected"]
 
 
+async def test_a_broker_low_on_memory_stops_publishing_and_nothing_else(node: Node, lab: Laboratory) -> None:
+    bus = await lab.bus(publish_timeout_s=0.5)
+    _, inbox = await lab.subscribe(bus, "greet", "customer.created", prefetch=1)
+    for number in range(2):
+        await bus.send(message_of("customer.created", str(number).encode(), source="shop", now_us=0))
+    await asyncio.to_thread(node.ctl, "set_vm_memory_high_watermark", "absolute", "1")
+
+    async def publish_until_blocked() -> None:
+        while True:  # the broker blocks whoever publishes next, and says so a little later
+            await bus.send(message_of("customer.moved", b"{}", source="shop", now_us=0))
+
+    with pytest.raises(BrokerUnavailableError, match="unknown"):
+        await publish_until_blocked()
+    await (await inbox.next()).ack()
+    second = await inbox.next()
+    await asyncio.to_thread(node.ctl, "set_vm_memory_high_watermark", "absolute", "512MB")
+
+    assert second.message.body == b"1"
+    await second.ack()
+    bus._publisher._timeout_s = 10
+    await bus.send(message_of("customer.created", b"2", source="shop", now_us=0))
+    assert (await inbox.next()).message.body == b"2"
+    assert (bus._consume.generation, bus._publish.generation) == (1, 1)
+
+
 async def test_a_broker_that_comes_back_empty_is_given_its_topology_again(node: Node, lab: Laboratory) -> None:
     bus = await lab.bus()
     consumer, inbox = await lab.subscribe(bus, "greet", "customer.created")
