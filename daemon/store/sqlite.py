@@ -12,6 +12,7 @@ from daemon.errors import StoreUnavailableError
 from daemon.store import sql, takeover
 from daemon.store.batch import Call, Commit, Job
 from daemon.store.database import open_database
+from daemon.store.inbox import Inbox
 from daemon.store.listing import in_order
 from daemon.store.model import (
     FiringRecord,
@@ -63,6 +64,7 @@ class SqliteStore:
         self._peers_folder = path.with_name(f"{path.name}-peers")
         self._peers = Peers(self._peers_folder)
         self._hints: list[Callable[[], object]] = []
+        self._inbox = Inbox(self._read)
         self._is_open = False
 
     async def open(self) -> None:
@@ -183,10 +185,14 @@ class SqliteStore:
 
     async def queue_depths(self, app: str) -> dict[str, tuple[int, int, int]]:
         query = (
-            "SELECT subscriber, sum(reason = '' AND owner = ''), sum(reason = '' AND owner <> ''), sum(reason <> '')"
-            " FROM deliveries WHERE app = ? GROUP BY subscriber"
+            "SELECT subscriber, sum(ready), sum(owned), sum(dead) FROM ("
+            " SELECT subscriber, owner = '' AS ready, owner <> '' AS owned, 0 AS dead"
+            " FROM deliveries WHERE app = ? AND reason = ''"
+            " UNION ALL SELECT subscriber, 0, 0, 1 FROM deliveries WHERE app = ? AND reason <> ''"
+            ") GROUP BY subscriber"
         )
-        return {subscriber: (ready, owned, dead) for subscriber, ready, owned, dead in await self._read(query, app)}
+        rows = await self._read(query, app, app)
+        return {subscriber: (ready, owned, dead) for subscriber, ready, owned, dead in rows}
 
     async def dead(self, app: str, subscriber: str, *, ids: Sequence[str] | None, limit: int) -> list[QueuedDelivery]:
         query = f"SELECT {sql.DELIVERY_COLUMNS} FROM deliveries WHERE app = ? AND subscriber = ? AND reason <> ''"
@@ -196,10 +202,7 @@ class SqliteStore:
         return [sql.delivery(row) for row in rows]
 
     async def handled(self, app: str, subscriber: str, source: str, event_name: str, event_id: str) -> bool:
-        query = (
-            "SELECT 1 FROM handled WHERE app = ? AND subscriber = ? AND source = ? AND event_name = ? AND event_id = ?"
-        )
-        return bool(await self._read(query, app, subscriber, source, event_name, event_id))
+        return await self._inbox.has(app, subscriber, source, event_name, event_id)
 
     # --- jobs ---
     async def firings(self, app: str, job: str, *, limit: int, before_us: int | None = None) -> list[FiringRecord]:
