@@ -71,6 +71,7 @@ def _http(app: App, lifecycle: Lifecycle, monitor: LoopMonitor) -> "HttpServer":
         max_payload_bytes=config.daemon.max_payload_bytes,
         live=live,
         ready=ready,
+        draining=lambda: app.draining,
         subscribers=lambda: {name: each.subscriber.patterns for name, each in app.dispatchers.items()},
     )
     return HttpServer(create_api(ports), config.http.host, config.http.port)

@@ -16,13 +16,22 @@ from daemon.http.requests import JsonRoute
 from daemon.http.runs import RunsApi
 
 Route = tuple[str, str, Callable[..., Any], dict[int, type[BaseModel]]]
+_SCHEMAS = "#/components/schemas/"
 _DESCRIPTION = """Errors are problem details (RFC 9457). Where a token is set, everything but the probes needs
 `Authorization: Bearer TOKEN`."""
 
 
+class _Api(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        described = super().openapi()
+        problem = views.Problem.model_json_schema(ref_template=_SCHEMAS + "{model}")
+        described["components"]["schemas"] |= {**problem.pop("$defs"), "Problem": problem}
+        return described
+
+
 def create_api(ports: ApiPorts) -> FastAPI:
     """Return the ASGI application that serves the API."""
-    api = FastAPI(
+    api = _Api(
         title=ports.app,
         description=_DESCRIPTION,
         version="1",
@@ -36,7 +45,7 @@ def create_api(ports: ApiPorts) -> FastAPI:
     api.router.route_class = JsonRoute
     problem = {
         "description": "A problem: `errors` names every wrong field.",
-        "content": {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        "content": {PROBLEM_TYPE: {"schema": {"$ref": f"{_SCHEMAS}Problem"}}},
     }
     for path, method, endpoint, answers in _routes(ports):
         first, *others = answers
@@ -49,7 +58,7 @@ def create_api(ports: ApiPorts) -> FastAPI:
             responses={**{status: {"model": answers[status]} for status in others}, "4XX": problem},
             operation_id=endpoint.__name__,
         )
-    api.add_middleware(Guard, config=ports.http, max_body_bytes=ports.max_payload_bytes, clock=ports.clock)
+    api.add_middleware(Guard, ports=ports)
     return api
 
 

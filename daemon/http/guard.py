@@ -11,14 +11,15 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from daemon.clock import Clock
-from daemon.config import HttpConfig
 from daemon.config.url import is_loopback
-from daemon.http.problem import ProblemResponse, Refusal
+from daemon.http.ports import ApiPorts
+from daemon.http.problem import RETRY, ProblemResponse, Refusal
 from daemon.log import get_logger
 
 PROBES = frozenset({"/livez", "/readyz"})
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_STOPPING = "The daemon is stopping. What was started goes on when it is back: ask again, with the same id."
 log = get_logger("sagad.http")
 
 
@@ -29,19 +30,16 @@ class Guard:
     `http.allowed_hosts`, since the name of a web page that was made to resolve to loopback is another. And always:
     what changes something must not come from another web page, with or without a body.
 
-    Args:
-        app: The API.
-        config: The token, and the hosts.
-        max_body_bytes: The largest body, counted while it comes in.
-        clock: For the `Date` of the answers.
+    A body is counted while it comes in. While the daemon drains, nothing is changed any more.
     """
 
-    def __init__(self, app: ASGIApp, *, config: HttpConfig, max_body_bytes: int, clock: Clock) -> None:
+    def __init__(self, app: ASGIApp, ports: ApiPorts) -> None:
         self._app = app
-        self._token = config.token.encode()
-        self._hosts = frozenset(host.lower() for host in config.allowed_hosts)
-        self._max_body_bytes = max_body_bytes
-        self._clock = clock
+        self._token = ports.http.token.encode()
+        self._hosts = frozenset(host.lower() for host in ports.http.allowed_hosts)
+        self._max_body_bytes = ports.max_payload_bytes
+        self._clock = ports.clock
+        self._draining = ports.draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -59,8 +57,8 @@ class Guard:
             # Only the server's end cancels a request, and has nobody to answer the client if not this.
             if answer.begun:
                 raise
-            detail = "The daemon is stopping. What was started goes on when it is back: ask again, with the same id."
-            await ProblemResponse(HTTPStatus.SERVICE_UNAVAILABLE, detail)(scope, receive, answer.send)
+            refusal = ProblemResponse(HTTPStatus.SERVICE_UNAVAILABLE, _STOPPING, headers=RETRY)
+            await refusal(scope, receive, answer.send)
         except Exception:
             log.exception("request_failed", method=scope["method"], path=scope["path"])
             if answer.begun:
@@ -83,8 +81,11 @@ class Guard:
                     HTTPStatus.FORBIDDEN,
                     "The Host of this request is no name of this machine: add it to http.allowed_hosts.",
                 )
-        if scope["method"] not in _READING and not _is_own(headers):
-            return ProblemResponse(HTTPStatus.FORBIDDEN, "Requests from other web pages may not change anything here.")
+        if scope["method"] not in _READING:
+            if not _is_own(headers):
+                return ProblemResponse(HTTPStatus.FORBIDDEN, "Another web page may not change anything here.")
+            if self._draining():
+                return ProblemResponse(HTTPStatus.SERVICE_UNAVAILABLE, _STOPPING, headers=RETRY)
         if int(headers.get("content-length", "0")) > self._max_body_bytes:
             return ProblemResponse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, self._limit)
         return None

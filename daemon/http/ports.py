@@ -24,6 +24,7 @@ class ApiPorts:
         max_payload_bytes: The largest request body.
         live: Whether this process is well, by the name of each check; knows nothing of the broker or the store.
         ready: Whether it takes work; while it drains, one of the checks fails.
+        draining: Whether nothing new is taken any more.
         subscribers: The subscribers at the moment: by id, the event names or patterns that they take.
     """
 
@@ -36,4 +37,5 @@ class ApiPorts:
     max_payload_bytes: int
     live: Checks
     ready: Checks
+    draining: Callable[[], bool]
     subscribers: Callable[[], Mapping[str, Sequence[str]]]

@@ -25,7 +25,7 @@ from daemon.redact import text_of
 
 PROBLEM_TYPE = "application/problem+json"
 _ERRORS_MAX = 100
-_RETRY = {"retry-after": "1"}
+RETRY = {"retry-after": "1"}
 # Errors whose own sentence is for the client, too.
 _STATUS_OF: Mapping[type[DaemonError], HTTPStatus] = {
     RunNotFound: HTTPStatus.NOT_FOUND,
@@ -132,7 +132,7 @@ async def answer_known(_: Request, error: DaemonError) -> Response:
     """Answer an error that the client can do something about."""
     for kind, detail in _UNAVAILABLE.items():
         if isinstance(error, kind):
-            return ProblemResponse(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=_RETRY)
+            return ProblemResponse(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=RETRY)
     status = next(status for kind, status in _STATUS_OF.items() if isinstance(error, kind))
     return ProblemResponse(status, str(error))
 

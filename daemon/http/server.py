@@ -1,7 +1,10 @@
 """The HTTP server: uvicorn's protocol in the daemon's own event loop, without its signal handlers and its ticking."""
 
 import asyncio
+import errno
 import socket
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from http import HTTPStatus
 
 import h11
@@ -17,6 +20,8 @@ _HEADERS_MAX_BYTES = 32 * 1024
 _CONNECTIONS_MAX = 1_000
 _KEEP_ALIVE_S = 15
 _BACKLOG = 512
+# A name may have an address that this machine has not, such as ::1 without IPv6; then the others do.
+_NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 log = get_logger("sagad.http")
 
 
@@ -62,10 +67,17 @@ class HttpServer:
         """
         self._config.load()
         loop = asyncio.get_running_loop()
-        listening = await self._listen()
-        self.port = listening[0].getsockname()[1]
-        for each in listening:
-            self._servers.append(await loop.create_server(self._connection, sock=each, backlog=_BACKLOG))
+        try:
+            where = await loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        except OSError as error:
+            raise self._refused(error) from error
+        with ExitStack() as undo:
+            listening = [undo.enter_context(each) for each in self._bound((each[0], each[4][0]) for each in where)]
+            for each in listening:
+                server = await loop.create_server(self._connection, sock=each, backlog=_BACKLOG)
+                undo.callback(server.close)
+                self._servers.append(server)
+            undo.pop_all()
         log.info("http_listening", host=self.host, port=self.port)
 
     async def aclose(self) -> None:
@@ -87,28 +99,26 @@ class HttpServer:
     def _connection(self) -> asyncio.Protocol:
         return _Protocol(self._config, self._state, {})
 
-    async def _listen(self) -> list[socket.socket]:
-        """Return a listening socket for every address of the host, all on one port."""
-        loop = asyncio.get_running_loop()
-        opened: list[socket.socket] = []
-        trouble: OSError | None = None
-        try:
-            found = await loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        except OSError as error:
-            raise self._refused(error) from error
-        for family, _, _, _, address in found:
-            port = opened[0].getsockname()[1] if opened else self.port
+    def _bound(self, addresses: Iterable[tuple[int, object]]) -> Iterator[socket.socket]:
+        """Yield a listening socket for every address, all on one port, which becomes `port`."""
+        missing: OSError | None = None
+        bound = False
+        for family, host in addresses:
             try:
-                opened.append(socket.create_server((str(address[0]), port), family=family, backlog=_BACKLOG))
+                opened = socket.create_server((str(host), self.port), family=family, backlog=_BACKLOG)
             except OSError as error:
-                trouble = error
-        # A name may have an address that this machine has not (::1 without IPv6); then the others do.
-        if not opened or (trouble is not None and isinstance(trouble, PermissionError)):
-            raise self._refused(trouble) from trouble
-        return opened
+                if error.errno not in _NOT_HERE:
+                    raise self._refused(error) from error
+                missing = error
+                continue
+            bound = True
+            self.port = opened.getsockname()[1]
+            yield opened
+        if not bound and missing is not None:
+            raise self._refused(missing) from missing
 
-    def _refused(self, error: OSError | None) -> OSError:
-        why = error.strerror if error is not None else "the name has no address"
+    def _refused(self, error: OSError) -> OSError:
+        why = (error.strerror or str(error)).partition(" (")[0]  # in brackets it would say once more where
         return OSError(f"http: cannot listen on {self.host} port {self.port}: {why}. Change http.host or http.port.")
 
 

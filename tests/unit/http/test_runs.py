@@ -1,0 +1,247 @@
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.unit.http.conftest import WITHIN_S, Shop, problem_of, wrong_fields
+
+ORDER = {"sku": "tea"}
+
+
+async def start(client: httpx.AsyncClient, name: str, **body: Any) -> httpx.Response:
+    return await client.post(f"/api/workflows/{name}/runs", json=body)
+
+
+async def test_a_run_that_completes_answers_200_with_the_run(client: httpx.AsyncClient) -> None:
+    answer = await start(client, "place-order", input=ORDER, run_id="order:17@till.1_a-b")
+
+    run = answer.json()
+    assert answer.status_code == 200
+    assert list(run) == [
+        "run_id",
+        "workflow",
+        "status",
+        "trigger",
+        "attempt",
+        "input",
+        "result",
+        "errors",
+        "compensated",
+        "steps",
+        "created_at",
+        "updated_at",
+        "waiting_for",
+    ]
+    assert (run["run_id"], run["workflow"], run["status"]) == ("order:17@till.1_a-b", "place-order", "completed")
+    assert run["trigger"]["kind"] == "request"
+    assert run["input"] == {"sku": "tea", "address": None}
+    assert run["result"] == {"text": "one tea"}
+    assert [step["name"] for step in run["steps"]] == ["write-receipt"]
+
+
+async def test_a_run_that_fails_answers_200_with_its_end(client: httpx.AsyncClient) -> None:
+    answer = await start(client, "charge")
+
+    run = answer.json()
+    assert answer.status_code == 200
+    assert run["status"] == "reverted"
+    assert run["compensated"] == ["open-account"]
+    assert run["errors"][0]["step"] == "charge-account"
+    assert run["errors"][0]["attempts"][0]["message"] == "no money \udcff"
+
+
+async def test_a_workflow_without_an_input_needs_no_body(client: httpx.AsyncClient) -> None:
+    bare = await client.post("/api/workflows/take-stock/runs")
+    null = await start(client, "take-stock", input=None)
+
+    assert (bare.status_code, bare.json()["result"]) == (200, 7)
+    assert (null.status_code, null.json()["result"]) == (200, 7)
+
+
+async def test_a_request_that_does_not_wait_answers_202_as_soon_as_the_start_is_durable(
+    shop: Shop, client: httpx.AsyncClient
+) -> None:
+    answer = await start(client, "wait-at-the-gate", wait=False, run_id="gate-1")
+
+    assert (answer.status_code, answer.json()["status"]) == (202, "running")
+    assert answer.headers["location"] == "/api/runs/gate-1"
+    shop.gate.opened.set()
+    joined = await start(client, "wait-at-the-gate", run_id="gate-1")
+    assert (joined.status_code, joined.json()["result"]) == (200, "through")
+
+
+async def test_a_parked_run_answers_202(client: httpx.AsyncClient) -> None:
+    answer = await start(client, "visit")
+
+    assert (answer.status_code, answer.json()["status"]) == (202, "waiting")
+    assert answer.json()["waiting_for"]
+
+
+async def test_a_run_goes_on_when_its_client_goes_away(shop: Shop, client: httpx.AsyncClient) -> None:
+    asking = asyncio.create_task(start(client, "wait-at-the-gate", run_id="gate-1"))
+    await asyncio.wait_for(shop.gate.reached.wait(), WITHIN_S)
+
+    asking.cancel()
+    await asyncio.wait([asking])
+
+    shop.gate.opened.set()
+    joined = await start(client, "wait-at-the-gate", run_id="gate-1")
+    assert (joined.json()["result"], joined.json()["attempt"]) == ("through", 1)
+
+
+async def test_the_same_run_asked_for_again_is_answered_with_its_stored_result(client: httpx.AsyncClient) -> None:
+    first = await start(client, "place-order", input=ORDER, run_id="order-17")
+    again = await start(client, "place-order", input=ORDER, run_id="order-17")
+
+    assert again.status_code == 200
+    assert again.json() == first.json()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("place-order", {"sku": "coffee"}), ("take-stock", None)], ids=["input", "workflow"]
+)
+async def test_a_run_id_of_another_input_or_workflow_is_a_409(
+    client: httpx.AsyncClient, name: str, value: object
+) -> None:
+    await start(client, "place-order", input=ORDER, run_id="order-17")
+
+    answer = await start(client, name, input=value, run_id="order-17")
+
+    assert "taken" in problem_of(answer, 409)["detail"]
+
+
+async def test_a_workflow_that_nobody_has_is_a_404_with_a_guess(client: httpx.AsyncClient) -> None:
+    started = await start(client, "place-oder", input=ORDER)
+    shown = await client.get("/api/workflows/place-oder")
+
+    assert "Did you mean 'place-order'?" in problem_of(started, 404)["detail"]
+    assert "Did you mean 'place-order'?" in problem_of(shown, 404)["detail"]
+
+
+async def test_every_wrong_field_of_an_input_is_named_without_its_value(client: httpx.AsyncClient) -> None:
+    answer = await start(client, "place-order", input={"address": {"street": 5, "number": "s3cret"}})
+
+    assert set(wrong_fields(answer)) == {"input.sku", "input.address.street", "input.address.number"}
+    assert "s3cret" not in answer.text
+
+
+async def test_a_validator_of_the_application_speaks_to_the_client(client: httpx.AsyncClient) -> None:
+    answer = await start(client, "place-order", input={"sku": "unknown"})
+
+    assert wrong_fields(answer) == {"input.sku": "there is no such sku"}
+
+
+async def test_a_missing_and_a_needless_input_are_named(client: httpx.AsyncClient) -> None:
+    missing = await start(client, "place-order")
+    needless = await start(client, "take-stock", input=5)
+
+    assert wrong_fields(missing) == {"input": "Field required"}
+    assert wrong_fields(needless) == {"input": "Workflow 'take-stock' takes none: leave it out"}
+
+
+async def test_every_wrong_field_of_a_request_is_named(client: httpx.AsyncClient) -> None:
+    answer = await start(client, "place-order", input=ORDER, run_id="a b", wait="no", wiat=True)
+
+    assert set(wrong_fields(answer)) == {"run_id", "wait", "wiat"}
+    assert "a b" not in answer.text
+
+
+async def test_a_number_that_no_float_holds_is_refused(client: httpx.AsyncClient) -> None:
+    answer = await client.post(
+        "/api/workflows/place-order/runs", content=b'{"input": 1e999}', headers={"content-type": "application/json"}
+    )
+
+    assert set(wrong_fields(answer)) == {"input"}
+
+
+async def test_workflows_are_shown_with_their_graphs(client: httpx.AsyncClient) -> None:
+    listed = (await client.get("/api/workflows")).json()["items"]
+    shown = (await client.get("/api/workflows/place-order")).json()
+
+    assert [each["name"] for each in listed] == ["charge", "place-order", "take-stock", "visit", "wait-at-the-gate"]
+    assert shown in listed
+    assert shown["description"] == "Sell something."
+    assert shown["steps"] == ["write-receipt"]
+    assert shown["graph"]["nodes"][0]["name"] == "write-receipt"
+    assert shown["mermaid"].startswith("flowchart")
+
+
+async def test_a_run_is_shown_by_its_id_however_that_is_escaped(client: httpx.AsyncClient) -> None:
+    await start(client, "place-order", input=ORDER, run_id="order:17@till")
+
+    plain = await client.get("/api/runs/order:17@till")
+    escaped = await client.get("/api/runs/order%3A17%40till")
+
+    assert plain.json()["run_id"] == escaped.json()["run_id"] == "order:17@till"
+
+
+@pytest.mark.parametrize("run_id", ["nobody", "a%00b", "a%20b", "%ff", "x" * 300])
+async def test_a_run_that_nobody_started_is_a_404(client: httpx.AsyncClient, run_id: str) -> None:
+    answer = await client.get(f"/api/runs/{run_id}")
+
+    problem_of(answer, 404)
+
+
+async def test_runs_are_listed_newest_first_in_pages(client: httpx.AsyncClient) -> None:
+    for number in range(5):
+        await start(client, "place-order", input=ORDER, run_id=f"order-{number}")
+
+    first = (await client.get("/api/runs", params={"limit": 2})).json()
+    second = (await client.get("/api/runs", params={"limit": 2, "after": first["next"]})).json()
+    third = (await client.get("/api/runs", params={"limit": 2, "after": second["next"]})).json()
+
+    pages = [[run["run_id"] for run in page["items"]] for page in (first, second, third)]
+    assert pages == [["order-4", "order-3"], ["order-2", "order-1"], ["order-0"]]
+    assert third["next"] is None
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("workflow=charge", ["c"]),
+        ("status=completed", ["o"]),
+        ("status=reverted", ["c"]),
+        ("trigger=request", ["c", "o"]),
+        ("trigger=event:greet", []),
+        ("since=2020-01-01", ["c", "o"]),
+        ("since=2020-01-01T00:00:00Z", ["c", "o"]),
+        ("since=2999-01-01T00:00:00%2B01:00", []),
+        ("text=TEA", ["o"]),
+        ("workflow=&status=&trigger=&since=&text=&after=&limit=", ["c", "o"]),
+    ],
+)
+async def test_runs_are_found_by_what_is_asked_for(client: httpx.AsyncClient, query: str, found: list[str]) -> None:
+    await start(client, "place-order", input=ORDER, run_id="o")
+    await start(client, "charge", run_id="c")
+
+    answer = await client.get(f"/api/runs?{query}")
+
+    assert [run["run_id"] for run in answer.json()["items"]] == found
+
+
+async def test_every_wrong_filter_is_named(client: httpx.AsyncClient) -> None:
+    answer = await client.get(
+        "/api/runs?status=done&trigger=moon&since=soon&after=x&limit=1000&text=%00&workfow=a&workflow=a%00"
+    )
+
+    assert set(wrong_fields(answer)) == {
+        "status",
+        "trigger",
+        "since",
+        "after",
+        "limit",
+        "text",
+        "workfow",
+        "workflow",
+    }
+
+
+async def test_what_is_asked_of_a_stopping_daemon_is_a_503(shop: Shop, client: httpx.AsyncClient) -> None:
+    asking = asyncio.create_task(start(client, "wait-at-the-gate"))
+    await asyncio.wait_for(shop.gate.reached.wait(), WITHIN_S)
+
+    await shop.engine.drain(0)
+
+    problem_of(await asking, 503)
+    problem_of(await start(client, "take-stock"), 503)
