@@ -187,7 +187,7 @@ class SqliteStore:
         query = (
             "SELECT subscriber, sum(ready), sum(owned), sum(dead) FROM ("
             " SELECT subscriber, owner = '' AS ready, owner <> '' AS owned, 0 AS dead"
-            " FROM deliveries WHERE app = ? AND reason = ''"
+            " FROM deliveries INDEXED BY deliveries_due WHERE app = ? AND reason = ''"
             " UNION ALL SELECT subscriber, 0, 0, 1 FROM deliveries WHERE app = ? AND reason <> ''"
             ") GROUP BY subscriber"
         )

@@ -58,8 +58,12 @@ def claim_runs(
 ) -> list[RunRecord]:
     """Give unended runs of nobody and of the dead to `owner`."""
     free = _free(connection, peers, connection.execute(_RUN_OWNERS, {"app": app}), to=owner)
+    if not free or not workflows:
+        return []
+    # Without being told, SQLite walks all runs that ever were, in the order of their keys.
     rows = connection.execute(
-        f"UPDATE runs SET owner = ? WHERE key IN (SELECT key FROM runs WHERE app = ? AND {sql.UNENDED}"
+        "UPDATE runs SET owner = ? WHERE key IN ("
+        f"SELECT key FROM runs INDEXED BY runs_unended WHERE app = ? AND {sql.UNENDED}"
         f" AND owner IN ({sql.marks(free)}) AND workflow IN ({sql.marks(workflows)}) ORDER BY key LIMIT ?)"
         f" RETURNING {sql.RUN_COLUMNS}",
         (owner, app, *free, *workflows, limit),
