@@ -31,6 +31,7 @@ from daemon.store.writer import Writer
 T = TypeVar("T")
 
 _CLOSED = "The store is not open."
+_LATEST_US = 2**63 - 1
 
 
 class SqliteStore:
@@ -206,11 +207,9 @@ class SqliteStore:
 
     # --- jobs ---
     async def firings(self, app: str, job: str, *, limit: int, before_us: int | None = None) -> list[FiringRecord]:
-        query = f"SELECT {sql.FIRING_COLUMNS} FROM firings WHERE app = ? AND job = ?"
-        if before_us is not None:
-            query += " AND scheduled_us < ?"
-        before = () if before_us is None else (before_us,)
-        rows = await self._read(f"{query} ORDER BY scheduled_us DESC LIMIT ?", app, job, *before, limit)
+        query = f"SELECT {sql.FIRING_COLUMNS} FROM firings WHERE app = ? AND job = ? AND scheduled_us < ?"
+        before_us = _LATEST_US if before_us is None else before_us
+        rows = await self._read(f"{query} ORDER BY scheduled_us DESC LIMIT ?", app, job, before_us, limit)
         return [sql.firing_record(row) for row in rows]
 
     async def claim_firings(self, app: str, owner: str, jobs: Sequence[str], *, limit: int) -> list[FiringRecord]:
