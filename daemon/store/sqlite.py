@@ -37,9 +37,8 @@ _LATEST_US = 2**63 - 1
 class SqliteStore:
     """Keeps everything in one SQLite file (WAL), which any number of processes of one host may open.
 
-    The file and its folder are created if missing, readable by their owner alone. Beside the file lies a folder
-    `<file>-peers`, through which the processes notice at once that one of them died, or has news for the others.
-    A store is opened once, and belongs to the event loop that opened it.
+    The file and its folder are created if missing, for their owner alone. In a folder beside it, `<file>-peers`, the
+    processes notice at once that one of them died or has news. A store belongs to the event loop that opened it.
 
     Args:
         path: The database file.
