@@ -75,7 +75,8 @@ class RabbitConsumer:
         return self._supervisor.done()
 
     async def cancel(self) -> None:
-        self._cancelled = self._intake.closed = True
+        self._cancelled = True
+        self._intake.close()
         channel, tag = self._channel, self._consumer_tag
         # An ordered subscriber ends with its channel, once all is settled: if it ended before, another daemon would be
         # given the next event while we are at this one.
@@ -94,7 +95,7 @@ class RabbitConsumer:
 
     async def _supervise(self) -> None:
         failures = 0
-        while True:
+        while not self._is_cancelled():
             await self._link.wait_up()
             since_s = self._clock.monotonic_s()
             refused = False
@@ -105,11 +106,13 @@ class RabbitConsumer:
             except Exception as error:  # noqa: BLE001 - whatever it is, nobody else would bring this subscriber back
                 refused = True
                 _log.exception("consumer_failed", subscriber=self.subscription.id, reason=str(error))
-            if self._cancelled:
-                return
             failures = 1 if self._clock.monotonic_s() - since_s > STEADY_S else failures + 1
             wait_s = self._quarantine_s if refused else backoff_s(failures, self._chance())
-            await self._clock.sleep(wait_s)
+            if not self._is_cancelled():
+                await self._clock.sleep(wait_s)
+
+    def _is_cancelled(self) -> bool:
+        return self._cancelled
 
     async def _session(self) -> bool:
         """Prepare and consume until the channel is lost; return whether the broker refuses us."""

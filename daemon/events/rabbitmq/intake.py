@@ -57,7 +57,8 @@ class Intake:
         hold_max_s: float,
         emptied: Callable[[], None],
     ) -> None:
-        self.closed = False
+        self._closed = False
+        self._woken = asyncio.Event()
         self._queue = topology.queue(subscriber)
         self._receive = receive
         self._clock = clock
@@ -81,7 +82,7 @@ class Intake:
     def take(self, channel: aiormq.Channel, delivered: DeliveredMessage) -> None:
         """Take a message over. Runs in the library's own task, which it cancels as it likes: nothing is awaited."""
         tag = delivered.delivery_tag
-        if tag is None or channel.is_closed or (self.closed and self._ordered):
+        if tag is None or channel.is_closed or (self._closed and self._ordered):
             return  # what came too late goes back with the channel
         now_us = self._clock.now_us()
         incoming = wire.Incoming.of(delivered, self._queue)
@@ -97,14 +98,15 @@ class Intake:
             message = wire.decode(
                 incoming, now_us=now_us, max_payload_bytes=self._max_payload_bytes, missing_id=missing_id
             )
-        except wire.UndecodableError as error:
-            problem = error
+        except Exception as error:  # noqa: BLE001 - it came from anybody: whatever it does to us, it must not stay here
+            unforeseen = f"{type(error).__name__}: {error}"
+            problem = error if isinstance(error, wire.UndecodableError) else wire.UndecodableError(unforeseen)
             event_id, name = wire.identify(incoming)
             message = Message(Envelope(event_id or missing_id(), name, self._clock.now(), ""), incoming.body)
         first_seen_us = incoming.first_seen_us(now_us)
         delivery = RabbitDelivery(self._office, channel, tag, incoming, message, first_seen_us=first_seen_us, mark=mark)
         self._unsettled[tag] = delivery
-        if self.closed:
+        if self._closed:
             self._spawn(delivery.release())
         elif problem is not None:
             self._spawn(self._give_up(delivery, problem))
@@ -113,7 +115,13 @@ class Intake:
         elif (held := self._held.get(_key(delivery))) is not None:
             self._hold_again(delivery, held)
         else:
+            self._held.clear()  # another one is first in the queue: what waited here went on elsewhere
             self._receive(delivery)
+
+    def close(self) -> None:
+        """Hand nothing over any more: what comes, or waits here, goes back."""
+        self._closed = True
+        self._woken.set()
 
     def abandon(self) -> None:
         """Forget what came on a channel that is lost: it comes again."""
@@ -179,15 +187,17 @@ class Intake:
         self._spawn(self._wait_in_place(waiting, held.due_s))
 
     async def _wait_in_place(self, delivery: RabbitDelivery, due_s: float) -> None:
-        left_s = due_s - self._clock.monotonic_s()
-        await self._clock.sleep(min(left_s, self._hold_max_s))
-        if not delivery.alive:
-            return  # it comes again, and waits on
-        if left_s > self._hold_max_s or self.closed:
-            await delivery.release()  # to the head of the queue, where it came from
-            return
-        self._held.pop(_key(delivery), None)
-        self._receive(delivery)
+        until_s = min(due_s, self._clock.monotonic_s() + self._hold_max_s)
+        while not self._closed and (left_s := until_s - self._clock.monotonic_s()) > 0:
+            self._woken.clear()
+            timer = self._clock.call_later(left_s, self._woken.set)
+            await self._woken.wait()
+            timer.cancel()
+        if self._closed or until_s < due_s:
+            await delivery.release()  # to the head of the queue, where it came from; without its channel, nothing
+        elif delivery.alive:
+            self._held.pop(_key(delivery), None)
+            self._receive(delivery)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)

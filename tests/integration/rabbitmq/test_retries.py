@@ -127,6 +127,20 @@ async def test_an_ordered_subscriber_counts_on_when_it_loses_its_channel_while_w
     await again.ack()
 
 
+async def test_a_wait_in_place_is_given_back_when_its_daemon_leaves(lab: Laboratory) -> None:
+    leaving, staying = await lab.bus(), await lab.bus()
+    consumer, inbox = await lab.subscribe(leaving, "ledger", "entry", prefetch=1, ordered=True)
+    await lab.publish("entry", b"0", pika.BasicProperties(message_id="e0"))
+    await (await inbox.next()).retry(60, attempt=2, error="no")
+
+    await consumer.cancel()
+
+    _, other = await lab.subscribe(staying, "ledger", "entry", prefetch=1, ordered=True)
+    again = await other.next()
+    assert (again.message.envelope.id, inbox.waiting) == ("e0", 0)
+    await again.ack()
+
+
 async def test_a_long_wait_in_place_is_given_back_before_the_broker_loses_patience(lab: Laboratory) -> None:
     bus = await lab.bus(consumer_timeout_s=0.2)
     _, inbox = await lab.subscribe(bus, "ledger", "entry", prefetch=1, ordered=True)
