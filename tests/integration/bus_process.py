@@ -2,8 +2,8 @@
 
     python -m tests.integration.bus_process DATABASE LEDGER [PAUSE_S]
 
-Handles every `order.placed` by writing its id as a line into the ledger, PAUSE_S after it has begun. Prints `ready`,
-and ends when its standard input does.
+Handles every `order.placed` by writing its id as a line into the ledger, PAUSE_S after it has begun; the order `poison`
+kills the process. Prints `ready`, and ends when its standard input does.
 """
 
 import asyncio
@@ -35,6 +35,8 @@ async def run(database: Path, ledger: Path, pause_s: float) -> None:
 
     @subscriber(OrderPlaced, id="keep-ledger")
     async def keep(event: OrderPlaced) -> None:
+        if event.id == "poison":
+            os._exit(1)
         await asyncio.sleep(pause_s)
         with ledger.open("a") as lines:
             lines.write(f"{event.id}\n")

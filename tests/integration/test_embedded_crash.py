@@ -93,6 +93,25 @@ async def test_every_accepted_event_is_handled_although_its_daemon_was_killed(bu
     assert (state.ready, state.in_flight, state.dead) == (0, 0, 0)
 
 
+async def test_an_event_that_kills_its_daemon_is_given_up_after_three_starts_and_takes_no_other_with_it(
+    bus: EmbeddedBus, tmp_path: Path
+) -> None:
+    ids = [f"o{at}" for at in range(12)]
+    await place(bus, *ids[:3], "poison", *ids[3:])
+    deaths = 0
+
+    while not await bus.dead_letters("keep-ledger", limit=10):
+        with consumer(tmp_path, pause_s=0.05) as process:
+            await until(lambda: process.poll() is not None or set(handled(tmp_path)) == set(ids))
+            deaths += process.poll() is not None
+        assert deaths <= 3
+
+    with consumer(tmp_path):
+        await until(lambda: set(handled(tmp_path)) == set(ids))
+    (letter,) = await bus.dead_letters("keep-ledger", limit=10)
+    assert (letter.event_id, letter.reason, deaths) == ("poison", "crashed", 3)
+
+
 async def test_an_idle_daemon_handles_what_another_process_publishes_within_100_ms(
     bus: EmbeddedBus, tmp_path: Path
 ) -> None:
