@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from daemon.events.model import DeadLetter, Event, Message
+from daemon.events.model import DeadLetter, Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class QueueState:
 class Bus(Protocol):
     """Carries events from whoever publishes to every subscriber that wants them, at least once.
 
-    Guarantees: `publish` and `send` return once the event is durable and on the queue of every subscriber that is
+    Guarantees: `send` returns once the event is durable and on the queue of every subscriber that is
     bound to its name; a delivery that was not settled comes again; retries and dead letters are durable before the
     original is let go; one subscriber's trouble never stops another. Order is kept for ordered subscriptions only.
     """
@@ -112,21 +112,17 @@ class Bus(Protocol):
     def connected(self) -> bool:
         """Whether the broker (or store) answers at the moment."""
 
-    async def publish(self, event: Event, *, id: str | None = None) -> str:  # noqa: A002 - the contract's name
-        """Publish an event and return its id, once it is durable.
+    async def send(self, message: Message) -> bool:
+        """Publish a message and return once it is durable; tell whether any queue was bound to its name.
 
-        Publishing again with the same id is one event to every subscriber.
+        Sending it again with the same id is one event to every subscriber.
 
         Raises:
-            PayloadTooLargeError: The payload is above `max_payload_bytes`.
-            BrokerUnavailableError: Whether it was taken is unknown; publish again with the same id.
+            BrokerUnavailableError: Whether it was taken is unknown; send it again with the same id.
         """
 
-    async def send(self, message: Message) -> bool:
-        """Publish a message as it is; tell whether any queue was bound to its name. Raises as `publish` does."""
-
     async def declare(self, subscriptions: Sequence[Subscription]) -> None:
-        """Make sure that queues and bindings are there, without consuming, so that nothing published from now on is lost."""
+        """Make sure that queues and bindings are there, so that nothing published from now on is lost; no consuming."""
 
     async def subscribe(self, subscription: Subscription, receive: Callable[[Delivery], None]) -> Consumer:
         """Consume: `receive` gets each delivery in the event loop, must not block, and only takes it over.
@@ -145,6 +141,3 @@ class Bus(Protocol):
 
     async def discard(self, subscriber: str, ids: Sequence[str] | None) -> int:
         """Delete dead letters for good; return how many."""
-
-
-EventBus = Bus

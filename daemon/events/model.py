@@ -26,8 +26,8 @@ def check_name(name: str) -> str:
         ValueError: It is none; the message says what one looks like.
     """
     if len(name) > NAME_MAX or _NAME.fullmatch(name) is None:
-        msg = f"{name[:80]!r} is no event name: use words of letters, digits, '_' and '-' joined by dots ('order.placed')."
-        raise ValueError(msg)
+        what = "use words of letters, digits, '_' and '-' joined by dots ('order.placed')."
+        raise ValueError(f"{name[:80]!r} is no event name: {what}")
     return name
 
 
@@ -45,7 +45,7 @@ def check_pattern(pattern: str) -> str:
 
 def matches(pattern: str, name: str) -> bool:
     """Tell whether an event's name fits a topic pattern, as an AMQP topic exchange decides it."""
-    if pattern == name or pattern == "#":
+    if pattern in (name, "#"):
         return True
     if "*" not in pattern and "#" not in pattern:
         return False
@@ -79,7 +79,7 @@ class Event(BaseModel):
             except ValueError as error:
                 raise DefinitionError(f"{cls.__qualname__}: {error}") from None
 
-    def __init_subclass__(cls, *, name: str | None = None, **kwargs: Any) -> None:  # noqa: ARG003 - see the hook above
+    def __init_subclass__(cls, *, name: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
 
 
@@ -170,7 +170,7 @@ def encode_event(
     *,
     source: str,
     now_us: int,
-    id: str | None = None,  # noqa: A002 - the contract's name
+    id: str | None = None,
     cause: Envelope | None = None,
 ) -> Message:
     """Return the message that publishes `event`, caused by `cause` if it is emitted while that is handled.
@@ -180,7 +180,12 @@ def encode_event(
         ValueError: `id` is empty or longer than 255 characters.
     """
     return message_of(
-        name_of(type(event)), event.__pydantic_serializer__.to_json(event), source=source, now_us=now_us, id=id, cause=cause
+        name_of(type(event)),
+        event.__pydantic_serializer__.to_json(event),
+        source=source,
+        now_us=now_us,
+        id=id,
+        cause=cause,
     )
 
 
@@ -190,7 +195,7 @@ def message_of(
     *,
     source: str,
     now_us: int,
-    id: str | None = None,  # noqa: A002 - the contract's name
+    id: str | None = None,
     cause: Envelope | None = None,
 ) -> Message:
     """Return a message for a payload that is JSON already; arguments as for `encode_event`."""
