@@ -12,11 +12,11 @@ from daemon.clock import Clock, SystemClock
 from daemon.errors import BrokerUnavailableError, PayloadTooLargeError
 from daemon.events.bus import Delivery, QueueState, Subscription
 from daemon.events.model import DeadLetter, Message
-from daemon.events.rabbitmq import wire
 from daemon.events.rabbitmq.connection import REFUSALS, Link, Target, call
 from daemon.events.rabbitmq.consumer import RabbitConsumer
 from daemon.events.rabbitmq.deadletters import DeadLetters
 from daemon.events.rabbitmq.intake import Intake
+from daemon.events.rabbitmq.outgoing import encode
 from daemon.events.rabbitmq.publisher import HeadersTooLargeError, Publisher
 from daemon.events.rabbitmq.topology import BindingMemory, Declare, Topology
 from daemon.log import get_logger
@@ -118,7 +118,7 @@ class RabbitEventBus:
         name = message.envelope.name
         if trouble := await self._in_time(self._exchange()):
             raise BrokerUnavailableError(trouble)
-        properties = wire.encode(message)
+        properties = encode(message)
         try:
             routed = await self._publisher.publish(self._topology.exchange, name, properties, message.body)
         except HeadersTooLargeError as error:

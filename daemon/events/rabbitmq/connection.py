@@ -117,6 +117,8 @@ class Target:
             return f"RabbitMQ at {self.place} did not answer within {CONNECT_TIMEOUT_S:g} s."
         if isinstance(error, ssl.SSLError):
             return f"TLS with {self.place} failed: {error.reason or error}. Check tls_ca, tls_cert and tls_key."
+        if isinstance(error, FileNotFoundError | PermissionError):
+            return f"A file that tls_ca, tls_cert or tls_key names cannot be read: {error.strerror}."
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         if self.url.password:
             reason = reason.replace(self.url.password, "***")

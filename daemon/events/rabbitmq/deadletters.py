@@ -11,6 +11,7 @@ from daemon.events.model import DeadLetter
 from daemon.events.rabbitmq import wire
 from daemon.events.rabbitmq.connection import Link, call, close
 from daemon.events.rabbitmq.identity import fingerprint
+from daemon.events.rabbitmq.outgoing import republished
 from daemon.events.rabbitmq.publisher import HeadersTooLargeError, Publisher
 from daemon.events.rabbitmq.topology import Topology
 
@@ -45,7 +46,7 @@ class DeadLetters:
             letter = described(incoming, subscriber, now_us=0)
             if ids is not None and letter.event_id not in ids:
                 return False
-            properties = wire.republished(incoming, letter.event_id)
+            properties = republished(incoming, letter.event_id)
             # The event's name: it goes straight to the queue, so its routing key no longer tells.
             properties.set_header(wire.ROUTING_KEY, letter.event_name)
             try:

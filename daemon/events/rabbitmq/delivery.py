@@ -12,6 +12,7 @@ from daemon.events.model import Message
 from daemon.events.rabbitmq import wire
 from daemon.events.rabbitmq.codec import Properties
 from daemon.events.rabbitmq.connection import call
+from daemon.events.rabbitmq.outgoing import iso, republished
 from daemon.events.rabbitmq.publisher import HeadersTooLargeError, Publisher
 from daemon.events.rabbitmq.topology import Topology, tier_ms
 from daemon.log import get_logger
@@ -140,7 +141,7 @@ class RabbitDelivery:
             return
         properties = self._properties(attempts=self.attempt, error=error)
         properties.set_header(wire.REASON, str(reason))
-        properties.set_header(wire.DEAD_AT, wire.iso(self._office.clock.now()))
+        properties.set_header(wire.DEAD_AT, iso(self._office.clock.now()))
         if traceback:
             properties.set_header(wire.TRACEBACK, clipped(traceback, TRACEBACK_MAX_BYTES, keep_end=True))
         dead = self._office.topology.dead(self.subscriber)
@@ -199,9 +200,9 @@ class RabbitDelivery:
 
     def _properties(self, *, attempts: int, error: str) -> Properties:
         exchange, routing_key = self.incoming.origin
-        properties = wire.republished(self.incoming, self.message.envelope.id)
+        properties = republished(self.incoming, self.message.envelope.id)
         properties.set_header(wire.ATTEMPTS, attempts)
-        properties.set_header(wire.FIRST_SEEN, wire.iso(from_us(self.first_seen_us)))
+        properties.set_header(wire.FIRST_SEEN, iso(from_us(self.first_seen_us)))
         properties.set_header(wire.EXCHANGE, exchange)
         properties.set_header(wire.ROUTING_KEY, routing_key)
         if error:

@@ -1,4 +1,4 @@
-"""Events as AMQP messages: what we publish, and everything that we take for an event.
+"""Events from AMQP messages: everything that we take for an event.
 
 Accepted are our own messages, plain JSON with only a routing key, and CloudEvents in both modes: binary (attributes in
 headers, `cloudEvents_id` or `cloudEvents:id`) and structured (the body is the whole event).
@@ -17,7 +17,7 @@ from aiormq.abc import DeliveredMessage
 
 from daemon.clock import from_us, to_us
 from daemon.events.model import ID_MAX, DeadReason, Envelope, Message, check_name, encode_data
-from daemon.events.rabbitmq.codec import MalformedError, Properties, is_sendable
+from daemon.events.rabbitmq.codec import MalformedError, Properties
 from daemon.events.rabbitmq.transport import confirm_key, unwrapped
 
 ATTEMPTS = "x-sagad-attempts"  # tries made so far; a waiting message comes back as the next one
@@ -250,12 +250,13 @@ def scalars(properties: Properties) -> dict[str, Any]:
             continue
         name = key.decode(errors="replace")
         value = properties.header(name)
-        if _is_plain(value) and "\x00" not in f"{name}{value}":
+        if is_plain(value) and "\x00" not in f"{name}{value}":
             plain[name] = value
     return plain
 
 
-def _is_plain(value: Any) -> bool:
+def is_plain(value: Any) -> bool:
+    """Tell whether a header's value is one that also JSON has."""
     return isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
 
 
@@ -266,52 +267,3 @@ def identify(incoming: Incoming) -> tuple[str, str]:
     if not isinstance(found, str):
         found = confirm_key(properties) if "message_id" in properties.fields else ""
     return found[:ID_MAX].replace("\x00", ""), incoming.origin[1]
-
-
-def encode(message: Message) -> Properties:
-    """Return the properties of an event that we publish."""
-    envelope = message.envelope
-    properties = Properties({"delivery_mode": b"\x02"})
-    for name, value in envelope.headers.items():
-        key = name.encode()
-        if _is_plain(value) and not is_technical(key) and not key.startswith(b"cloudEvents"):
-            properties.set_header(name, value)
-    for name, text in (
-        ("content_type", "application/json"),
-        ("message_id", envelope.id),
-        ("type", envelope.name),
-        ("app_id", envelope.source),
-        ("correlation_id", envelope.correlation_id or envelope.id),
-    ):
-        properties.set_text(name, text)
-    properties.fields["timestamp"] = max(0, to_us(envelope.time) // 1_000_000).to_bytes(8)
-    properties.set_header("cloudEvents_id", envelope.id)
-    properties.set_header("cloudEvents_source", envelope.source)
-    properties.set_header("cloudEvents_type", envelope.name)
-    properties.set_header("cloudEvents_specversion", "1.0")
-    properties.set_header("cloudEvents_time", iso(envelope.time))
-    if envelope.causation_id:
-        properties.set_header("cloudEvents_causationid", envelope.causation_id)
-    return properties
-
-
-def republished(incoming: Incoming, event_id: str) -> Properties:
-    """Return the properties of a message that goes on its way again: its own, without what would mislead the broker.
-
-    It is kept on disk, does not expire, and has an id from now on. The user who published it is not us: the broker
-    would refuse it.
-    """
-    own = incoming.properties
-    dropped = ("expiration", "user_id", "cluster_id")
-    properties = Properties(
-        {name: value for name, value in own.fields.items() if name not in dropped} | {"delivery_mode": b"\x02"},
-        {key: value for key, value in own.headers.items() if not is_technical(key) and is_sendable(value)},
-    )
-    if "message_id" not in own.fields:
-        properties.set_text("message_id", event_id)
-    return properties
-
-
-def iso(when: datetime) -> str:
-    """Return an aware time as ISO 8601 in UTC."""
-    return when.astimezone(UTC).isoformat().replace("+00:00", "Z")
