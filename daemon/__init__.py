@@ -2,7 +2,8 @@
 
 from daemon.activation import Trigger
 from daemon.container import service
-from daemon.engine.engine import RunPage, WorkflowEngine
+from daemon.engine.engine import WorkflowEngine
+from daemon.engine.reading import RunPage
 from daemon.errors import (
     BrokerUnavailableError,
     CodecError,

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Self
 
 _FOREVER = timedelta(days=365 * 100)
+_BACKOFF_MAX = 1e6
 
 
 def backoff_s(attempt: int, *, base_s: float, factor: float, cap_s: float) -> float:
@@ -67,14 +68,15 @@ class Retry:
             if not timedelta(0) <= value <= _FOREVER:
                 msg = f"Retry.{name} is between zero and 100 years, not {value}."
                 raise ValueError(msg)
-        if not 1.0 <= self.backoff <= 1e6:
+        if not 1.0 <= self.backoff <= _BACKOFF_MAX:
             msg = f"Retry.backoff multiplies the wait and is 1 or more, not {self.backoff!r}."
             raise ValueError(msg)
         if not 0.0 <= self.jitter <= 1.0:
             msg = f"Retry.jitter is a fraction between 0 and 1, not {self.jitter!r}."
             raise ValueError(msg)
         object.__setattr__(self, "never_on", tuple(self.never_on))
-        for kind in self.never_on:
+        kinds: tuple[object, ...] = self.never_on
+        for kind in kinds:
             if not (isinstance(kind, type) and issubclass(kind, BaseException)):
                 msg = f"Retry.never_on lists exception types, not {kind!r}."
                 raise TypeError(msg)

@@ -10,7 +10,6 @@ import typer
 from daemon.cli.loading import load_application, perform
 from daemon.cli.options import CONFIG, ConfigOption, JsonArgument, JsonOption, group, json_text
 from daemon.cli.output import note, show, show_json, show_table
-from daemon.config import LogConfig
 from daemon.errors import CodecError, did_you_mean
 from daemon.workflow.codec import type_name
 from daemon.workflow.drawing import to_dot, to_svg
@@ -82,11 +81,10 @@ def run(
     value = _input(workflow, body)
 
     async def start(app: "App") -> WorkflowRun[Any]:
-        async with app.services.handler_container() as container:
-            return await app.engine.execute(workflow, value, RunOptions(run_id, wait=not no_wait), container)
+        return await app.engine.execute(workflow, value, RunOptions(run_id, wait=not no_wait))
 
     # Whoever watches a terminal sees what the steps log.
-    done = perform(loaded, discovered, start, log=loaded.log if sys.stderr.isatty() else LogConfig(level="error"))
+    done = perform(loaded, discovered, start, log=loaded.log if sys.stderr.isatty() else None)
     if no_wait:
         show_json({"run_id": done.run_id}) if json else show(done.run_id)
         return

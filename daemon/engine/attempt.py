@@ -2,40 +2,55 @@
 
 import asyncio
 import contextvars
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 from daemon.clock import Clock
 from daemon.errors import StepTimeout
 
-_THREADS = 32
-_threads: ThreadPoolExecutor | None = None
-
 
 async def in_thread(fn: Callable[..., Any], *args: Any) -> Any:
-    """Call a plain function in a worker thread, with the caller's context variables.
+    """Call a plain function in a thread of its own, with the caller's context variables.
 
-    A caller that is cancelled does not wait for it: Python has no way to stop a thread.
+    Python has no way to stop a thread: a caller that is cancelled does not wait for it, nor does the end of the
+    process. Therefore it is no thread of a pool, which those that hang would fill.
     """
-    global _threads  # noqa: PLW0603 - threads belong to the process
-    if _threads is None:
-        _threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="sagad-step")
-    call = partial(contextvars.copy_context().run, fn, *args)
-    return await asyncio.get_running_loop().run_in_executor(_threads, call)
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Any] = loop.create_future()
+    context = contextvars.copy_context()
 
+    def settle(result: Any, error: BaseException | None) -> None:
+        if done.done():
+            return
+        if error is None:
+            done.set_result(result)
+        else:
+            done.set_exception(error)
 
-async def call(fn: Callable[..., Any], args: tuple[Any, ...], *, is_async: bool) -> Any:
-    """Call a step's function or compensation, wherever it has to run."""
-    return await (fn(*args) if is_async else in_thread(fn, *args))
+    def work() -> None:
+        result: Any = None
+        failure: BaseException | None = None
+        try:
+            result = context.run(fn, *args)
+        except StopIteration as error:  # which no future takes
+            failure = RuntimeError(f"the function raised StopIteration({error})")
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is the caller's
+            failure = error
+        try:
+            loop.call_soon_threadsafe(settle, result, failure)
+        except RuntimeError:
+            return  # the loop is closed: nobody waits any more
+
+    threading.Thread(target=work, name=f"sagad {getattr(fn, '__name__', 'step')}", daemon=True).start()
+    return await done
 
 
 async def call_within(
-    clock: Clock, timeout: timedelta, step: str, fn: Callable[..., Any], args: tuple[Any, ...], *, is_async: bool
+    clock: Clock, limit: timedelta, step: str, fn: Callable[..., Any], args: tuple[Any, ...], *, is_async: bool
 ) -> Any:
-    """Call as `call` does, and cancel it when `timeout` is over.
+    """Call a step's function, and cancel it when `limit` is over.
 
     Raises:
         StepTimeout: It was cancelled, also if it swallowed that and returned something.
@@ -52,21 +67,21 @@ async def call_within(
         expired = True
         task.cancel()
 
-    timer = clock.call_later(timeout.total_seconds(), expire)
+    timer = clock.call_later(limit.total_seconds(), expire)
     try:
-        found = await call(fn, args, is_async=is_async)
+        found = await (fn(*args) if is_async else in_thread(fn, *args))
     except asyncio.CancelledError as error:
         if expired and task.uncancel() <= cancelling:
-            raise StepTimeout(step, timeout) from error
+            raise StepTimeout(step, limit) from error
         raise
     except Exception as error:
         if expired:
             task.uncancel()
-            raise StepTimeout(step, timeout) from error
+            raise StepTimeout(step, limit) from error
         raise
     finally:
         timer.cancel()
     if expired:
         task.uncancel()
-        raise StepTimeout(step, timeout)
+        raise StepTimeout(step, limit)
     return found

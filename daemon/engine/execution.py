@@ -1,38 +1,36 @@
 """One run while this process drives it: its values, its checkpoints, and what is not yet durable."""
 
 import asyncio
-import hashlib
 import json
-import traceback as tracebacks
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
-from daemon.activation import Trigger
-from daemon.clock import Clock, from_us
-from daemon.events.model import Envelope, Event, encode_event, pack, unpack
+from daemon.clock import Clock
+from daemon.engine.failures import INVOKE, describe_error
+from daemon.log import get_logger
 from daemon.store.model import (
     FenceRun,
     Outcome,
-    OutgoingEvent,
     PutStep,
     RunRecord,
     RunStatus,
-    StageEvent,
     StepRecord,
     StepState,
     Store,
     UpdateRun,
     Write,
 )
-from daemon.workflow.context import RunScope, StepContext
+from daemon.workflow.context import RunScope
 from daemon.workflow.graph import StepNode
 from daemon.workflow.run import WorkflowRun
 from daemon.workflow.workflow import WorkflowBase
 
-_TRACEBACK_MAX = 8192
-IN_DOUBT = "StepInDoubt"
+log = get_logger("sagad.engine")
+_DEBUG = 10
+_DURABLE_WAIT_S = 1.0
 
 
 class Failed(Exception):  # noqa: N818 - control flow inside the engine
@@ -86,18 +84,37 @@ class Execution:
 
     Invariants: `pending` holds, in order, what is decided and not yet submitted; an effectful step starts only when
     `pending` is empty and its commit was not fenced; `failing` is set before the first step is undone and never
-    cleared.
+    cleared; `settled` is set only once the run's end, or its being parked, is durable.
+
+    Attributes:
+        failures: The failed attempts of both phases, by step.
+        undone: How many steps were undone.
+        abreast: Whether members of a parallel group are running.
+        emitted: Whether a step emitted events.
+        resumed: Whether another process began it, and may have left a step half done.
+        sleepers: Whoever waits for a retry; woken when the run begins to fail.
+        waiters: Whoever waits for the run, and whether to its end or until it is parked.
+        is_debugged: Whether debug lines are written at all.
     """
 
     __slots__ = (
+        "_fence",
+        "_stale",
+        "abreast",
         "cause",
+        "emitted",
         "errors",
         "failing",
+        "failures",
+        "is_debugged",
         "pending",
         "ports",
         "record",
+        "resumed",
         "scope",
         "seq",
+        "settled",
+        "sleepers",
         "steps",
         "stop",
         "task",
@@ -114,34 +131,56 @@ class Execution:
         self.scope = scope
         self.values: list[Any] = [None] * workflow.graph.slots
         self.steps: dict[str, StepRecord] = {}
+        self.failures: dict[str, list[dict[str, Any]]] = {}
         self.pending: list[Write] = []
         self.errors: list[dict[str, Any]] = []
         self.cause: BaseException | None = None
         self.failing = False
+        self.abreast = False
+        self.emitted = False
+        self.resumed = False
+        self.settled = False
         self.stop: Stop | None = None
         self.task: asyncio.Task[None] | None = None
         self.seq = 0
         self.undone = 0
+        self.sleepers: set[asyncio.Future[None]] = set()
         self.waiters: list[tuple[asyncio.Future[WorkflowRun[Any]], bool]] = []
+        self.is_debugged = log.is_enabled_for(_DEBUG)
+        self._fence = FenceRun(record.key, ports.owner)
+        self._stale = False
 
     def restore(self, steps: Sequence[StepRecord]) -> None:
-        """Take over the stored checkpoints of a run that this process did not start."""
+        """Take over the stored checkpoints of a run that is resumed."""
         nodes = {node.name: node for node in self.workflow.graph.steps()}
         for step in steps:
             self.steps[step.name] = step
+            self.failures[step.name] = json.loads(step.failures)
             self.seq = max(self.seq, step.seq)
             self.undone = max(self.undone, step.done_seq or 0)
             node = nodes.get(step.name)
             if node is not None and step.output is not None:
                 self.values[node.slot] = node.step.definition.output.restore(step.output)
         self.errors = json.loads(self.record.errors)
-        if self.record.input is not None and self.workflow.graph.input is not None:
-            self.values[0] = self.workflow.graph.input.restore(self.record.input)
+        self.resumed = self.record.status is RunStatus.RUNNING
+        noted = {error["step"] for error in self.errors if error["phase"] == INVOKE}
+        for step in steps:
+            if step.state is StepState.FAILED:
+                self.failing = True
+                if step.name not in noted:
+                    self.fail_step(step.name, None)
+        if self.record.wake_us is not None:
+            self.record.wake_us, self.record.waiting_for, self._stale = None, "", True
+
+    # --- what becomes durable ---
 
     async def flush(self) -> None:
         """Make what is pending durable. Raises `Fenced` if the run was taken over."""
+        if self._stale:
+            await self.put_run()
+            return
         writes, self.pending = self.pending, []
-        if await self.ports.store.commit(FenceRun(self.record.key, self.ports.owner), *writes) is not Outcome.APPLIED:
+        if await self.ports.store.commit(self._fence, *writes) is not Outcome.APPLIED:
             raise Fenced
 
     async def put_run(self) -> None:
@@ -150,9 +189,31 @@ class Execution:
         record.updated_us = self.ports.clock.now_us()
         if self.errors:
             record.errors = json.dumps(self.errors).encode()
+        self._stale = False
         writes, self.pending = self.pending, []
         if await self.ports.store.commit(UpdateRun(record), *writes) is not Outcome.APPLIED:
             raise Fenced
+
+    def put(self, record: StepRecord) -> None:
+        """Have a checkpoint written with the next commit."""
+        failures = self.failures.get(record.name)
+        if failures:
+            record.failures = json.dumps(failures).encode()
+        self.pending.append(PutStep(record))
+
+    def set_status(self, status: RunStatus, wake_us: int | None = None, waiting_for: str = "") -> None:
+        """Note where the run stands; the next commit writes it."""
+        record = self.record
+        if (record.status, record.wake_us, record.waiting_for) != (status, wake_us, waiting_for):
+            record.status, record.wake_us, record.waiting_for = status, wake_us, waiting_for
+            self._stale = True
+
+    def finish(self, status: RunStatus) -> None:
+        """Give the run's row its end; `put_run` makes it durable."""
+        self.set_status(status)
+        self.record.ended_us = self.ports.clock.now_us()
+
+    # --- steps and failures ---
 
     def begin(self, node: StepNode, argument: bytes | None) -> StepRecord:
         """Return the checkpoint of a step that starts now, or goes on with its next attempt."""
@@ -164,93 +225,79 @@ class Execution:
             self.steps[node.name] = record
         return record
 
-    def failures(self, record: StepRecord) -> list[dict[str, Any]]:
-        """Return the failed attempts in a checkpoint."""
-        found: list[dict[str, Any]] = json.loads(record.failures)
-        return found
+    def end(self, record: StepRecord, state: StepState) -> None:
+        """Give a step its outcome."""
+        record.state = state
+        record.ended_us = self.ports.clock.now_us()
+        self.put(record)
 
-    def due_us(self, record: StepRecord) -> int:
-        """Return when the next attempt of a step that waits for one is due."""
-        failures = self.failures(record)
-        return int(failures[-1].get("again_us", 0)) if failures else 0
-
-    def failure(self, record: StepRecord, error: BaseException, *, again_us: int | None = None) -> None:
-        """Note a failed attempt in its step's checkpoint."""
-        failures = json.loads(record.failures)
-        failures.append(describe_error(error, self.ports.clock.now_us()))
+    def note_failure(
+        self, step: str, error: BaseException, *, phase: str = INVOKE, again_us: int | None = None
+    ) -> None:
+        """Note a failed attempt, and when there will be another one."""
+        failure = describe_error(error, self.ports.clock.now_us())
+        failure["phase"] = phase
         if again_us is not None:
-            failures[-1]["again_us"] = again_us
-        record.failures = json.dumps(failures).encode()
+            failure["again_us"] = again_us
+        self.failures.setdefault(step, []).append(failure)
+
+    def is_long(self, wait_s: float) -> bool:
+        """Tell whether a wait is written down; a shorter one is repeated after a crash."""
+        return wait_s >= min(_DURABLE_WAIT_S, self.ports.park_after_s)
+
+    def failures_of(self, step: str, phase: str) -> list[dict[str, Any]]:
+        """Return the failed attempts of a step, or of its compensation."""
+        return [failure for failure in self.failures.get(step, ()) if failure["phase"] == phase]
 
     def give_up(self, name: str, phase: str, attempts: list[dict[str, Any]], cause: BaseException | None) -> None:
         """Note a final failure: of a step, a transform, the run itself, or a compensation."""
         self.errors.append({"step": name, "phase": phase, "attempts": attempts})
+        self._stale = True
         if self.cause is None:
             self.cause = cause
 
-    def fail(self, name: str, error: BaseException, record: StepRecord | None = None) -> None:
-        """Note a final failure of a step (with its checkpoint), a transform, or the run itself."""
-        attempts = self.failures(record) if record else [describe_error(error, self.ports.clock.now_us())]
-        self.give_up(name, "invoke", attempts, error)
+    def fail(self, name: str, error: BaseException) -> None:
+        """Note a final failure of a transform, or of the run itself; from now on nothing new starts."""
+        self._fail(name, [describe_error(error, self.ports.clock.now_us())], error)
+
+    def fail_step(self, name: str, error: BaseException | None) -> None:
+        """Note the final failure of a step whose attempts are noted; from now on nothing new starts."""
+        self._fail(name, self.failures_of(name, INVOKE), error)
+
+    def _fail(self, name: str, attempts: list[dict[str, Any]], error: BaseException | None) -> None:
+        self.give_up(name, INVOKE, attempts, error)
         self.failing = True
+        for sleeper in self.sleepers:
+            _wake(sleeper)
 
-    def put(self, record: StepRecord) -> None:
-        """Have a checkpoint written with the next commit."""
-        self.pending.append(PutStep(record))
+    async def wait_until(self, due_us: int, waiting_for: str) -> None:
+        """Wait for a retry, at most until the run begins to fail. Raises `Parked` if that is far off."""
+        left_s = (due_us - self.ports.clock.now_us()) / 1_000_000
+        if left_s > self.ports.park_after_s:
+            raise Parked(due_us, waiting_for)
+        if left_s <= 0:
+            return
+        sleeper: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.sleepers.add(sleeper)
+        timer = self.ports.clock.call_later(left_s, partial(_wake, sleeper))
+        try:
+            await sleeper
+        finally:
+            timer.cancel()
+            self.sleepers.discard(sleeper)
 
-    def keep_staged(self, record: StepRecord, ctx: StepContext) -> None:
-        """Keep what a successful attempt emitted with its checkpoint; immediate ones leave with the next commit."""
-        kept: list[str] = []
-        for index, (event, immediately) in enumerate(ctx.staged):
-            message = self._message(event, f"{ctx.idempotency_key}:{index}")
-            if immediately:
-                self.pending.append(StageEvent(self._outgoing(message, record.seq * 1000 + index)))
-            else:
-                kept.append(message.decode())
-        record.events = json.dumps(kept).encode()
-
-    def release_staged(self) -> None:
-        """Have every event that the steps staged published with the next commit: the run has completed."""
-        order = 0
-        for record in sorted((step for step in self.steps.values() if step.events), key=lambda step: step.seq):
-            for message in json.loads(record.events):
-                order += 1
-                self.pending.append(StageEvent(self._outgoing(message.encode(), order)))
+    # --- for whoever asks ---
 
     def view(self) -> WorkflowRun[Any]:
-        """Return the run as it stands, for whoever asked for it."""
-        return WorkflowRun(self.record, list(self.steps.values()), graph=self.workflow.graph, cause=self.cause)
-
-    def _message(self, event: Event, seed: str) -> bytes:
-        trigger: Trigger = self.scope.trigger
-        cause = None
-        if trigger.correlation_id is not None:
-            is_event = trigger.kind == "event"
-            at = from_us(self.record.created_us)
-            cause = Envelope(trigger.id if is_event else "", "", at, "", trigger.correlation_id)
-        event_id = hashlib.sha256(seed.encode()).hexdigest()[:26].upper()
-        message = encode_event(event, source=self.ports.app, now_us=self.ports.clock.now_us(), id=event_id, cause=cause)
-        return pack(message)
-
-    def _outgoing(self, packed: bytes, seq: int) -> OutgoingEvent:
-        envelope = unpack(packed).envelope
-        return OutgoingEvent(envelope.id, self.ports.app, self.record.key, seq, packed, self.ports.clock.now_us())
-
-    def finish(self, status: RunStatus) -> None:
-        """Give the run's row its end; `put_run` makes it durable."""
-        self.record.status = status
-        self.record.ended_us = self.ports.clock.now_us()
-        self.record.wake_us = None
-        self.record.waiting_for = ""
+        """Return the run as it stands; what happens to it later does not change what was returned."""
+        graph, steps = self.workflow.graph, list(self.steps.values())
+        if self.settled and self.record.status.ended:
+            return WorkflowRun(self.record, steps, graph=graph, cause=self.cause)
+        errors = json.dumps(self.errors).encode()
+        record = replace(self.record, errors=errors)
+        return WorkflowRun(record, [replace(step) for step in steps], graph=graph, cause=self.cause)
 
 
-def describe_error(error: BaseException, at_us: int) -> dict[str, Any]:
-    """Return a failed attempt as it is stored; its text is the application's own."""
-    kind = type(error)
-    name = (
-        kind.__qualname__
-        if kind.__module__ in ("builtins", "daemon.errors")
-        else f"{kind.__module__}.{kind.__qualname__}"
-    )
-    shown = "".join(tracebacks.format_exception(error, limit=-20)) if error.__traceback__ is not None else ""
-    return {"at_us": at_us, "type": name, "message": str(error)[:_TRACEBACK_MAX], "traceback": shown[-_TRACEBACK_MAX:]}
+def _wake(sleeper: asyncio.Future[None]) -> None:
+    if not sleeper.done():
+        sleeper.set_result(None)

@@ -6,18 +6,15 @@ from typing import Any, NoReturn
 
 from daemon.activation import activate
 from daemon.engine.attempt import call_within, in_thread
-from daemon.engine.execution import Execution, Failed, Fenced, Parked, Stop
+from daemon.engine.emitting import stage
+from daemon.engine.execution import Execution, Failed, Fenced, Parked, Stop, log
+from daemon.engine.failures import INVOKE, describe_doubt
+from daemon.engine.values import argument_of, keep, keep_partial
 from daemon.errors import CodecError, PayloadTooLargeError, PermanentFailure, StepTimeout
-from daemon.log import get_logger
-from daemon.store.model import StepRecord, StepState
-from daemon.workflow.codec import Held, taken
+from daemon.store.model import RunStatus, StepRecord, StepState
 from daemon.workflow.context import StepContext
-from daemon.workflow.graph import ParallelNode, StepNode, TransformNode
-from daemon.workflow.ref import Constant, Slot
-from daemon.workflow.step import StepResponse
+from daemon.workflow.graph import Node, ParallelNode, StepNode, TransformNode
 
-log = get_logger("sagad.engine")
-_DURABLE_WAIT_S = 1.0  # a shorter wait is repeated after a crash rather than written down
 _DONE = frozenset({StepState.COMPLETED, StepState.SKIPPED})
 
 
@@ -37,6 +34,45 @@ async def go_forward(run: Execution) -> None:
             _transform(run, node)  # type: ignore[arg-type]
         else:
             await _parallel(run, node)  # type: ignore[arg-type]
+    if run.stop is not None:
+        raise asyncio.CancelledError  # the last step did not let itself be cancelled
+
+
+def end_unfinished(run: Execution, *, in_doubt: bool) -> None:
+    """End the steps that will have no further attempt, since the run's time is up.
+
+    Args:
+        run: A run of which nothing is running any more.
+        in_doubt: Whether the process that drove the run died, perhaps while the next steps were running.
+    """
+    for record in run.steps.values():
+        if record.state is StepState.WAITING:
+            run.end(record, StepState.FAILED)
+    if not in_doubt:
+        return
+    for node in run.workflow.graph.nodes:
+        ahead = [each for each in _steps_of(node) if not _is_done(run, each)]
+        for each in ahead:
+            record = run.begin(each, None)
+            if record.state is not StepState.FAILED:
+                record.attempts += 1
+                doubt = describe_doubt(each.name, run.ports.clock.now_us())
+                run.failures.setdefault(each.name, []).append({**doubt, "phase": INVOKE})
+                run.end(record, StepState.FAILED)
+        if ahead:
+            return
+
+
+def _steps_of(node: Node) -> tuple[StepNode, ...]:
+    """Return the steps of a node."""
+    if isinstance(node, ParallelNode):
+        return node.members
+    return (node,) if isinstance(node, StepNode) else ()
+
+
+def _is_done(run: Execution, node: StepNode) -> bool:
+    record = run.steps.get(node.name)
+    return record is not None and record.state in _DONE
 
 
 def _transform(run: Execution, node: TransformNode) -> None:
@@ -48,6 +84,9 @@ def _transform(run: Execution, node: TransformNode) -> None:
 
 async def _parallel(run: Execution, node: ParallelNode) -> None:
     """Run the members at the same time; all have ended, one way or another, when it returns or raises."""
+    ahead = [step for step in node.members if not _is_done(run, step)]
+    if run.pending and not all(step.step.settings.idempotent for step in ahead):
+        await run.flush()  # once and for all of them: none may start before it is durable
     stopped: list[Failed | Parked | Fenced] = []
 
     async def member(step: StepNode) -> None:
@@ -56,14 +95,29 @@ async def _parallel(run: Execution, node: ParallelNode) -> None:
         except (Failed, Parked, Fenced) as why:
             stopped.append(why)
 
-    async with asyncio.TaskGroup() as group:
-        for step in node.members:
-            group.create_task(member(step))
-    for kind in (Fenced, Failed):
-        if any(isinstance(why, kind) for why in stopped):
-            raise kind
+    run.abreast = True
+    try:
+        async with asyncio.TaskGroup() as group:
+            for step in ahead:
+                group.create_task(member(step))
+    finally:
+        run.abreast = False
     if stopped:
+        _stop_group(run, ahead, stopped)
+
+
+def _stop_group(run: Execution, members: list[StepNode], stopped: list[Failed | Parked | Fenced]) -> NoReturn:
+    """Raise what a group's members stopped for; the first that is due decides when the run is."""
+    for why in stopped:
+        if isinstance(why, Fenced):
+            raise why
+    if not run.failing:
         raise min((why for why in stopped if isinstance(why, Parked)), key=lambda why: why.wake_us)
+    for step in members:
+        record = run.steps.get(step.name)
+        if record is not None and record.state is StepState.WAITING:
+            _retry_no_more(run, record)
+    raise Failed
 
 
 async def _step(run: Execution, node: StepNode) -> None:
@@ -71,37 +125,39 @@ async def _step(run: Execution, node: StepNode) -> None:
     if record is not None and record.state in _DONE:
         return
     try:
-        argument, data = _argument(run, node)
+        argument, data = argument_of(run, node)
     except Exception as error:  # noqa: BLE001 - a pick into what is not there, an input that has no JSON form
         _give_up(run, node.name, error)
     if run.pending and not node.step.settings.idempotent:
         await run.flush()
+    if run.stop is not None:
+        raise asyncio.CancelledError  # the step before did not let itself be cancelled
     if run.failing:
         raise Failed
     record = run.begin(node, data)
     if record.state is StepState.WAITING:
-        await _await_retry(run, node, record)
+        await _await_retry(run, record)
     while True:
         record.attempts += 1
         record.state = StepState.RUNNING
-        ctx = StepContext(run.scope, node.name, record.attempts)
-        error = await _attempt(run, node, record, ctx, argument)
-        if error is None:
+        failure = await _attempt(run, node, record, argument)
+        if failure is None:
             run.put(record)
-            log.debug("step_finished", outcome="ok", **_ids(run, node, record))
+            if run.is_debugged:
+                log.debug("step_finished", outcome="ok", **_ids(run, record))
             return
-        await _after_failure(run, node, record, error)
-        argument, _ = _argument(run, node)  # the failed attempt may have changed its copy
+        await _after_failure(run, node, record, failure)
+        argument, _ = argument_of(run, node)  # the failed attempt may have changed its copy
 
 
-async def _attempt(
-    run: Execution, node: StepNode, record: StepRecord, ctx: StepContext, argument: Any
-) -> BaseException | None:
+async def _attempt(run: Execution, node: StepNode, record: StepRecord, argument: Any) -> BaseException | None:
     """Try once, and return what went wrong; a successful attempt is in the checkpoint and the values."""
     definition = node.step.definition
     timeout = node.step.settings.timeout
+    ctx = StepContext(run.scope, node.name, record.attempts)
     args = (argument, ctx)[: definition.arity]
     activate(ctx)
+    failure: BaseException | None = None
     try:
         if timeout is not None:
             returned = await call_within(
@@ -111,55 +167,28 @@ async def _attempt(
             returned = await definition.fn(*args)
         else:
             returned = await in_thread(definition.fn, *args)
-        _keep(run, node, record, returned)
-        if ctx.staged:
-            run.keep_staged(record, ctx)
+        keep(run, node, record, returned)
     except Exception as error:  # noqa: BLE001 - whatever the application's function raises is a failed attempt
-        return error
+        failure = error
     except asyncio.CancelledError as error:
-        if run.stop is None and _cancelled_itself():
-            return error
+        task = asyncio.current_task()
+        if run.stop is None and (task is None or task.cancelling() > 0):
+            raise
+        failure = error  # it cancelled itself, or it has to end
+    if ctx.staged:
+        stage(run, record, ctx, succeeded=failure is None)
+    if failure is not None and run.stop is not None:
         if run.stop is Stop.TIMEOUT:
-            _cut_off(run, node, record)
-        raise
-    return None
+            _cut_off(run, record)
+        raise asyncio.CancelledError
+    return failure
 
 
-def _cancelled_itself() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() == 0
-
-
-def _cut_off(run: Execution, node: StepNode, record: StepRecord) -> None:
+def _cut_off(run: Execution, record: StepRecord) -> None:
     """The run's timeout cancelled this step: it counts as timed out."""
-    timeout = run.workflow.timeout or node.step.settings.timeout
-    if timeout is not None:
-        run.failure(record, StepTimeout(node.name, timeout))
-    _end(run, record, StepState.FAILED)
-
-
-def _keep(run: Execution, node: StepNode, record: StepRecord, returned: Any) -> None:
-    definition = node.step.definition
-    limit_bytes = run.ports.max_payload_bytes
-    state = StepState.COMPLETED
-    if type(returned) is StepResponse:
-        if returned.skipped:
-            state = StepState.SKIPPED
-        elif returned.has_compensate_input:
-            what = f"the compensate_input of step {node.name!r}"
-            record.undo, _ = definition.undo.hold(returned.compensate_input, limit_bytes, what)
-        returned = returned.output
-    if state is StepState.COMPLETED:
-        what = f"the output of step {node.name!r}"
-        record.output, run.values[node.slot] = definition.output.hold(returned, limit_bytes, what)
-    record.state = state
-    record.ended_us = run.ports.clock.now_us()
-
-
-def _end(run: Execution, record: StepRecord, state: StepState) -> None:
-    record.state = state
-    record.ended_us = run.ports.clock.now_us()
-    run.put(record)
+    if run.workflow.timeout is not None:
+        run.note_failure(record.name, StepTimeout(record.name, run.workflow.timeout))
+    run.end(record, StepState.FAILED)
 
 
 async def _after_failure(run: Execution, node: StepNode, record: StepRecord, error: BaseException) -> None:
@@ -167,69 +196,59 @@ async def _after_failure(run: Execution, node: StepNode, record: StepRecord, err
     retry = node.step.settings.retry
     final = isinstance(error, (PermanentFailure, CodecError, PayloadTooLargeError)) or run.failing
     if final or not retry.allows(record.attempts, error):
-        run.failure(record, error)
+        run.note_failure(node.name, error)
+        if run.is_debugged:
+            log.debug("step_finished", outcome="failed", **_ids(run, record), **_why(error))
+        run.fail_step(node.name, error)
         if isinstance(error, PermanentFailure) and error.has_compensate_input:
-            _keep_partial(run, node, record, error)
-        _end(run, record, StepState.FAILED)
-        log.debug("step_finished", outcome="failed", **_ids(run, node, record), **_why(error))
-        _give_up(run, node.name, error, record)
+            keep_partial(run, node, record, error)
+        run.end(record, StepState.FAILED)
+        raise Failed
     wait_s = retry.wait_s(record.attempts, random.random())  # noqa: S311 - jitter
-    run.failure(record, error, again_us=run.ports.clock.now_us() + round(wait_s * 1_000_000))
+    run.note_failure(node.name, error, again_us=run.ports.clock.now_us() + round(wait_s * 1_000_000))
     record.state = StepState.WAITING
-    log.debug("step_retried", wait_s=round(wait_s, 3), **_ids(run, node, record), **_why(error))
-    if wait_s >= _DURABLE_WAIT_S:
+    if run.is_debugged:
+        log.debug("step_retried", wait_s=round(wait_s, 3), **_ids(run, record), **_why(error))
+    if run.is_long(wait_s):
+        if not run.abreast:
+            run.set_status(RunStatus.WAITING, _due_us(run, record), _next_attempt(record))
         run.put(record)
         await run.flush()
-    await _await_retry(run, node, record)
+    await _await_retry(run, record)
 
 
-def _keep_partial(run: Execution, node: StepNode, record: StepRecord, error: PermanentFailure) -> None:
-    what = f"the compensate_input of step {node.name!r}"
-    try:
-        record.undo, _ = node.step.definition.undo.hold(error.compensate_input, run.ports.max_payload_bytes, what)
-    except (CodecError, PayloadTooLargeError) as unfit:
-        run.failure(record, unfit)
-
-
-async def _await_retry(run: Execution, node: StepNode, record: StepRecord) -> None:
-    due_us = run.due_us(record)
-    left_s = (due_us - run.ports.clock.now_us()) / 1_000_000
-    if left_s > run.ports.park_after_s:
-        raise Parked(due_us, f"attempt {record.attempts + 1} of {node.name}")
-    if left_s > 0:
-        await run.ports.clock.sleep(left_s)
+async def _await_retry(run: Execution, record: StepRecord) -> None:
+    await run.wait_until(_due_us(run, record), _next_attempt(record))
     if run.failing:  # a step beside it has failed meanwhile: no new attempt
-        _end(run, record, StepState.FAILED)
+        _retry_no_more(run, record)
         raise Failed
+    run.set_status(RunStatus.RUNNING)
 
 
-def _argument(run: Execution, node: StepNode) -> tuple[Any, bytes | None]:
-    """Return what a step gets, as its own copy, and the JSON of it."""
-    operand = node.argument
-    if operand is None:
-        return None, None
-    if isinstance(operand, Constant):
-        return operand.resolve(run.values), operand.data
-    if type(operand) is Slot and not operand.path:
-        value = run.values[operand.index]
-        if type(value) is Held:
-            return value.take(), value.data
-    what = f"the input of step {node.name!r}"
-    data, held = node.step.definition.input.hold(operand.resolve(run.values), run.ports.max_payload_bytes, what)
-    return taken(held), data
+def _due_us(run: Execution, record: StepRecord) -> int:
+    return int(run.failures[record.name][-1].get("again_us", 0))
 
 
-def _give_up(run: Execution, name: str, error: BaseException, record: StepRecord | None = None) -> NoReturn:
+def _next_attempt(record: StepRecord) -> str:
+    return f"attempt {record.attempts + 1} of {record.name}"
+
+
+def _retry_no_more(run: Execution, record: StepRecord) -> None:
+    run.fail_step(record.name, None)
+    run.end(record, StepState.FAILED)
+
+
+def _give_up(run: Execution, name: str, error: BaseException) -> NoReturn:
     """Note a final failure and raise `Failed`."""
-    run.fail(name, error, record)
+    run.fail(name, error)
     raise Failed
 
 
-def _ids(run: Execution, node: StepNode, record: StepRecord) -> dict[str, Any]:
+def _ids(run: Execution, record: StepRecord) -> dict[str, Any]:
     return {
         "workflow": run.workflow.name,
         "run_id": run.record.run_id,
-        "step": node.name,
+        "step": record.name,
         "attempt": record.attempts,
     }
 

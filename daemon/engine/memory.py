@@ -1,14 +1,14 @@
 """The engine that a workflow gets when it is called without a container: in memory, for scripts and unit tests."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 import svcs
 
 from daemon.clock import SystemClock
-from daemon.engine.engine import WorkflowEngine
+from daemon.engine.engine import Containers, WorkflowEngine
 from daemon.engine.execution import Ports
 from daemon.store.memory import MemoryStore
 from daemon.workflow.port import Engine, RunOptions
@@ -22,14 +22,18 @@ _PARK_AFTER_S = 30.0
 async def run_alone(workflow: WorkflowBase, value: Any, options: RunOptions) -> WorkflowRun[Any]:
     """Run a workflow on an engine of its own and wait for the end: nobody else could go on with it.
 
-    Its steps find `WorkflowEngine` in their container, and nothing else.
+    Its steps find `WorkflowEngine` in their container, and nothing else. A caller that is cancelled leaves the run to
+    itself, as everywhere.
     """
     registry = svcs.Registry()
-    async with svcs.Container(registry) as container:
-        engine = memory_engine(container)
-        registry.register_value(WorkflowEngine, engine)
-        registry.register_value(Engine, engine)
-        return await engine.execute(workflow, value, replace(options, wait=True), container)
+
+    def container() -> AbstractAsyncContextManager[svcs.Container]:
+        return svcs.Container(registry)
+
+    engine = _engine(container)
+    registry.register_value(WorkflowEngine, engine)
+    registry.register_value(Engine, engine)
+    return await engine.execute(workflow, value, replace(options, wait=True))
 
 
 def memory_engine(container: svcs.Container) -> WorkflowEngine:
@@ -39,5 +43,9 @@ def memory_engine(container: svcs.Container) -> WorkflowEngine:
     async def shared() -> AsyncIterator[svcs.Container]:
         yield container
 
+    return _engine(shared)
+
+
+def _engine(containers: Containers) -> WorkflowEngine:
     ports = Ports(MemoryStore(), SystemClock(), "local", "local", _MAX_PAYLOAD_BYTES, _PARK_AFTER_S)
-    return WorkflowEngine(ports, containers=shared)
+    return WorkflowEngine(ports, containers=containers)

@@ -46,7 +46,7 @@ class RunsApi:
         run_id = body.run_id or new_id(self._clock.now_us())
         options = RunOptions(run_id, wait=None if body.wait else False)
         with activated(Activation(_TRIGGER, (run_id,), redeliverable=False)):
-            run = await self._engine.execute(workflow, value, options, None)
+            run = await self._engine.execute(workflow, value, options)
         status = HTTPStatus.OK if run.status.ended else HTTPStatus.ACCEPTED
         return JsonResponse(run.to_json(), status, headers={"location": f"/api/runs/{run.run_id}"})
 

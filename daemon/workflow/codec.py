@@ -99,6 +99,13 @@ class Codec:
             raise PayloadTooLargeError(what, len(data), limit_bytes)
         return data, Held(data, self, fresh)
 
+    def takes(self, other: "Codec") -> bool:
+        """Tell whether a value of the other's type is one of this one's as it is."""
+        mine, its = self.type, other.type
+        if mine is its or mine is Any or mine is object or mine == its:
+            return True
+        return isinstance(mine, type) and isinstance(its, type) and issubclass(its, mine)
+
     def restore(self, data: bytes) -> Any:
         """Return stored JSON as a value at rest."""
         value = self.decode(data)
@@ -163,8 +170,8 @@ def _build_adapter(type_: Any) -> TypeAdapter[Any]:
             return TypeAdapter(type_)
     except (PydanticSchemaGenerationError, PydanticUserError) as error:
         raise CodecError(
-            f"{type_name(type_)} has no JSON form: {str(error).partition(chr(10))[0]} Use a pydantic model, a dataclass "
-            "or plain data, and get live objects from the container instead."
+            f"{type_name(type_)} has no JSON form: {str(error).partition(chr(10))[0]} Use a pydantic model, a "
+            "dataclass or plain data, and get live objects from the container instead."
         ) from None
 
 

@@ -3,16 +3,18 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import svcs
 from structlog.typing import FilteringBoundLogger
 
 from daemon.activation import Activation, Trigger
-from daemon.events.model import Event
+from daemon.errors import PayloadTooLargeError
+from daemon.events.model import Event, name_of
 from daemon.log import get_logger
 
 _KEY_MAX = 255
+_log = get_logger("sagad.step")
 
 
 @dataclass(slots=True)
@@ -21,6 +23,8 @@ class RunScope:
 
     Attributes:
         attempt: Which attempt of the run this is; 1 is the first.
+        correlation_id: What its events carry on; that of its trigger, or the run's own id.
+        max_payload_bytes: The largest event.
     """
 
     container: svcs.Container
@@ -29,8 +33,20 @@ class RunScope:
     attempt: int
     workflow: str
     trigger: Trigger
+    max_payload_bytes: int
     options: Mapping[str, Any] = field(default_factory=dict)
-    log: FilteringBoundLogger = field(default_factory=lambda: get_logger("sagad.step"))
+
+    @property
+    def correlation_id(self) -> str:
+        return self.trigger.correlation_id or self.run_id
+
+
+class Emitted(NamedTuple):
+    """An event that a step emitted, as JSON."""
+
+    name: str
+    body: bytes
+    immediately: bool
 
 
 class StepContext:
@@ -39,16 +55,18 @@ class StepContext:
     Attributes:
         attempt: Which attempt of this step it is; 1 is the first.
         step: The step's name.
-        staged: What it emitted, in order, and whether immediately.
+        phase: `invoke`, or `compensate` in a step's compensation.
+        staged: What it emitted, in order.
     """
 
-    __slots__ = ("_activation", "_scope", "attempt", "staged", "step")
+    __slots__ = ("_activation", "_scope", "attempt", "phase", "staged", "step")
 
-    def __init__(self, scope: RunScope, step: str, attempt: int) -> None:
+    def __init__(self, scope: RunScope, step: str, attempt: int, phase: str = "invoke") -> None:
         self._scope = scope
         self.step = step
         self.attempt = attempt
-        self.staged: list[tuple[Event, bool]] = []
+        self.phase = phase
+        self.staged: list[Emitted] = []
         self._activation: Activation | None = None
 
     @property
@@ -90,7 +108,7 @@ class StepContext:
     def log(self) -> FilteringBoundLogger:
         """A logger that knows the workflow, the run, the step and the attempt."""
         scope = self._scope
-        return scope.log.bind(workflow=scope.workflow, run_id=scope.run_id, step=self.step, attempt=self.attempt)
+        return _log.bind(workflow=scope.workflow, run_id=scope.run_id, step=self.step, attempt=self.attempt)
 
     def emit(self, event: Event, *, immediately: bool = False) -> None:
         """Stage an event in the run: published after the run has completed, dropped when it rolls back.
@@ -98,15 +116,23 @@ class StepContext:
         Args:
             event: What happened.
             immediately: Publish it soon, whatever becomes of the run.
+
+        Raises:
+            DefinitionError: The event's class has no name.
+            PayloadTooLargeError: It is above the limit.
         """
-        self.staged.append((event, immediately))
+        name = name_of(type(event))
+        body = event.__pydantic_serializer__.to_json(event)
+        if len(body) > self._scope.max_payload_bytes:
+            raise PayloadTooLargeError(f"event {name!r}", len(body), self._scope.max_payload_bytes)
+        self.staged.append(Emitted(name, body, immediately))
 
     def activation(self) -> Activation:
         """Return the activation under which this step starts other workflows, the same one every time."""
         if self._activation is None:
             scope = self._scope
             self._activation = Activation(
-                Trigger("run", scope.workflow, scope.run_id, scope.trigger.correlation_id),
-                (scope.app, scope.run_id, str(scope.attempt), self.step),
+                Trigger("run", scope.workflow, scope.run_id, scope.correlation_id),
+                (scope.app, scope.run_id, str(scope.attempt), self.step, self.phase),
             )
         return self._activation

@@ -10,7 +10,7 @@ from typing_extensions import TypeVar
 
 from daemon.errors import DefinitionError
 from daemon.retry import Retry
-from daemon.workflow.codec import ANY, Codec
+from daemon.workflow.codec import Codec
 from daemon.workflow.context import StepContext
 from daemon.workflow.signature import accepts_none, check_identity, codec_for, hints_of, parameters_of, where_defined
 
@@ -70,13 +70,19 @@ def _described(retry: Retry) -> list[object]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CompensationFunction:
-    """A step's compensation, and what it takes."""
+    """A step's compensation, and what it takes.
+
+    Attributes:
+        arity: How many of (data, ctx) the function takes.
+        accepts_none: Whether a failed step that left no data is undone, too.
+        partial: Codec of what a step gives that failed permanently, for its own compensation alone.
+    """
 
     fn: Callable[..., Any]
     arity: int
     accepts_none: bool
     is_async: bool
-    codec: Codec
+    partial: Codec
 
 
 @dataclass(slots=True, eq=False)
@@ -151,6 +157,6 @@ class BoundStep:
             len(parameters),
             accepts_none(type_),
             inspect.iscoroutinefunction(fn),
-            codec_for(type_, fn, "the parameter") if definition.undo is ANY else definition.undo,
+            definition.undo if type_ in (Any, object) else codec_for(type_, fn, "the parameter"),
         )
         return fn

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-import svcs
-
 if TYPE_CHECKING:
     from daemon.workflow.run import WorkflowRun
     from daemon.workflow.workflow import WorkflowBase
@@ -28,9 +26,7 @@ class RunOptions:
 class Engine(Protocol):
     """Starts runs of workflows, and sees to it that every run that was started ends exactly once."""
 
-    async def execute(
-        self, workflow: "WorkflowBase", value: Any, options: RunOptions, container: svcs.Container | None
-    ) -> "WorkflowRun[Any]":
+    async def execute(self, workflow: "WorkflowBase", value: Any, options: RunOptions) -> "WorkflowRun[Any]":
         """Start or join a run, and return it when it ended or as `options.wait` says.
 
         A caller that is cancelled does not take the run with it.

@@ -1,0 +1,31 @@
+"""Failed attempts as they are stored."""
+
+import traceback as tracebacks
+from typing import Any
+
+IN_DOUBT = "StepInDoubt"
+INVOKE, COMPENSATE = "invoke", "compensate"
+_TEXT_MAX = 8192
+_FRAMES_MAX = 20
+
+
+def describe_error(error: BaseException, at_us: int) -> dict[str, Any]:
+    """Return a failed attempt as it is stored; its text is the application's own."""
+    kind = type(error)
+    is_known = kind.__module__ in ("builtins", "daemon.errors")
+    name = kind.__qualname__ if is_known else f"{kind.__module__}.{kind.__qualname__}"
+    lines = tracebacks.format_exception(error, limit=-_FRAMES_MAX) if error.__traceback__ is not None else []
+    return {"at_us": at_us, "type": name, "message": text_of(error), "traceback": "".join(lines)[-_TEXT_MAX:]}
+
+
+def describe_doubt(step: str, at_us: int) -> dict[str, Any]:
+    """Return an attempt of which nobody knows whether it did something."""
+    return {"at_us": at_us, "type": IN_DOUBT, "message": f"{step} may have run", "traceback": ""}
+
+
+def text_of(error: BaseException) -> str:
+    """Return what an exception says, even if its own text is broken."""
+    try:
+        return str(error)[:_TEXT_MAX]
+    except Exception as broken:  # noqa: BLE001 - the application's own __str__
+        return f"(its text cannot be had: {type(broken).__name__})"

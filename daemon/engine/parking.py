@@ -1,0 +1,72 @@
+"""Runs that wait for long: they cost a timer, and no task."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from daemon.clock import Clock, Timer
+from daemon.store.model import RunRecord
+from daemon.workflow.run import WorkflowRun
+
+Waiter = tuple[asyncio.Future[WorkflowRun[Any]], bool]
+
+
+class Parking:
+    """Keeps whoever waits for the end of a parked run, and wakes the run when it is due.
+
+    Args:
+        wake: Goes on with a run that is due.
+    """
+
+    def __init__(self, clock: Clock, wake: Callable[[RunRecord], Coroutine[Any, Any, None]]) -> None:
+        self._clock = clock
+        self._wake = wake
+        self._timers: dict[str, Timer] = {}
+        self._waiters: dict[str, list[Waiter]] = {}
+        self._waking: set[asyncio.Task[None]] = set()
+
+    def park(self, record: RunRecord, waiters: list[Waiter]) -> None:
+        """Keep a run's waiters, and wake the run at its time."""
+        if waiters:
+            self._waiters.setdefault(record.run_id, []).extend(waiters)
+        if record.wake_us is not None:
+            self._forget_timer(record.run_id)
+            delay_s = max(0, record.wake_us - self._clock.now_us()) / 1_000_000
+            self._timers[record.run_id] = self._clock.call_later(delay_s, lambda: self._start(record))
+
+    def take(self, run_id: str) -> list[Waiter]:
+        """Return who waits for a run that is driven again."""
+        self._forget_timer(run_id)
+        return self._waiters.pop(run_id, [])
+
+    def join(self, run_id: str) -> asyncio.Future[WorkflowRun[Any]] | None:
+        """Return what gets the run when it has ended, or None if it is not parked here."""
+        if run_id not in self._timers:
+            return None
+        done: asyncio.Future[WorkflowRun[Any]] = asyncio.get_running_loop().create_future()
+        self._waiters.setdefault(run_id, []).append((done, True))
+        return done
+
+    def close(self, error: Callable[[str], BaseException]) -> None:
+        """Wake nothing any more, and tell whoever waits."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        for task in self._waking:
+            task.cancel()
+        for run_id, waiters in self._waiters.items():
+            for future, _ in waiters:
+                if not future.done():
+                    future.set_exception(error(run_id))
+        self._waiters.clear()
+
+    def _forget_timer(self, run_id: str) -> None:
+        timer = self._timers.pop(run_id, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _start(self, record: RunRecord) -> None:
+        self._timers.pop(record.run_id, None)
+        task = asyncio.get_running_loop().create_task(self._wake(record), name=f"wake {record.run_id}")
+        self._waking.add(task)
+        task.add_done_callback(self._waking.discard)

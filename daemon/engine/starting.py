@@ -1,0 +1,72 @@
+"""Starting a run: its first record, and whether a run that exists may answer for it."""
+
+import json
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from daemon.activation import Trigger
+from daemon.clock import new_id
+from daemon.engine.execution import Ports
+from daemon.errors import RunExists
+from daemon.store.model import RunRecord, RunStatus
+from daemon.workflow.port import RunOptions
+from daemon.workflow.workflow import WorkflowBase
+
+_MICROSECOND = timedelta(microseconds=1)
+CALLED = Trigger("call")
+_CALL = json.dumps(asdict(CALLED)).encode()
+
+
+def new_record(
+    ports: Ports, workflow: WorkflowBase, value: Any, run_id: str | None, trigger: Trigger
+) -> tuple[RunRecord, Any]:
+    """Return the record of a run that begins now, and its input as it is kept.
+
+    Raises:
+        CodecError: The input does not fit its declared type.
+        PayloadTooLargeError: The input is above the limit.
+    """
+    now_us = ports.clock.now_us()
+    key = new_id(now_us)
+    codec, data, held = workflow.graph.input, None, None
+    if codec is not None:
+        data, held = codec.hold(value, ports.max_payload_bytes, f"the input of workflow {workflow.name!r}")
+    record = RunRecord(
+        key=key,
+        app=ports.app,
+        run_id=run_id or key,
+        attempt=1,
+        workflow=workflow.name,
+        status=RunStatus.RUNNING,
+        trigger=_CALL if trigger is CALLED else json.dumps(asdict(trigger)).encode(),
+        input=data,
+        graph_hash=workflow.graph.hash,
+        owner=ports.owner,
+        created_us=now_us,
+        updated_us=now_us,
+        deadline_us=now_us + workflow.timeout // _MICROSECOND if workflow.timeout is not None else None,
+    )
+    return record, held
+
+
+def check_same(existing: RunRecord, wanted: RunRecord, workflow: WorkflowBase, options: RunOptions) -> None:
+    """Raise `RunExists` unless the existing run may answer for the wanted one."""
+    if existing.workflow != wanted.workflow:
+        raise RunExists(wanted.run_id, f"it belongs to workflow {existing.workflow!r}.")
+    if not _same_input(existing.input, wanted.input, workflow):
+        raise RunExists(wanted.run_id, f"it is a run of {existing.workflow!r} with another input.")
+    if options.on_existing == "reject":
+        raise RunExists(wanted.run_id, f"it is a run of {existing.workflow!r} that is {existing.status}.")
+
+
+def _same_input(stored: bytes | None, wanted: bytes | None, workflow: WorkflowBase) -> bool:
+    if stored == wanted:
+        return True
+    codec = workflow.graph.input
+    if stored is None or wanted is None or codec is None:
+        return False
+    if json.loads(stored) == json.loads(wanted):
+        return True
+    same: bool = codec.decode(stored) == codec.decode(wanted)  # a set has no order
+    return same

@@ -1,0 +1,95 @@
+"""What a step gets, and what is kept of what it gives."""
+
+from typing import Any
+
+from daemon.engine.execution import Execution
+from daemon.engine.failures import COMPENSATE
+from daemon.errors import CodecError, PayloadTooLargeError, PermanentFailure
+from daemon.store.model import StepRecord, StepState
+from daemon.workflow.codec import Held, taken
+from daemon.workflow.graph import StepNode
+from daemon.workflow.ref import Constant, Slot
+from daemon.workflow.step import StepResponse
+
+_DUE = frozenset({StepState.COMPLETED, StepState.FAILED, StepState.COMPENSATING})
+
+
+def argument_of(run: Execution, node: StepNode) -> tuple[Any, bytes | None]:
+    """Return what a step gets, as its own copy, and the JSON of it."""
+    operand = node.argument
+    if operand is None:
+        return None, None
+    if type(operand) is Constant:
+        return operand.resolve(run.values), operand.data
+    codec = node.step.definition.input
+    if type(operand) is Slot and not operand.path:
+        value = run.values[operand.index]
+        if type(value) is Held and codec.takes(value.codec):
+            return value.take(), value.data
+    what = f"the input of step {node.name!r}"
+    data, held = codec.hold(operand.resolve(run.values), run.ports.max_payload_bytes, what)
+    return taken(held), data
+
+
+def keep(run: Execution, node: StepNode, record: StepRecord, returned: Any) -> None:
+    """Note in its checkpoint that an attempt succeeded, and what it returned.
+
+    Raises:
+        CodecError: The output, or the compensation's input, cannot be stored as its declared type; nothing is noted.
+        PayloadTooLargeError: One of them is above the limit.
+    """
+    definition = node.step.definition
+    limit_bytes = run.ports.max_payload_bytes
+    undo = None
+    state = StepState.COMPLETED
+    if type(returned) is StepResponse:
+        if returned.skipped:
+            state = StepState.SKIPPED
+        elif returned.has_compensate_input:
+            what = f"the compensate_input of step {node.name!r}"
+            undo, _ = definition.undo.hold(returned.compensate_input, limit_bytes, what)
+        returned = returned.output
+    if state is StepState.COMPLETED:
+        what = f"the output of step {node.name!r}"
+        record.output, run.values[node.slot] = definition.output.hold(returned, limit_bytes, what)
+        record.undo = undo
+    record.state = state
+    record.ended_us = run.ports.clock.now_us()
+
+
+def keep_partial(run: Execution, node: StepNode, record: StepRecord, failure: PermanentFailure) -> None:
+    """Keep what a failed step's own compensation gets; what cannot be kept cannot be undone either."""
+    compensation = node.step.definition.compensation
+    if compensation is None:
+        return
+    what = f"the compensate_input of step {node.name!r}"
+    try:
+        record.undo, _ = compensation.partial.hold(failure.compensate_input, run.ports.max_payload_bytes, what)
+    except (CodecError, PayloadTooLargeError) as unfit:
+        run.note_failure(node.name, unfit)
+        if not compensation.accepts_none:
+            run.give_up(node.name, COMPENSATE, [run.failures[node.name][-1]], unfit)
+
+
+def is_due(run: Execution, node: StepNode) -> bool:
+    """Tell whether a step is to be undone: it completed, or it failed and its compensation can deal with that."""
+    record = run.steps.get(node.name)
+    compensation = node.step.definition.compensation
+    if record is None or compensation is None or record.state not in _DUE:
+        return False
+    return record.output is not None or record.undo is not None or compensation.accepts_none
+
+
+def compensate_input_of(run: Execution, node: StepNode) -> Any:
+    """Return what the compensation of a step that is due gets, as its own copy.
+
+    Raises:
+        CodecError: What is stored does not fit the declared type any more.
+    """
+    record, definition = run.steps[node.name], node.step.definition
+    if record.output is not None and record.undo is None:
+        return definition.output.decode(record.output)
+    if record.undo is None or definition.compensation is None:
+        return None
+    codec = definition.compensation.partial if record.output is None else definition.undo
+    return codec.decode(record.undo)
