@@ -37,7 +37,7 @@ def check(*, config: ConfigOption = CONFIG, json: JsonOption = False) -> None:
     _show_jobs(report["jobs"])
     _show_workflows(report["workflows"])
     _show_services(report["services"])
-    counts = ", ".join(f"{len(report[kind])} {kind}" for kind in ("subscribers", "jobs", "workflows", "services"))
+    counts = ", ".join(_counted(len(report[f"{noun}s"]), noun) for noun in ("subscriber", "job", "workflow", "service"))
     show(f"{loaded.app.name}: {counts}; no mistakes.")
     for warning in report["warnings"]:
         note(f"warning: {warning['where']}: {warning['what']}")
@@ -194,13 +194,13 @@ def _show_jobs(jobs: list[dict[str, Any]]) -> None:
     show_title("Jobs")
     rows: list[tuple[object, ...]] = []
     for each in jobs:
-        firings = [(at["local"], at["utc"].replace("+00:00", "Z")) for at in each["next"]]
+        firings = [(_moment(at["local"]), _moment(at["utc"])) for at in each["next"]]
         state = "enabled" if each["enabled"] else "disabled"
         schedule = each["schedule"] or f"every {_seconds(each['every_s'])}"
         first, *others = firings or [(None, None)]
-        rows.append((each["name"], schedule, each["timezone"], *first, state))
-        rows += [(" ", " ", " ", *firing, " ") for firing in others]
-    show_table(("job", "schedule", "zone", "next", "next in UTC", "state"), rows)
+        rows.append((each["name"], schedule, first[0], each["timezone"], first[1], state))
+        rows += [(" ", " ", local, " ", utc, " ") for local, utc in others]
+    show_table(("job", "schedule", "next", "zone", "next in UTC", "state"), rows)
     show("")
 
 
@@ -235,3 +235,11 @@ def _retry_text(retry: dict[str, Any]) -> str:
 
 def _seconds(seconds: float | None) -> str | None:
     return None if seconds is None else f"{seconds:g} s"
+
+
+def _moment(iso: str) -> str:
+    return f"{datetime.fromisoformat(iso):%a %Y-%m-%d %H:%M:%S}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count or 'no'} {noun}s"

@@ -2,6 +2,8 @@
 
 import json as json_module
 import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from daemon.discovery import Discovered
 
 MOST = 10_000  # dead letters of one subscriber that a filter looks through
+
+Letters = Mapping[str, Sequence[str] | None]  # event ids by subscriber; None: all of them
 
 app = group("List, show, replay and discard dead letters.")
 
@@ -141,7 +145,7 @@ def replay(
     choice = _choice(subscriber, error, [*(ids or ()), *(id or ())], everything=all)
     loaded, discovered = load_application(config)
 
-    async def put_back(app: "App", letters: dict[str, list[str] | None]) -> int:
+    async def put_back(app: "App", letters: Letters) -> int:
         return sum([await app.bus.replay(each, those) for each, those in letters.items()])
 
     count = _perform_each(loaded, discovered, choice, put_back)
@@ -164,7 +168,7 @@ def discard(
     choice = _choice(subscriber, error, [*(ids or ()), *(id or ())], everything=all)
     loaded, discovered = load_application(config)
 
-    async def delete(app: "App", letters: dict[str, list[str] | None]) -> int:
+    async def delete(app: "App", letters: Letters) -> int:
         return sum([await app.bus.discard(each, those) for each, those in letters.items()])
 
     if sys.stdin.isatty() and not yes:
@@ -196,17 +200,17 @@ def _perform_each(
     config: "Config",
     discovered: "Discovered",
     choice: Choice,
-    work: "Callable[[App, dict[str, list[str] | None]], Awaitable[int]]",
+    work: "Callable[[App, Letters], Awaitable[int]]",
 ) -> int:
-    """Do something with the chosen dead letters, given by subscriber and their ids (None: all); return how many."""
+    """Do something with the chosen dead letters, and return with how many."""
 
     async def do(app: "App") -> int:
         if choice.whole_queues:
             return await work(app, dict.fromkeys(await _owners(app, choice)))
-        letters: dict[str, list[str] | None] = {}
+        ids = defaultdict[str, list[str]](list)
         for letter in await _chosen(app, choice, most=MOST):
-            (letters.setdefault(letter.subscriber, []) or []).append(letter.event_id)
-        return await work(app, letters)
+            ids[letter.subscriber].append(letter.event_id)
+        return await work(app, ids)
 
     count = perform(config, discovered, do)
     if not count and choice.ids:

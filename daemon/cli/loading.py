@@ -68,11 +68,11 @@ def perform(
         config: Names them.
         discovered: The application, where its workflows or subscribers are needed.
         work: What to do.
-        log: What to log on stderr meanwhile; None: what went wrong and does not end the command.
+        log: What to log on stderr meanwhile; None: nothing, what went wrong is told once, when the command ends.
     """
     from daemon.app import opened  # noqa: PLC0415 - `check` and `--help` connect to nothing
 
-    configure_logging(log or LogConfig(level="error"), sys.stderr, app=config.app.name)
+    configure_logging(log or LogConfig(level="critical"), sys.stderr, app=config.app.name)
 
     async def whole() -> T:
         async with opened(config, discovered) as app:

@@ -104,11 +104,12 @@ def printable(text: str, *, keep: str = "") -> str:
 
 
 def _show_rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - only a terminal needs it
-    from rich.table import Table  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415 - only a terminal needs it
     from rich.text import Text  # noqa: PLC0415
 
-    table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    for place, column in enumerate(columns):
+        table.add_column(column, no_wrap=place == 0)  # what is copied from here stays in one piece
     for row in rows:
         table.add_row(*(Text(text, style=_STYLES.get(text, ""), overflow="fold") for text in row))
     _console_print(table)

@@ -65,13 +65,12 @@ def list_(
         note("No such runs.")
         return
     show_table(
-        ("run", "workflow", "status", "attempt", "started (UTC)", "trigger", "error"),
+        ("run", "workflow", "status", "started (UTC)", "trigger", "error"),
         [
             (
                 each.run_id,
                 each.workflow,
                 each.status.value,
-                each.attempt,
                 each.created_at,
                 ":".join(part for part in (each.trigger.kind, each.trigger.name) if part),
                 str(each.errors[0]) if each.errors else None,
@@ -111,8 +110,8 @@ def _show(run: dict[str, Any]) -> None:
             "status": run["status"],
             "attempt": run["attempt"],
             "trigger": " ".join(trigger[part] for part in ("kind", "name", "id") if trigger.get(part)),
-            "started": run["created_at"],
-            "changed": run["updated_at"],
+            "started (UTC)": _moment_of(run["created_at"]),
+            "changed (UTC)": _moment_of(run["updated_at"]),
             "waits for": run["waiting_for"],
             "input": _plain(run["input"]),
             "result": _plain(run["result"]),
@@ -122,14 +121,14 @@ def _show(run: dict[str, Any]) -> None:
     if run["steps"]:
         show("")
         show_table(
-            ("step", "state", "attempts", "started", "ended", "input", "output"),
+            ("step", "state", "attempts", "started (UTC)", "ended (UTC)", "input", "output"),
             [
                 (
                     step["name"],
                     step["state"],
                     step["attempts"],
-                    step["started_at"],
-                    step["ended_at"],
+                    _moment_of(step["started_at"]),
+                    _moment_of(step["ended_at"]),
                     _plain(step["input"]),
                     _plain(step["output"]),
                 )
@@ -141,6 +140,10 @@ def _show(run: dict[str, Any]) -> None:
             show("")
             show_title(printable(f"{error['step']} ({error['phase']}), attempt {number}, {attempt['time']}"))
             show(printable(attempt["traceback"] or f"{attempt['type']}: {attempt['message']}", keep="\n\t").rstrip())
+
+
+def _moment_of(iso: str | None) -> datetime | None:
+    return None if iso is None else datetime.fromisoformat(iso)
 
 
 def _plain(value: object) -> str | None:

@@ -1,0 +1,56 @@
+"""`sagad runs`."""
+
+from tests.unit.cli.conftest import Sagad
+
+
+def test_runs_are_listed_newest_first_filtered_and_in_pages(sagad: Sagad) -> None:
+    for number in (1, 2, 3):
+        sagad("workflow", "run", "welcome", f'{{"name": "n{number}"}}', "--run-id", f"r{number}")
+    sagad("workflow", "run", "broken", '{"name": "x"}', "--run-id", "b1")
+
+    def ids(*filters: str) -> list[str]:
+        return [each["run_id"] for each in sagad("runs", "list", "--json", *filters).document["items"]]
+
+    first = sagad("runs", "list", "--json", "--limit", "3").document
+    rest = sagad("runs", "list", "--json", "--limit", "3", "--after", first["next"]).document
+    assert [each["run_id"] for each in first["items"]] == ["b1", "r3", "r2"]
+    assert ([each["run_id"] for each in rest["items"]], rest["next"]) == (["r1"], None)
+    assert ids("--workflow", "broken") == ["b1"]
+    assert ids("--status", "reverted") == ["b1"]
+    assert ids("--trigger", "call") == ["b1", "r3", "r2", "r1"]
+    assert ids("--text", "out of order") == ["b1"]
+    assert ids("--since", "2020-01-01", "--text", "n2") == ["r2"]
+    assert ids("--since", "2199-01-01T00:00:00Z") == []
+
+
+def test_runs_are_a_table_for_people_and_nothing_is_said_on_stdout_where_there_are_none(sagad: Sagad) -> None:
+    none = sagad("runs", "list")
+    sagad("workflow", "run", "broken", '{"name": "x"}', "--run-id", "b1")
+    some = sagad("runs", "list")
+
+    assert (none.status, none.out, none.err) == (0, "", "No such runs.\n")
+    header, row = some.out.splitlines()
+    assert header.split("  ")[0] == "RUN"
+    assert row.split()[:3] == ["b1", "broken", "reverted"]
+    assert row.endswith("RuntimeError: out of order")
+
+
+def test_a_run_is_shown_with_its_steps_and_errors(sagad: Sagad) -> None:
+    sagad("workflow", "run", "broken", '{"name": "x"}', "--run-id", "b1")
+
+    found = sagad("runs", "show", "b1", "--json").document
+    shown = sagad("runs", "show", "b1").out
+
+    assert (found["status"], found["compensated"], found["input"]) == ("reverted", ["reserve"], {"name": "x", "age": 0})
+    assert [(each["name"], each["state"]) for each in found["steps"]] == [
+        ("reserve", "compensated"),
+        ("break", "failed"),
+    ]
+    assert "RuntimeError: out of order" in shown
+    assert "Traceback (most recent call last):" in shown
+
+
+def test_a_run_that_is_not_there_fails_with_a_sentence(sagad: Sagad) -> None:
+    done = sagad("runs", "show", "nobody")
+
+    assert (done.status, done.out, done.err) == (1, "", "No run has the id 'nobody'.\n")

@@ -1,0 +1,72 @@
+"""Drawings of a workflow's graph."""
+
+from xml.etree import ElementTree as ET
+
+from daemon import Ref, parallelize, step, transform, workflow
+from daemon.workflow.drawing import to_dot, to_svg
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@step("reserve")
+async def reserve(sku: str) -> str:
+    return sku
+
+
+@reserve.compensate
+async def release(sku: str) -> None:
+    """Do nothing."""
+
+
+@step("charge")
+async def charge(sku: str) -> str:
+    return sku
+
+
+@step("label")
+async def label(sku: str) -> str:
+    return sku
+
+
+@workflow("drawn")
+def drawn(sku: Ref[str]) -> Ref[str]:
+    reserved = reserve(sku)
+    charged, labelled = parallelize(charge(reserved), label(reserved))
+    return transform(charged, labelled, lambda a, b: a + b, name="a<b>")
+
+
+def test_dot_has_every_node_its_order_and_its_compensation() -> None:
+    lines = [line.strip() for line in to_dot(drawn.graph).splitlines()]
+
+    assert lines == [
+        'digraph "drawn" {',
+        "node [fontname=monospace];",
+        'start [label="drawn", shape=oval];',
+        'n1 [label="reserve", shape=box];',
+        'n1u [label="release", shape=box, style=dashed];',
+        'n1 -> n1u [label="undo", style=dashed, constraint=false];',
+        'n2 [label="charge", shape=box];',
+        'n3 [label="label", shape=box];',
+        'n4 [label="a<b>", shape=parallelogram];',
+        'done [label="end", shape=oval];',
+        "start -> n1;",
+        "n1 -> n2;",
+        "n1 -> n3;",
+        "n2 -> n4;",
+        "n3 -> n4;",
+        "n4 -> done;",
+        "}",
+    ]
+
+
+def test_svg_is_a_document_in_which_everything_stands_inside_the_picture() -> None:
+    root = ET.fromstring(to_svg(drawn.graph))  # noqa: S314 - we made it
+
+    width, height = float(root.attrib["width"]), float(root.attrib["height"])
+    texts = {text.text: text for text in root.iter(f"{SVG}text")}
+    assert set(texts) == {"drawn", "reserve", "release", "charge", "label", "a<b>", "end"}
+    for box in root.iter(f"{SVG}rect"):
+        assert 0 <= float(box.attrib["x"]) <= float(box.attrib["x"]) + float(box.attrib["width"]) <= width
+        assert 0 <= float(box.attrib["y"]) <= float(box.attrib["y"]) + float(box.attrib["height"]) <= height
+    assert texts["charge"].attrib["y"] == texts["label"].attrib["y"]
+    assert float(texts["reserve"].attrib["y"]) < float(texts["charge"].attrib["y"])
