@@ -1,0 +1,135 @@
+"""A scheduler on a clock that is moved by hand, a store in memory, and a job that writes down when it ran."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from daemon.clock import ManualClock, from_us, to_us
+from daemon.container import Services
+from daemon.log import captured_log
+from daemon.schedule.job import Job, JobContext, job
+from daemon.schedule.scheduler import Scheduler
+from daemon.store.memory import MemoryStore
+from daemon.store.model import ClaimFiring, FiringRecord, FiringState
+
+APP = "shop"
+ME = "process-1"
+GONE = "process-that-never-was"
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+_TURNS = 40  # of the loop: more than anything here takes that does not wait for the clock
+
+
+async def settle() -> None:
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
+
+
+def at(moment: datetime) -> str:
+    return f"{moment:%H:%M:%S}"
+
+
+class World:
+    """What a test arranges and looks at.
+
+    Attributes:
+        ran: The scheduled times of the handler's starts, as `HH:MM:SS`, in order.
+        log: What was logged.
+    """
+
+    def __init__(self, log: list[dict[str, Any]]) -> None:
+        self.clock = ManualClock(NOON)
+        self.store = MemoryStore(self.clock)
+        self.services = Services()
+        self.ran: list[str] = []
+        self.log = log
+        self.staged = 0
+        self.schedulers: list[Scheduler] = []
+
+    def job(
+        self,
+        schedule: str | timedelta = MINUTE,
+        *,
+        takes: timedelta = timedelta(0),
+        then: Callable[[JobContext], Awaitable[object]] | None = None,
+        **options: Any,
+    ) -> Job[Any]:
+        async def sweep(ctx: JobContext) -> None:
+            self.ran.append(at(ctx.scheduled_for))
+            if takes:
+                await self.clock.sleep(takes.total_seconds())
+            if then is not None:
+                await then(ctx)
+
+        return job(schedule, **options)(sweep)
+
+    def scheduler(self, *jobs: Job[Any], owner: str = ME, look: timedelta = timedelta(days=365)) -> Scheduler:
+        scheduler = Scheduler(
+            jobs,
+            store=self.store,
+            clock=self.clock,
+            app=APP,
+            owner=owner,
+            containers=self.services.handler_container,
+            options=lambda name: {"job": name},
+            on_staged=self.poke,
+            look_s=look.total_seconds(),
+            chance=lambda: 0.0,
+        )
+        self.schedulers.append(scheduler)
+        return scheduler
+
+    async def started(self, *jobs: Job[Any], **options: Any) -> Scheduler:
+        scheduler = self.scheduler(*jobs, **options)
+        await scheduler.start()
+        await settle()
+        return scheduler
+
+    async def advance(self, delta: timedelta) -> None:
+        """Move the clock from timer to timer, with everything done that is due in between."""
+        left = delta
+        await settle()
+        while (due_s := self.clock.next_due_s()) is not None and timedelta(seconds=due_s) <= left:
+            step = timedelta(seconds=due_s)
+            left -= step
+            self.clock.advance(step)
+            await settle()
+        self.clock.advance(left)
+
+    async def fired(self, *moments: datetime, **changes: Any) -> None:
+        """Have firings in the store, of a time before this process."""
+        for moment in moments:
+            values: dict[str, Any] = {"job": "sweep", "state": FiringState.COMPLETED, "owner": GONE, "attempt": 1}
+            record = FiringRecord(app=APP, scheduled_us=to_us(moment), started_us=to_us(moment), **values | changes)
+            await self.store.commit(ClaimFiring(record))
+
+    async def firings(self, name: str = "sweep") -> list[FiringRecord]:
+        return (await self.store.firings(APP, name, limit=10_000))[::-1]
+
+    async def states(self, name: str = "sweep") -> list[str]:
+        """Return `HH:MM:SS state` of every firing, in order."""
+        return [f"{at(from_us(each.scheduled_us))} {each.state}" for each in await self.firings(name)]
+
+    def lines(self, event: str, *fields: str) -> list[tuple[Any, ...]]:
+        return [tuple(line.get(field) for field in fields) for line in self.log if line["event"] == event]
+
+    def poke(self) -> None:
+        self.staged += 1
+
+
+@asynccontextmanager
+async def opened_world() -> AsyncIterator[World]:
+    with captured_log() as log:
+        world = World(log)
+        yield world
+        for scheduler in world.schedulers:
+            await scheduler.aclose()
+
+
+def minutes(numbers: Iterable[int]) -> list[datetime]:
+    """Return so many minutes after noon."""
+    return [NOON + number * MINUTE for number in numbers]
