@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from contextlib import suppress
 from email.utils import format_datetime
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -19,6 +20,8 @@ from daemon.log import get_logger
 PROBES = frozenset({"/livez", "/readyz"})
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_REST_S = 5.0
+_REST_MAX_BYTES = 64 * 1024 * 1024
 _STOPPING = "The daemon is stopping. What was started goes on when it is back: ask again, with the same id."
 log = get_logger("sagad.http")
 
@@ -46,28 +49,25 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return  # a websocket is refused by not being answered: nothing here would check it
-        answer = _Answer(send, self._clock)
-        refused = self._refused(scope)
-        if refused is not None:
-            await refused(scope, receive, answer.send)
-            return
+        headers = Headers(scope=scope)
+        exchange = _Exchange(receive, send, self._clock, self._max_body_bytes, waits="expect" in headers)
         try:
-            await self._app(scope, self._limited(receive), answer.send)
+            app = self._refused(scope, headers) or self._app
+            await app(scope, exchange.receive, exchange.send)
         except asyncio.CancelledError:
             # Only the server's end cancels a request, and has nobody to answer the client if not this.
-            if answer.begun:
+            if exchange.answered:
                 raise
             refusal = ProblemResponse(HTTPStatus.SERVICE_UNAVAILABLE, _STOPPING, headers=RETRY)
-            await refusal(scope, receive, answer.send)
+            await refusal(scope, receive, exchange.send)
         except Exception:
             log.exception("request_failed", method=scope["method"], path=scope["path"])
-            if answer.begun:
+            if exchange.answered:
                 raise
             detail = "Something went wrong here; the daemon's log says what."
-            await ProblemResponse(HTTPStatus.INTERNAL_SERVER_ERROR, detail)(scope, receive, answer.send)
+            await ProblemResponse(HTTPStatus.INTERNAL_SERVER_ERROR, detail)(scope, receive, exchange.send)
 
-    def _refused(self, scope: Scope) -> Response | None:
-        headers = Headers(scope=scope)
+    def _refused(self, scope: Scope, headers: Headers) -> Response | None:
         if scope["path"] not in PROBES:
             if self._token:
                 if not self._is_authorized(headers):
@@ -87,7 +87,7 @@ class Guard:
             if self._draining():
                 return ProblemResponse(HTTPStatus.SERVICE_UNAVAILABLE, _STOPPING, headers=RETRY)
         if int(headers.get("content-length", "0")) > self._max_body_bytes:
-            return ProblemResponse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, self._limit)
+            return ProblemResponse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _limit(self._max_body_bytes))
         return None
 
     def _is_authorized(self, headers: Headers) -> bool:
@@ -102,40 +102,54 @@ class Guard:
         name = _place(f"//{host}", 0)[0]
         return bool(name) and (is_loopback(name) or name in self._hosts or host in self._hosts)
 
-    def _limited(self, receive: Receive) -> Receive:
-        size_bytes = 0
 
-        async def limited() -> Message:
-            nonlocal size_bytes
-            message = await receive()
-            size_bytes += len(message.get("body", b""))
-            if size_bytes > self._max_body_bytes:
-                raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, self._limit)
-            return message
+class _Exchange:
+    """One request and its answer: the body is counted, and what all answers have is added to this one.
 
-        return limited
+    A client that is cut off while it sends never reads the answer, so the rest of its body is read before: within
+    limits, and unless it waits to be told to send one.
+    """
 
-    @property
-    def _limit(self) -> str:
-        return f"A request holds at most {self._max_body_bytes:,} bytes (daemon.max_payload_bytes)."
-
-
-class _Answer:
-    """Adds to an answer what all of them have, and remembers whether it has begun."""
-
-    def __init__(self, send: Send, clock: Clock) -> None:
+    def __init__(self, receive: Receive, send: Send, clock: Clock, max_body_bytes: int, *, waits: bool) -> None:
+        self._receive = receive
         self._send = send
         self._clock = clock
-        self.begun = False
+        self._max_body_bytes = max_body_bytes
+        self._size_bytes = 0
+        self._is_sending = not waits
+        self.answered = False
+
+    async def receive(self) -> Message:
+        message = await self._next()
+        if self._size_bytes > self._max_body_bytes:
+            raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _limit(self._max_body_bytes))
+        return message
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.begun = True
+            await self._read_rest()
+            self.answered = True
             headers = MutableHeaders(scope=message)
             headers["date"] = format_datetime(self._clock.now(), usegmt=True)
             headers["cache-control"] = "no-store"
             headers["x-content-type-options"] = "nosniff"
         await self._send(message)
+
+    async def _next(self) -> Message:
+        message = await self._receive()
+        self._is_sending = message.get("more_body", False)
+        self._size_bytes += len(message.get("body", b""))
+        return message
+
+    async def _read_rest(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_REST_S):
+                while self._is_sending and self._size_bytes < _REST_MAX_BYTES:
+                    await self._next()
+
+
+def _limit(max_body_bytes: int) -> str:
+    return f"A request holds at most {max_body_bytes:,} bytes (daemon.max_payload_bytes)."
 
 
 def _is_own(headers: Headers) -> bool:

@@ -85,22 +85,34 @@ async def test_a_run_goes_on_when_its_client_hangs_up(shop: Shop) -> None:
     assert (joined.status_code, joined.json()["result"], joined.json()["attempt"]) == (200, "through", 1)
 
 
-@pytest.mark.parametrize("chunked", [False, True])
-async def test_a_body_too_large_is_a_413_on_a_connection_that_stays_good(
-    client: httpx.AsyncClient,
-    chunked: bool,  # noqa: FBT001 - a parameter of the test
+@pytest.mark.parametrize("connection", ["keep-alive", "close"])
+@pytest.mark.parametrize("kind", ["declared", "chunked"])
+async def test_a_body_too_large_is_a_413_that_the_client_gets_to_read(
+    client: httpx.AsyncClient, kind: str, connection: str
 ) -> None:
     async def chunks() -> AsyncIterator[bytes]:
-        for _ in range(40):
+        for _ in range(80):
             yield b" " * 65_536
 
-    content: Any = chunks() if chunked else b" " * 2_621_440
+    content: Any = chunks() if kind == "chunked" else b" " * 5_242_880
+    headers = {"content-type": "application/json", "connection": connection}
 
-    answer = await client.post("/api/events", content=content, headers={"content-type": "application/json"})
+    answer = await client.post("/api/events", content=content, headers=headers)
 
     assert answer.status_code == 413
     assert answer.headers["content-type"] == "application/problem+json"
     assert (await client.post("/api/events", json={"name": "a.b", "data": {}})).status_code == 202
+
+
+async def test_a_client_that_waits_to_be_told_to_send_is_answered_at_once(shop: Shop) -> None:
+    waiting = b"connection: close\r\nexpect: 100-continue\r\ncontent-length: 9999999\r\n\r\n"
+    request = b"POST /api/events HTTP/1.1\r\nhost: localhost\r\n" + waiting
+
+    async with serving(shop.api()) as server:
+        head, problem = await ask_raw(server, request)
+
+    assert head.startswith(b"HTTP/1.1 413 ")
+    assert problem["status"] == 413
 
 
 async def test_deep_nesting_is_refused_and_the_next_request_is_answered(shop: Shop) -> None:
