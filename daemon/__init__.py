@@ -1,6 +1,8 @@
 """sagad: the saga daemon. Everything that an application uses is imported from here."""
 
 from daemon.activation import Trigger
+from daemon.app import open_container
+from daemon.config import Config
 from daemon.container import service
 from daemon.engine.engine import WorkflowEngine
 from daemon.engine.reading import RunPage
@@ -29,6 +31,7 @@ from daemon.errors import (
     WorkflowFailed,
 )
 from daemon.events.model import Envelope, Event
+from daemon.events.publisher import EventBus
 from daemon.events.subscriber import Subscriber, SubscriberContext, subscriber
 from daemon.retry import Retry
 from daemon.schedule.cron import Cron
@@ -41,3 +44,62 @@ from daemon.workflow.ref import Ref
 from daemon.workflow.run import AttemptError, StepError, StepRun, WorkflowRun
 from daemon.workflow.step import SourceStep, Step, StepResponse
 from daemon.workflow.workflow import SourceWorkflow, Workflow, workflow
+
+__all__ = [
+    "AttemptError",
+    "BrokerUnavailableError",
+    "CodecError",
+    "CompositionError",
+    "Config",
+    "ConfigurationError",
+    "Cron",
+    "CronError",
+    "DaemonError",
+    "DefinitionError",
+    "Envelope",
+    "Event",
+    "EventBus",
+    "Job",
+    "JobContext",
+    "PayloadTooLargeError",
+    "PermanentFailure",
+    "Ref",
+    "Reject",
+    "RemoteError",
+    "Retry",
+    "RetryAfter",
+    "RunExists",
+    "RunNotCompleted",
+    "RunNotFound",
+    "RunPage",
+    "RunStateError",
+    "RunStatus",
+    "RunTimeout",
+    "ServiceNotRegisteredError",
+    "SourceStep",
+    "SourceWorkflow",
+    "Step",
+    "StepContext",
+    "StepError",
+    "StepResponse",
+    "StepRun",
+    "StepState",
+    "StepTimeout",
+    "StoreUnavailableError",
+    "Subscriber",
+    "SubscriberContext",
+    "Trigger",
+    "WaitTimeout",
+    "Workflow",
+    "WorkflowEngine",
+    "WorkflowFailed",
+    "WorkflowRun",
+    "job",
+    "open_container",
+    "parallelize",
+    "service",
+    "step",
+    "subscriber",
+    "transform",
+    "workflow",
+]
