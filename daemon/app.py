@@ -4,9 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
-
-import svcs
+from typing import TYPE_CHECKING, Any
 
 from daemon.clock import Clock, SystemClock, new_id
 from daemon.config import Config, load_config
@@ -28,6 +26,9 @@ from daemon.schedule.job import overridden as job_overridden
 from daemon.schedule.scheduler import Scheduler
 from daemon.store.model import Store
 from daemon.workflow.port import Engine
+
+if TYPE_CHECKING:
+    import svcs  # `daemon.container` imports it first, and slim
 
 _FOREVER_S = 365 * 86_400.0
 
@@ -248,7 +249,7 @@ async def opened(config: Config, discovered: Discovered | None = None) -> AsyncI
 
 
 @asynccontextmanager
-async def open_container(config: Config | str | Path) -> AsyncIterator[svcs.Container]:
+async def open_container(config: Config | str | Path) -> AsyncIterator["svcs.Container"]:
     """Give a script, a test or a web application the container of a configuration.
 
     Workflows are started and looked at with it; events are not consumed and jobs do not fire. Runs that are started
