@@ -151,7 +151,10 @@ class Execution:
         self._stale = False
 
     def restore(self, steps: Sequence[StepRecord]) -> None:
-        """Take over the stored checkpoints of a run that is resumed."""
+        """Take over the stored input and checkpoints of a run that is resumed."""
+        codec = self.workflow.graph.input
+        if codec is not None and self.record.input is not None:
+            self.values[0] = codec.restore(self.record.input)
         nodes = {node.name: node for node in self.workflow.graph.steps()}
         for step in steps:
             self.steps[step.name] = step
