@@ -27,7 +27,9 @@ from daemon.redact import cleaned, text_of
 _TRACEBACK_MAX = 8 * 1024
 _REASON_MAX = 2_000
 # These tell at `info` what happens inside them; an application's log is about the application.
-_CHATTY = ("aio_pika", "aiormq", "apscheduler", "asyncio", "httpcore", "httpx", "svcs", "tzlocal", "uvicorn")
+_CHATTY = ("apscheduler", "asyncio", "httpcore", "httpx", "svcs", "tzlocal", "uvicorn")
+# These call it an error, several times a second, that a broker is away; the bus says so itself, once.
+_ALARMED = ("aio_pika", "aiormq")
 
 _context: ContextVar[Mapping[str, object]] = ContextVar("sagad_log", default=MappingProxyType({}))
 
@@ -159,6 +161,8 @@ def set_level(level: str) -> None:
         logging.root.setLevel(number)
         for name in _CHATTY:
             logging.getLogger(name).setLevel(max(number, logging.WARNING if number > logging.DEBUG else logging.INFO))
+        for name in _ALARMED:
+            logging.getLogger(name).setLevel(logging.CRITICAL if number > logging.DEBUG else logging.INFO)
 
 
 class _FromStdlib(logging.Handler):
@@ -211,7 +215,7 @@ def unconfigure_logging() -> None:
     """Undo `configure_logging`: warnings and worse go to stderr."""
     if _from_stdlib in logging.root.handlers:
         set_level("warning")
-        for name in _CHATTY:
+        for name in (*_CHATTY, *_ALARMED):
             logging.getLogger(name).setLevel(logging.NOTSET)
         logging.root.removeHandler(_from_stdlib)
         logging.captureWarnings(capture=False)
