@@ -53,7 +53,7 @@ async def change_product_back(former: ProductUpdate, ctx: StepContext) -> None:
     """Restore the changed fields, and no others."""
     products = await ctx.container.aget(Products)
     products.change(former.id, former.changes)
-    ctx.log.info("product_restored", product=former.id, fields=sorted(former.changes.model_fields_set))
+    ctx.log.info("product_restored", product=former.id, fields=sorted(former.changes.model_dump(exclude_none=True)))
 
 
 @step("send-to-cms", retry=Retry(max_attempts=3, delay=timedelta(milliseconds=200), backoff=2))
