@@ -187,6 +187,17 @@ async def test_all_addresses_of_a_name_are_listened_on_at_one_port(shop: Shop) -
     assert answer.status_code == 200
 
 
+async def test_the_body_of_an_answer_does_not_wait_for_the_client_to_confirm_its_head(
+    shop: Shop,
+) -> None:
+    async with serving(shop.api()) as server, client_of(server) as client:
+        await client.get("/livez")
+
+        (connection,) = server._state.connections
+        accepted = connection.transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+
+
 async def test_a_closed_server_frees_its_port_and_hangs_up(shop: Shop) -> None:
     server = HttpServer(shop.api(), LOCAL, 0)
     await server.start()
