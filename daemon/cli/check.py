@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from daemon.cli.loading import load_application
 from daemon.cli.options import CONFIG, ConfigOption, JsonOption
-from daemon.cli.output import note, show, show_json, show_table, show_title
+from daemon.cli.output import printable, show, show_json, show_table, show_title
 from daemon.clock import SystemClock
 from daemon.config import Config
 from daemon.container.factory import name_of
@@ -38,9 +38,9 @@ def check(*, config: ConfigOption = CONFIG, json: JsonOption = False) -> None:
     _show_workflows(report["workflows"])
     _show_services(report["services"])
     counts = ", ".join(_counted(len(report[f"{noun}s"]), noun) for noun in ("subscriber", "job", "workflow", "service"))
-    show(f"{loaded.app.name}: {counts}; no mistakes.")
     for warning in report["warnings"]:
-        note(f"warning: {warning['where']}: {warning['what']}")
+        show(printable(f"warning: {warning['where']}: {warning['what']}"))
+    show(f"{loaded.app.name}: {counts}; no mistakes.")
 
 
 def report_of(config: Config, discovered: "Discovered", now: datetime) -> dict[str, Any]:
@@ -197,9 +197,9 @@ def _show_jobs(jobs: list[dict[str, Any]]) -> None:
         firings = [(_moment(at["local"]), _moment(at["utc"])) for at in each["next"]]
         state = "enabled" if each["enabled"] else "disabled"
         schedule = each["schedule"] or f"every {_seconds(each['every_s'])}"
-        first, *others = firings or [(None, None)]
-        rows.append((each["name"], schedule, first[0], each["timezone"], first[1], state))
-        rows += [(" ", " ", local, " ", utc, " ") for local, utc in others]
+        local, utc = firings[0] if firings else (None, None)
+        rows.append((each["name"], schedule, local, each["timezone"], utc, state))
+        rows += [(" ", " ", local, " ", utc, " ") for local, utc in firings[1:]]
     show_table(("job", "schedule", "next", "zone", "next in UTC", "state"), rows)
     show("")
 

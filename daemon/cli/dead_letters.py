@@ -213,6 +213,8 @@ def _perform_each(
         return await work(app, ids)
 
     count = perform(config, discovered, do)
+    if not count:
+        _check_name(choice, discovered)
     if not count and choice.ids:
         raise DaemonError(f"There are none: {choice_text(choice)}.")
     return count
@@ -230,12 +232,17 @@ async def _chosen(app: "App", choice: Choice, *, most: int) -> list[DeadLetter]:
         for letter in await app.bus.dead_letters(subscriber, limit=most)
         if choice.wants(letter)
     ]
-    known = [each.id for each in app.discovered.subscribers]
-    if not found and choice.subscriber is not None and choice.subscriber not in known:
-        # One that was removed from the application may still have some.
+    if not found:
+        _check_name(choice, app.discovered)
+    return found
+
+
+def _check_name(choice: Choice, discovered: "Discovered") -> None:
+    """Refuse a subscriber that has no dead letters and is not there; one that was removed may still have some."""
+    known = [each.id for each in discovered.subscribers]
+    if choice.subscriber is not None and choice.subscriber not in known:
         hint = did_you_mean(choice.subscriber, known)
         raise DaemonError(f"No subscriber is named {choice.subscriber!r}, and there are no dead letters of one.{hint}")
-    return found
 
 
 def _as_json(letter: DeadLetter) -> dict[str, Any]:

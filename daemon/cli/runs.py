@@ -14,7 +14,7 @@ from daemon.store.model import RunStatus
 
 if TYPE_CHECKING:
     from daemon.app import App
-    from daemon.engine.engine import RunPage
+    from daemon.engine.reading import RunPage
     from daemon.workflow.run import WorkflowRun
 
 app = group("List and show runs.")

@@ -16,7 +16,7 @@ def test_check_shows_what_would_run_and_connects_to_nothing(folder: Path, sagad:
     assert "nightly 30 2 * * *" in words
     assert "welcome reserve step - release" in words
     assert "shop: 2 subscribers, 1 job, 3 workflows, no services; no mistakes." in words
-    assert "nightly.py:5: job 'nightly': '30 2 * * *': Europe/Berlin has no 02:30" in done.err
+    assert "nightly.py:5: job 'nightly': '30 2 * * *': Europe/Berlin has no 02:30" in words
     assert "geheim" not in done.out + done.err
     assert not (folder / "var").exists()
 

@@ -121,9 +121,11 @@ def test_what_is_chosen_is_discarded_and_nothing_else(sagad: Sagad, dead: Dead) 
 def test_dead_letters_that_are_not_there_are_told(sagad: Sagad) -> None:
     nothing = sagad("dead-letters", "replay", "--all")
     unknown = sagad("dead-letters", "list", "--subscriber", "gret")
+    also_unknown = sagad("dead-letters", "replay", "--subscriber", "gret")
     missing = sagad("dead-letters", "discard", "e9")
 
     assert (nothing.status, nothing.out) == (0, "Replayed 0 dead letters.\n")
     assert (unknown.status, unknown.out) == (1, "")
     assert unknown.err == "No subscriber is named 'gret', and there are no dead letters of one. Did you mean 'greet'?\n"
+    assert (also_unknown.status, also_unknown.err) == (1, unknown.err)
     assert (missing.status, missing.err) == (1, "There are none: the dead letters with the event id e9.\n")

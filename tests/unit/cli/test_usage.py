@@ -102,7 +102,7 @@ def test_a_file_that_is_not_there_is_a_mistake_in_the_configuration(
 def test_the_help_is_there_without_the_web_framework_and_the_brokers_client() -> None:
     code = (
         "import sys; from daemon.cli import main; main(['--help']); "
-        "print([name for name in ('fastapi', 'uvicorn', 'aio_pika', 'apscheduler', 'httpx') if name in sys.modules])"
+        "print([name for name in ('fastapi', 'uvicorn', 'aio_pika', 'asyncpg', 'httpx') if name in sys.modules])"
     )
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
