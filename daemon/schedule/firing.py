@@ -32,6 +32,7 @@ from daemon.schedule.job import Job, JobContext
 from daemon.staging import Staging
 from daemon.store.model import FiringRecord, FiringState, Outcome, RunStatus, StageEvent, UpdateFiring
 
+MAX_CRASHES = 3
 _ERROR_MAX = 4_000
 _ZERO = timedelta(0)
 _log = get_logger(__name__)
@@ -77,10 +78,13 @@ class Firing:
         self._urgent: list[asyncio.Task[None]] = []
         self._expired = False
 
-    @property
-    def attempts_max(self) -> int:
-        """How many attempts the job's policy gives it."""
-        return self._job.schedule.retry.max_attempts
+    async def resume(self) -> None:
+        """Run a firing whose process died, as its next attempt; one that ended its process too often has failed."""
+        started = self.record.attempt - 1
+        if started >= self._job.schedule.retry.max_attempts + MAX_CRASHES - 1:
+            await self._end_unrun(FiringState.FAILED, "failed", f"it was started {started} times and never ended")
+        else:
+            await self.run(queued=True)
 
     async def run(self, *, queued: bool) -> bool:
         """Wait for the delay and the turn, run the handler, and record the end; False if the firing was skipped.
@@ -107,10 +111,6 @@ class Firing:
     async def skip(self, reason: str) -> None:
         """Record that the handler is not run."""
         await self._end_unrun(FiringState.SKIPPED, "skipped", reason)
-
-    async def give_up(self, reason: str) -> None:
-        """Record that the handler is not run any more."""
-        await self._end_unrun(FiringState.FAILED, "failed", reason)
 
     async def _end_unrun(self, state: FiringState, outcome: str, reason: str) -> None:
         async with self._line() as line:

@@ -30,13 +30,12 @@ from daemon.schedule.job import Job
 from daemon.schedule.lane import Lane, firings_left
 from daemon.store.model import ClaimFiring, FiringState, Outcome, Store
 
-MAX_CRASHES = 3
 _GRACE = timedelta(seconds=30)  # a busy loop is late; a machine that slept has missed
 _NO_GRACE = timedelta(0)
 _BACKLOG_MAX = 1_000  # missed firings of one job that are looked at
 _OPEN_MAX = 1_000  # firings of one job that run or wait at one time
 _TAKEN_MAX = 1_000  # firings that are taken over at one look
-_JUMP_US = 1_000_000  # a clock that was set back by more was not merely adjusted
+_SET_BACK = timedelta(seconds=1)  # less is an adjustment of the clock
 _log = get_logger(__name__)
 
 
@@ -84,16 +83,14 @@ class Scheduler:
             max_payload_bytes=max_payload_bytes,
             chance=chance,
         )
-        self._store = store
-        self._clock = clock
-        self._look_s = look_s
+        self._store, self._clock, self._look_s = store, clock, look_s
         self._alarms = alarms_for(clock)
         self._lanes: dict[str, Lane] = {}
         self._turns: dict[str, asyncio.Lock] = {}
         self._firings: set[Firing] = set()
+        self._held: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._watching: asyncio.Task[None] | None = None
-        self._offset_us = 0
         self.running = False
 
     @property
@@ -121,7 +118,6 @@ class Scheduler:
             self._lanes[job.name] = Lane(job, seen, await self._left(job), self._turn(job.name))
         await self._take_over()
         self.running = True
-        self._offset_us = self._clock_offset_us()
         now = self._clock.now()
         for name, lane in self._lanes.items():
             self._deal(lane, now, _NO_GRACE)
@@ -137,8 +133,10 @@ class Scheduler:
         A job that is new here does not catch up.
 
         Raises:
-            StoreUnavailableError: The store cannot be read; nothing is changed.
+            StoreUnavailableError: The store cannot be used; nothing is changed.
         """
+        if self._store.trouble:
+            raise StoreUnavailableError(f"The jobs stay as they are: {self._store.trouble}")
         wanted = {job.name: (job, await self._left(job)) for job in jobs}
         now = self._clock.now()
         for name, lane in list(self._lanes.items()):
@@ -148,8 +146,7 @@ class Scheduler:
                 del self._lanes[name]
         for name, (job, left) in wanted.items():
             lane = self._lanes.setdefault(name, Lane(job, now, left, self._turn(name)))
-            is_limit_kept = lane.job.schedule.max_runs == job.schedule.max_runs
-            lane.go_to(now, job, lane.left if is_limit_kept else left)
+            lane.go_to(now, job, lane.left if lane.job.schedule.max_runs == job.schedule.max_runs else left)
             self._alarms.set(name, job.schedule)
 
     async def quiesce(self) -> None:
@@ -190,11 +187,11 @@ class Scheduler:
         return task
 
     def _turn(self, name: str) -> asyncio.Lock:
-        """Return what the firings of a job take turns by, the same one also after it was away for a while."""
+        # The same one also after the job was away for a while: a firing may still go on.
         return self._turns.setdefault(name, asyncio.Lock())
 
-    async def _left(self, job: Job[Any]) -> int | None:
-        return await firings_left(self._store, self._around.app, job)
+    def _left(self, job: Job[Any]) -> Awaitable[int | None]:
+        return firings_left(self._store, self._around.app, job)
 
     # --- what is due ---
 
@@ -213,6 +210,8 @@ class Scheduler:
             return
         if lane.left == 0:
             self._alarms.remove(lane.job.name)
+        elif self._store.trouble:
+            self._held.add(lane.job.name)  # It stays due; claims that cannot be written must not pile up.
         elif lane.go_on(now) and now - due <= grace:
             self._fire(lane, due, queued=False)
         else:
@@ -252,9 +251,9 @@ class Scheduler:
 
     async def _conduct(self, lane: Lane, firing: Firing, claim: Awaitable[Outcome] | None, *, queued: bool) -> None:
         try:
-            if claim is None and firing.record.attempt > firing.attempts_max + MAX_CRASHES - 1:
-                await firing.give_up(f"it was started {firing.record.attempt - 1} times and never ended")
-            elif claim is not None and await claim is not Outcome.APPLIED:
+            if claim is None:
+                await firing.resume()
+            elif await claim is not Outcome.APPLIED:
                 if lane.left is not None:  # Another daemon fires it.
                     lane.left = await self._left(lane.job)
             elif lane.opened > _OPEN_MAX:
@@ -274,6 +273,8 @@ class Scheduler:
             await self._clock.sleep(self._look_s)
             try:
                 self._heed_clock()
+                while self._held and not self._store.trouble:
+                    self._ring(self._held.pop())
                 await self._take_over()
             except StoreUnavailableError as error:
                 _log.debug("scheduler_waits", error=str(error))
@@ -281,18 +282,14 @@ class Scheduler:
                 _log.exception("scheduler_look_failed")
 
     def _heed_clock(self) -> None:
-        """Have alarms look at the wall clock, and set those again that wait for a time that comes once more."""
-        before_us, self._offset_us = self._offset_us, self._clock_offset_us()
-        if self._offset_us < before_us - _JUMP_US:
-            now = self._clock.now()
-            for name, lane in self._lanes.items():
-                if lane.seen > now:  # What was fired already is claimed, and not fired again.
-                    lane.go_to(now, lane.job, lane.left)
-                    self._alarms.set(name, lane.job.schedule)
+        """Have alarms look at the wall clock, and set those again whose times come once more."""
+        now = self._clock.now()
+        limit = now + _SET_BACK
+        for name, lane in self._lanes.items():
+            if lane.seen > limit:  # What was fired before is claimed, and not fired again.
+                lane.go_to(now, lane.job, lane.left)
+                self._alarms.set(name, lane.job.schedule)
         self._alarms.look()
-
-    def _clock_offset_us(self) -> int:
-        return self._clock.now_us() - round(self._clock.monotonic_s() * 1_000_000)
 
     async def _take_over(self) -> None:
         """Pick up firings whose process died."""

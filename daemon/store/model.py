@@ -181,7 +181,12 @@ class FiringState(StrEnum):
 
 @dataclass(slots=True)
 class FiringRecord:
-    """One occurrence of a job's schedule; (app, job, scheduled_us) is unique, and that is the claim."""
+    """One occurrence of a job's schedule; (app, job, scheduled_us) is unique, and that is the claim.
+
+    Attributes:
+        attempt: How many were started; 0 while it waits for the first.
+        error: What went wrong last, or why it was skipped or missed; empty if it went well.
+    """
 
     app: str
     job: str

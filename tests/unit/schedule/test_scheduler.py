@@ -12,7 +12,7 @@ from daemon.events.model import Event, unpack
 from daemon.retry import Retry
 from daemon.schedule.job import JobContext, job
 from daemon.store.model import FiringState
-from tests.unit.schedule.world import APP, HOUR, ME, MINUTE, NOON, SECOND, World, minutes, settle
+from tests.unit.schedule.world import APP, HOUR, ME, MINUTE, NOON, SECOND, World, minutes
 
 RETRY = Retry(max_attempts=3, delay=timedelta(seconds=10), backoff=2)
 
@@ -296,14 +296,3 @@ async def test_what_does_not_end_in_time_is_cancelled_and_run_again_by_the_next_
     assert world.ran == ["13:00:00", "13:00:00"]
     assert [(each.state, each.attempt) for each in await world.firings()] == [(FiringState.COMPLETED, 2)]
     assert world.lines("job_finished", "outcome") == [("cancelled",), ("ok",)]
-
-
-async def test_a_claimed_firing_is_let_alone(world: World) -> None:
-    await world.started(world.job())
-    await world.fired(NOON + MINUTE, state=FiringState.RUNNING, owner="process-2")
-
-    await world.advance(MINUTE)
-    await settle()
-
-    assert world.ran == []
-    assert world.lines("job_finished") == []

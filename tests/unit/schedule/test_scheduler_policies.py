@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from daemon.errors import StoreUnavailableError
 from daemon.retry import Retry
 from daemon.schedule.backlog import latest_ticks
 from daemon.schedule.options import Schedule
@@ -273,3 +274,21 @@ async def test_a_firing_that_waits_for_its_delay_survives_a_reload(world: World)
 
     assert await world.states() == ["13:00:00 completed"]
     assert minutes([60])[0] + jittery.delay(NOON + HOUR) < world.clock.now()
+
+
+async def test_nothing_is_claimed_while_the_store_cannot_be_written_and_it_is_made_up_for_afterwards(
+    world: World,
+) -> None:
+    scheduler = await world.started(world.job("10 * * * *"), world.job(SECOND, name="often"), look=LOOK)
+
+    world.store.trouble = "The disk is full."
+    await world.advance(11 * MINUTE)
+    claimed = await world.states() + await world.states("often")
+    with pytest.raises(StoreUnavailableError, match="The disk is full"):
+        await scheduler.replace([])
+    world.store.trouble = ""
+    await world.advance(LOOK)
+
+    assert claimed == []
+    assert await world.states() == ["12:10:00 completed"]
+    assert (await world.states("often"))[-1] == "12:11:05 completed"

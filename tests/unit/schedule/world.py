@@ -33,6 +33,12 @@ def at(moment: datetime) -> str:
     return f"{moment:%H:%M:%S}"
 
 
+class TroubledStore(MemoryStore):
+    """A store that can be told that it cannot write."""
+
+    trouble = ""
+
+
 class World:
     """What a test arranges and looks at.
 
@@ -43,7 +49,7 @@ class World:
 
     def __init__(self, log: list[dict[str, Any]]) -> None:
         self.clock = ManualClock(NOON)
-        self.store = MemoryStore(self.clock)
+        self.store = TroubledStore(self.clock)
         self.services = Services()
         self.ran: list[str] = []
         self.log = log
