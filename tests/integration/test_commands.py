@@ -3,14 +3,16 @@
 import json
 import os
 import pty
+import secrets
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+import pika
 import pytest
 
 from tests.services.process import await_true, free_port
@@ -167,6 +169,30 @@ def test_a_reader_that_has_seen_enough_is_no_trouble(folder: Path, sagad: Sagad)
     os.close(writing)
 
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_on_rabbitmq_an_event_is_published_or_told_to_be_lost(amqp_url: str, sagad: Sagad) -> None:
+    app = f"commands-{secrets.token_hex(6)}"
+    exchange, queue = f"{app}-events", f"{app}-listener"
+    at_broker = {"SAGAD_APP__NAME": app, "SAGAD_BROKER__URL": amqp_url, "SAGAD_BROKER__EXCHANGE": exchange}
+
+    lost = sagad("publish", "customer.created", '{"id": "c1"}', **at_broker)
+    with closing(pika.BlockingConnection(pika.URLParameters(amqp_url))) as connection:
+        channel = connection.channel()
+        channel.queue_declare(queue, exclusive=True)
+        channel.queue_bind(queue, exchange, "customer.*")
+        done = sagad("publish", "customer.created", '{"id": "c1"}', "--id", "e1", "--source", "crm", **at_broker)
+        _, properties, body = channel.basic_get(queue, auto_ack=True)
+        channel.exchange_delete(exchange)
+    listed = document(sagad("subscribers", "list", "--json", **at_broker))
+    dead = sagad("dead-letters", "list", **at_broker)
+
+    assert (lost.returncode, lost.stdout) == (1, "")
+    assert f"no queue on the exchange '{exchange}' is bound to it" in lost.stderr
+    assert (done.returncode, done.stdout, done.stderr) == (0, "e1\n", "")
+    assert (properties.message_id, properties.app_id, json.loads(body)) == ("e1", "crm", {"id": "c1"})
+    assert [each["id"] for each in listed] == ["greet", "audit"]
+    assert (dead.returncode, dead.stderr) == (0, "No such dead letters.\n")
 
 
 def test_a_broker_that_is_away_is_told_in_one_sentence_without_its_password(folder: Path) -> None:
