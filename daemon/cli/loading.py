@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from daemon.config import Config, LogConfig, check_names, load_config
-from daemon.errors import ConfigurationError, Problem
+from daemon.config import Config, LogConfig, check_names, read_config
+from daemon.errors import ConfigurationError
 from daemon.log import configure_logging
 
 if TYPE_CHECKING:
@@ -27,13 +27,8 @@ def load_application(path: Path) -> "tuple[Config, Discovered]":
     from daemon.app import jobs_of  # noqa: PLC0415 - `--help` needs neither
     from daemon.discovery import discover  # noqa: PLC0415
 
-    problems: list[Problem] = []
-    config: Config | None = None
     discovered: Discovered | None = None
-    try:
-        config = load_config(path)
-    except ConfigurationError as error:
-        problems += error.problems
+    config, problems = read_config(path)  # what is wrong in it must not hide what else is
     if path.is_file():  # else this is some folder, whose modules are nobody's application
         try:
             discovered = discover(path.absolute().parent)

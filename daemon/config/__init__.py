@@ -1,6 +1,6 @@
 """Frozen models of config.toml, and how they are read from the file and the environment."""
 
-from daemon.config.load import load_config
+from daemon.config.load import load_config, read_config
 from daemon.config.model import (
     AppConfig,
     BrokerConfig,
@@ -31,6 +31,7 @@ __all__ = [
     "check_names",
     "is_loopback",
     "load_config",
+    "read_config",
     "redacted",
     "restart_keys",
 ]

@@ -3,7 +3,8 @@
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +25,47 @@ def load_config(path: str | os.PathLike[str], environ: Mapping[str, str] = os.en
     Raises:
         ConfigurationError: With every mistake in the file and in the environment.
     """
+    config, problems = read_config(path, environ)
+    if config is None or problems:
+        raise ConfigurationError(problems)
+    return config
+
+
+def read_config(
+    path: str | os.PathLike[str], environ: Mapping[str, str] = os.environ
+) -> tuple[Config | None, list[Problem]]:
+    """Return what is left of a configuration without its mistakes, if anything is, and those mistakes.
+
+    What is left is for looking for more mistakes; nothing may run with it. The arguments are those of `load_config`.
+    """
     file = Path(path).absolute()
     problems: list[Problem] = []
     tables = _read(file, problems)
     if tables is None:
-        raise ConfigurationError(problems)
+        return None, problems
     if "folder" in tables:
         del tables["folder"]
         problems.append(Problem("folder", "is no table."))
     origins = apply_environment(tables, environ, folder=file.parent, problems=problems)
+    tables["folder"] = file.parent
     try:
-        config = Config.model_validate({**tables, "folder": file.parent}, context=origins)
+        return Config.model_validate(tables, context=origins), problems
     except ConfigurationError as error:
-        raise ConfigurationError([*problems, *error.problems]) from None
-    if problems:
-        raise ConfigurationError(problems)
-    return config
+        problems += error.problems
+    left = _without(tables, {problem.where for problem in problems})
+    left["app"] = {"name": "nameless", **left.get("app", {})}
+    with suppress(ConfigurationError):
+        return Config.model_validate(left, context=origins), problems
+    return None, problems
+
+
+def _without(table: Mapping[str, Any], keys: Collection[str], prefix: str = "") -> dict[str, Any]:
+    """Return a table without the keys that are named, by their dotted path."""
+    return {
+        key: _without(value, keys, f"{prefix}{key}.") if isinstance(value, dict) else value
+        for key, value in table.items()
+        if f"{prefix}{key}" not in keys
+    }
 
 
 def _read(file: Path, problems: list[Problem]) -> dict[str, Any] | None:
