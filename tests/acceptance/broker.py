@@ -1,13 +1,18 @@
-"""Another program on the broker: what an application of any language would do there, with pika."""
+"""Another program on the broker: what an application of any language would do there, with pika; and the way to it."""
 
 import secrets
+import socket
+import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
 from daemon.events.rabbitmq.topology import TIERS_MS
+from tests.services import free_port
 
 
 class Broker:
@@ -52,3 +57,41 @@ class Broker:
             work(connection.channel())
         finally:
             connection.close()
+
+
+class Door:
+    """An address of its own that leads to a broker once it is open; until then, nobody listens there."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._place = parts.hostname or "localhost", parts.port or 5672
+        self._port = free_port()
+        self._listener: socket.socket | None = None
+        who, _, _ = parts.netloc.rpartition("@")
+        self.url = urlunsplit(
+            parts._replace(netloc=f"{who}@127.0.0.1:{self._port}" if who else f"127.0.0.1:{self._port}")
+        )
+
+    def open(self) -> None:
+        """Let whoever knocks through to the broker."""
+        self._listener = socket.create_server(("127.0.0.1", self._port))
+        threading.Thread(target=self._let_in, args=[self._listener], daemon=True).start()
+
+    def close(self) -> None:
+        """Let nobody through any more; who is through stays."""
+        if self._listener is not None:
+            self._listener.close()
+
+    def _let_in(self, listener: socket.socket) -> None:
+        with suppress(OSError):  # it was closed
+            while True:
+                here, _ = listener.accept()
+                there = socket.create_connection(self._place)
+                for source, target in ((here, there), (there, here)):
+                    threading.Thread(target=_pass_on, args=[source, target], daemon=True).start()
+
+
+def _pass_on(source: socket.socket, target: socket.socket) -> None:
+    with source, target, suppress(OSError):
+        while data := source.recv(65_536):
+            target.sendall(data)

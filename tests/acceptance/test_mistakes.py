@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import httpx
-import pytest
 
 from tests.acceptance.application import Application
 
@@ -89,25 +88,27 @@ def test_a_port_that_is_taken_is_one_sentence(shipped: Application, tmp_path: Pa
     assert "Traceback" not in refused.stderr
 
 
-@pytest.mark.parametrize("token", ["", "Bearer wrong", "Basic s3cret", "s3cret"])
-def test_a_wrong_token_is_refused_everywhere_but_at_the_probes(shipped: Application, token: str) -> None:
+def test_a_wrong_token_is_refused_everywhere_but_at_the_probes(shipped: Application) -> None:
     shipped.configure({"http.token": "s3cret"})
+    strangers = [{}, *({"authorization": each} for each in ("Bearer wrong", "Basic s3cret", "s3cret"))]
     with shipped.daemon() as daemon:
-        stranger = {"authorization": token} if token else {}
         url = f"http://127.0.0.1:{daemon.port}"
 
         refused = [
-            httpx.get(f"{url}{path}", headers=stranger) for path in ("/api/runs", "/api/openapi.json", "/nothing")
+            httpx.get(f"{url}{path}", headers=each)
+            for path in ("/api/runs", "/api/openapi.json", "/nothing")
+            for each in strangers
         ]
-        probe = httpx.get(f"{url}/readyz", headers=stranger)
+        probe = httpx.get(f"{url}/readyz")
         with daemon.api() as api:
             welcome = api.post("/api/events", json={"name": "customer.created", "data": {"id": "c1", "name": "Ada"}})
         daemon.wait_for("greeted")
 
-    assert [each.status_code for each in refused] == [401, 401, 401]
+    assert {each.status_code for each in refused} == {401}
     assert {each.headers["www-authenticate"] for each in refused} == {"Bearer"}
     assert probe.status_code == 200
     assert welcome.status_code == 202
+    assert "s3cret" not in daemon.tail()
 
 
 def test_other_web_pages_may_not_change_anything(shipped: Application) -> None:

@@ -15,8 +15,8 @@ import pytest
 
 from daemon import Event, EventBus, open_container
 from tests.acceptance.application import Application
+from tests.acceptance.broker import Broker, Door
 from tests.acceptance.process import DaemonProcess, until
-from tests.services import private_rabbit
 
 
 def publish(daemon: DaemonProcess, name: str, data: dict[str, object], event_id: str) -> None:
@@ -77,18 +77,20 @@ def test_a_wrong_file_changes_nothing_and_is_logged(laboratory: Application) -> 
     assert "subscribers.refuse-order.retry.max_attempts" in str(failed["reason"])
 
 
-def test_it_stays_up_without_its_broker_and_works_as_soon_as_that_is_there(laboratory: Application) -> None:
-    broker = private_rabbit()
-    laboratory.configure({"broker.url": broker.url})
-    with closing(broker), laboratory.daemon(wait=False) as daemon, daemon.api() as api:
+def test_it_stays_up_without_its_broker_and_works_as_soon_as_that_is_there(
+    laboratory: Application, broker: Broker
+) -> None:
+    door = Door(broker.url)
+    laboratory.configure({**broker.settings, "broker.url": door.url})
+    with closing(door), laboratory.daemon(wait=False) as daemon, daemon.api() as api:
         daemon.wait_for("daemon_started")
 
         away = api.get("/readyz")
         live = api.get("/livez")
         refused = api.post("/api/events", json={"name": "customer.created", "data": {}})
         by_command = laboratory.sagad("publish", "customer.created", "{}", status=1)
-        broker.start()
-        until(lambda: api.get("/readyz").status_code == httpx.codes.OK, "ready", timeout_s=30)
+        door.open()
+        until(lambda: api.get("/readyz").status_code == httpx.codes.OK, "ready")
         publish(daemon, "customer.created", {"id": "c1", "name": "Ada"}, "customer-1")
         daemon.wait_for("greeted", event_id="customer-1")
 
