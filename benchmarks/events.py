@@ -152,7 +152,7 @@ def daemon_case(url: str, case: str, level: str, events: int, prefetch: int) -> 
         application = Application(Path(folder) / "app", settings, parts=())
         application.add("subscribers/handle.py", _HANDLER.replace("{name}", case).replace("{body}", _BODIES[case]))
         try:
-            with application.daemon():  # declares the queue
+            with application.daemon(SAGAD_LOG__LEVEL="info"):  # declares the queue
                 pass
             asyncio.run(load(url, broker.exchange, "order.placed", events))
             with (Path(folder) / "log.json").open("wb") as log:
