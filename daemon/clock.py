@@ -3,6 +3,7 @@
 import asyncio
 import heapq
 import itertools
+import os
 import random
 import time
 from collections.abc import Callable
@@ -11,6 +12,11 @@ from typing import Protocol
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+# Not the system's random bytes for each id: to ask for them lets go of the interpreter's lock, and it may take long to
+# have it back. Not `random` itself either: an application may seed that. A process that was forked draws its own.
+_random = random.Random()  # noqa: S311 - ids are unique, and no secret
+os.register_at_fork(after_in_child=_random.seed)
 
 
 def to_us(moment: datetime) -> int:
@@ -25,8 +31,7 @@ def from_us(moment_us: int) -> datetime:
 
 def new_id(now_us: int) -> str:
     """Return a fresh id of 26 characters that sorts by time (a ULID: 48 bits of milliseconds, 80 random bits)."""
-    # Not the system's random bytes: to ask for them lets go of the interpreter's lock, and one may be long without it.
-    value = (now_us // 1_000) << 80 | random.getrandbits(80)  # noqa: S311 - unique, and no secret
+    value = (now_us // 1_000) << 80 | _random.getrandbits(80)
     return "".join([_CROCKFORD[value >> shift & 31] for shift in range(125, -1, -5)])
 
 
