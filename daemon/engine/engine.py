@@ -15,7 +15,7 @@ from daemon.engine.parking import Parking, Waiter
 from daemon.engine.reading import RunReader
 from daemon.engine.starting import CALLED, check_same, new_record
 from daemon.errors import StoreUnavailableError
-from daemon.store.model import InsertRun, Outcome, PutGraph, RunRecord, RunStatus, Write
+from daemon.store.model import FenceRun, InsertRun, Outcome, PutGraph, RunRecord, RunStatus, Write
 from daemon.workflow.context import RunScope
 from daemon.workflow.port import RunOptions
 from daemon.workflow.run import WorkflowRun
@@ -52,6 +52,7 @@ class WorkflowEngine(RunReader):
         self._starting: dict[str, asyncio.Future[None]] = {}
         self._parking = Parking(ports.clock, self._resume_one)
         self._graphs: set[str] = set()
+        self._rescues: set[asyncio.Task[None]] = set()
         self._closing = False
 
     def register(self, workflows: Iterable[WorkflowBase]) -> None:
@@ -129,25 +130,50 @@ class WorkflowEngine(RunReader):
         if self._closing:
             msg = "This process is stopping and starts no runs any more."
             raise StoreUnavailableError(msg)
-        started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._starting[record.run_id] = started
+        self._starting[record.run_id] = asyncio.get_running_loop().create_future()
         try:
-            while await self._ports.store.commit(InsertRun(record), *self._graph_write(workflow)) is Outcome.CONFLICT:
-                existing = await self._ports.store.run(self._ports.app, record.run_id)
-                if existing is None:
-                    continue
-                check_same(existing, record, workflow, options)
-                if existing.status is RunStatus.COMPLETED or not existing.status.ended:
-                    return await self._join_stored(existing, options)
-                record.attempt = existing.attempt + 1
-            self._graphs.add(workflow.graph.hash)
-            run = Execution(self._ports, workflow, record, self._scope(workflow, record))
-            run.values[0] = held
-            self._launch(run)
-            return run
+            existing = await self._insert(workflow, record, options)
+        except asyncio.CancelledError:
+            rescue = asyncio.create_task(self._rescue(workflow, record, held), name=f"rescue {record.run_id}")
+            self._rescues.add(rescue)
+            rescue.add_done_callback(self._rescues.discard)
+            raise
+        except BaseException:
+            self._started(record)
+            raise
+        run = self._launch(self._fresh(workflow, record, held)) if existing is None else None
+        self._started(record)
+        return run or await self._join_stored(existing or record, options)
+
+    async def _insert(self, workflow: WorkflowBase, record: RunRecord, options: RunOptions) -> RunRecord | None:
+        """Make the start durable as the run's next attempt, or return the run that answers for it."""
+        while await self._ports.store.commit(InsertRun(record), *self._graph_write(workflow)) is Outcome.CONFLICT:
+            existing = await self._ports.store.run(self._ports.app, record.run_id)
+            if existing is None:
+                continue
+            check_same(existing, record, workflow, options)
+            if existing.status is RunStatus.COMPLETED or not existing.status.ended:
+                return existing
+            record.attempt = existing.attempt + 1
+        self._graphs.add(workflow.graph.hash)
+        return None
+
+    def _started(self, record: RunRecord) -> None:
+        self._starting.pop(record.run_id).set_result(None)
+
+    def _fresh(self, workflow: WorkflowBase, record: RunRecord, held: Any) -> Execution:
+        run = Execution(self._ports, workflow, record, self._scope(workflow, record))
+        run.values[0] = held
+        return run
+
+    async def _rescue(self, workflow: WorkflowBase, record: RunRecord, held: Any) -> None:
+        """Go on with a run whose starter was cancelled while its start was being committed, if it was."""
+        fence = FenceRun(record.key, self._ports.owner)  # commits keep their order: this one's outcome tells
+        try:
+            if await self._ports.store.commit(fence) is Outcome.APPLIED:
+                self._launch(self._fresh(workflow, record, held))
         finally:
-            del self._starting[record.run_id]
-            started.set_result(None)
+            self._started(record)
 
     async def _join_stored(self, existing: RunRecord, options: RunOptions) -> WorkflowRun[Any]:
         """Wait for a run that another process drives, or that is parked, as `options.wait` says."""
@@ -183,11 +209,12 @@ class WorkflowEngine(RunReader):
 
     # --- driving ---
 
-    def _launch(self, run: Execution) -> None:
+    def _launch(self, run: Execution) -> Execution:
         run_id = run.record.run_id
         self._live[run_id] = run
         run.waiters.extend(self._parking.take(run_id))
         run.task = asyncio.create_task(self._drive(run), name=f"run {run_id}")
+        return run
 
     async def _drive(self, run: Execution) -> None:
         failure: BaseException | None = None
