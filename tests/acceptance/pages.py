@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from daemon import Config
 from tests.acceptance.application import SHIPPED, Application
@@ -114,7 +114,7 @@ class Reader:
             name, _, environment[name] = words.pop(0).partition("=")
         if words in (["make", "run"], ["sagad", "run"]):
             self._running.close()
-            self.daemon = self._running.enter_context(self.application.daemon(**environment))
+            self.daemon = self._running.enter_context(self.application.daemon(wait=True, **environment))
             return
         printed = self._curl(words) if words[0] == "curl" else self._run(words, environment)
         assert _shape(shown).fullmatch(_flat(printed)), f"{place}: {command}\n{printed}"
@@ -150,8 +150,8 @@ class Reader:
         for line in block.text.splitlines():
             found = _LOG_LINE.fullmatch(line)
             assert found is not None, f"{block.place}: {line}"
-            fields = dict(each.split("=", 1) for each in shlex.split(found["fields"]))
-            fields = {name: int(value) if value.isdecimal() else value for name, value in fields.items()}
+            shown = dict(each.split("=", 1) for each in shlex.split(found["fields"]))
+            fields: dict[str, Any] = {name: int(value) if value.isdecimal() else value for name, value in shown.items()}
             if "port" in fields:
                 fields["port"] = self.daemon.port
             self.daemon.wait_for(found["event"], logger=found["logger"], **fields)
