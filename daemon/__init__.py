@@ -1,7 +1,6 @@
 """sagad: the saga daemon. Everything that an application uses is imported from here."""
 
 from daemon.activation import Trigger
-from daemon.app import open_container
 from daemon.config import Config
 from daemon.container import service
 from daemon.engine.engine import WorkflowEngine
@@ -33,6 +32,7 @@ from daemon.errors import (
 from daemon.events.model import Envelope, Event
 from daemon.events.publisher import EventBus
 from daemon.events.subscriber import Subscriber, SubscriberContext, subscriber
+from daemon.opening import open_container
 from daemon.retry import Retry
 from daemon.schedule.cron import Cron
 from daemon.schedule.job import Job, JobContext, job

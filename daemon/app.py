@@ -3,11 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from daemon.clock import Clock, SystemClock, new_id
-from daemon.config import Config, load_config
+from daemon.config import Config
 from daemon.container import Services
 from daemon.discovery import Discovered
 from daemon.engine.engine import WorkflowEngine
@@ -26,9 +25,6 @@ from daemon.schedule.job import overridden as job_overridden
 from daemon.schedule.scheduler import Scheduler
 from daemon.store.model import Store
 from daemon.workflow.port import Engine
-
-if TYPE_CHECKING:
-    import svcs  # `daemon.container` imports it first, and slim
 
 _FOREVER_S = 365 * 86_400.0
 
@@ -246,24 +242,6 @@ async def opened(config: Config, discovered: Discovered | None = None) -> AsyncI
         yield app
     finally:
         await app.aclose()
-
-
-@asynccontextmanager
-async def open_container(config: Config | str | Path) -> AsyncIterator["svcs.Container"]:
-    """Give a script, a test or a web application the container of a configuration.
-
-    Workflows are started and looked at with it; events are not consumed and jobs do not fire. Runs that are started
-    here execute here; if this process ends, a daemon takes them over.
-
-    Args:
-        config: The path of a config.toml, or a `Config` made in code.
-
-    Raises:
-        ConfigurationError: The configuration has mistakes; all of them.
-    """
-    loaded = config if isinstance(config, Config) else load_config(Path(config))
-    async with opened(loaded) as app, app.services.handler_container() as container:
-        yield container
 
 
 def _store(config: Config) -> Store:

@@ -132,7 +132,7 @@ def _show(run: dict[str, Any]) -> None:
                     _plain(step["input"]),
                     _plain(step["output"]),
                 )
-                for step in run["steps"]
+                for step in run["steps"].values()
             ],
         )
     for error in run["errors"]:

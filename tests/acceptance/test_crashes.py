@@ -108,7 +108,7 @@ def test_what_a_stop_cuts_off_goes_on_after_the_next_start_where_it_stood(
         daemon.wait_for("event_handled", event_id="order-1", outcome="ok")
 
     assert cut["status"] == "running"
-    assert [step["name"] for step in cut["steps"] if step["state"] == "completed"] == ["reserve"]
+    assert [step["name"] for step in cut["steps"].values() if step["state"] == "completed"] == ["reserve"]
     assert [step for step, _, _ in laboratory.ledger()] == ["reserve", "enter"]
 
 

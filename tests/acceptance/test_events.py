@@ -79,7 +79,7 @@ def test_a_customer_is_greeted_through_the_workflow_whoever_publishes(shop: Shop
     assert run["trigger"]["kind"] == "event"
     assert run["trigger"]["id"] == event_id
     assert run["result"] == {"message": f"hello, Ada {event_id}"}
-    assert [(step["name"], step["state"], step["output"]) for step in run["steps"]] == [
+    assert [(step["name"], step["state"], step["output"]) for step in run["steps"].values()] == [
         ("say-hello", "completed", "hello"),
         ("say-name", "completed", f"Ada {event_id}"),
     ]

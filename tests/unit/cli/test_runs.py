@@ -42,7 +42,7 @@ def test_a_run_is_shown_with_its_steps_and_errors(sagad: Sagad) -> None:
     shown = sagad("runs", "show", "b1").out
 
     assert (found["status"], found["compensated"], found["input"]) == ("reverted", ["reserve"], {"name": "x", "age": 0})
-    assert [(each["name"], each["state"]) for each in found["steps"]] == [
+    assert [(each["name"], each["state"]) for each in found["steps"].values()] == [
         ("reserve", "compensated"),
         ("break", "failed"),
     ]
