@@ -15,6 +15,7 @@ from daemon.errors import RemoteError, RunNotCompleted, WorkflowFailed
 from daemon.store.model import RunRecord, RunStatus, StepRecord, StepState
 from daemon.workflow.graph import Graph
 
+IN_DOUBT = "StepInDoubt"  # the type of an attempt of which nobody knows whether it did something
 Out_co = TypeVar("Out_co", covariant=True, default=Any)
 
 
@@ -210,7 +211,8 @@ class WorkflowRun(Generic[Out_co]):
         return failed
 
     def to_json(self) -> dict[str, Any]:
-        """Return the run as every interface shows it: plain data."""
+        """Return the run as every interface shows it: plain data, the steps by name in the order of their start."""
+        in_order = sorted(self._steps, key=lambda step: step.seq)
         return {
             "run_id": self.run_id,
             "workflow": self.workflow,
@@ -224,7 +226,7 @@ class WorkflowRun(Generic[Out_co]):
                 for e in self.errors
             ],
             "compensated": self.compensated,
-            "steps": [_step_json(step) for step in sorted(self._steps, key=lambda s: s.seq) if step.kind == "step"],
+            "steps": {step.name: _step_json(step) for step in in_order if step.kind == "step"},
             "created_at": self.created_at.isoformat(),
             "updated_at": self.updated_at.isoformat(),
             "waiting_for": self.waiting_for or None,
@@ -234,21 +236,32 @@ class WorkflowRun(Generic[Out_co]):
 def failure_sentence(run: WorkflowRun[Any]) -> str:
     """Say in one sentence which run failed, where, why, and what was rolled back."""
     said = f"Workflow {run.workflow!r} (run {run.run_id!r}) "
-    invoked = [error for error in run.errors if error.phase == "invoke"]
+    first = next((error for error in run.errors if error.phase == "invoke"), None)
     if run.status is RunStatus.CANCELLED:
         said += "was cancelled"
-    elif invoked:
-        error = invoked[-1]
-        count = len(error.attempts)
-        tries = "" if count <= 1 else f" after {count} attempts"
-        said += f"failed at {error.step!r}{tries}: {error}"
+    elif first is not None:
+        said += f"failed at {first.step!r}{_after(first)}: {first}"
     else:
         said += "failed"
     said += f"; rolled back: {', '.join(run.compensated) or 'nothing'}"
-    unfinished = [f"the compensation of {e.step} failed ({e})" for e in run.errors if e.phase == "compensate"]
     if run.status is RunStatus.FAILED:
-        said += f"; ROLLBACK INCOMPLETE: {'; '.join(unfinished) or 'see its errors'}"
-    return said.replace("\n", " ") + "."
+        left = [_left_undone(error) for error in run.errors if error.phase == "compensate"]
+        said += f"; ROLLBACK INCOMPLETE: {'; '.join(left) or 'see its errors'}"
+    return " ".join(said.split()) + "."
+
+
+def _after(error: StepError) -> str:
+    """Return after how many attempts a step failed; a run's own timeout has none."""
+    count = len(error.attempts)
+    if count == 0 or error.attempts[-1].type == "RunTimeout":
+        return ""
+    return f" after {count} attempt{'s' if count > 1 else ''}"
+
+
+def _left_undone(error: StepError) -> str:
+    if error.attempts and error.attempts[-1].type == IN_DOUBT:
+        return error.attempts[-1].message
+    return f"the compensation of {error.step} failed{_after(error)}: {error}"
 
 
 def _loaded(data: bytes | None) -> Any:
