@@ -64,8 +64,9 @@ class App:
         }
         self.consumers: dict[str, tuple[Subscription, Consumer]] = {}
         self._retired: list[Dispatcher] = []
+        self.jobs = jobs_of(discovered, config)
         self.scheduler = Scheduler(
-            jobs_of(discovered, config),
+            self.jobs,
             store=self.store,
             clock=self.clock,
             app=name,
@@ -118,9 +119,12 @@ class App:
 
         Raises:
             ConfigurationError: Nothing was changed.
+            StoreUnavailableError: Likewise.
         """
         jobs = jobs_of(self.discovered, config)
         wanted = {each.id: each for each in subscribers_of(self.discovered, config)}
+        await self.scheduler.replace(jobs)
+        self.jobs = jobs
         self.config = self.config.model_copy(
             update={
                 "subscribers": config.subscribers,
@@ -138,7 +142,6 @@ class App:
             else:
                 dispatcher.subscriber, dispatcher.options = subscriber, self.options(name)
         await self.consume()
-        await self.scheduler.replace(jobs)
 
     def _subscription(self, dispatcher: Dispatcher) -> Subscription:
         return dispatcher.subscriber.subscription(self.config.broker.prefetch)

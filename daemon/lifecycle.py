@@ -22,7 +22,7 @@ from daemon.systemd import Notifier
 _CLOSE_S = 10.0
 _EXTEND_EVERY_S = 10.0
 _EXTEND_BY_S = 30.0
-_log = get_logger("sagad")
+_log = get_logger(__name__)
 
 
 class Service(Protocol):

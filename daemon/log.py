@@ -259,7 +259,7 @@ async def canonical_line(event: str, clock: Clock, **ids: str | int) -> AsyncIte
             _log.info(event, duration_ms=round((clock.monotonic_s() - started_s) * 1_000, 1), **fields)
 
 
-_log = get_logger("sagad")
+_log = get_logger(__name__)
 
 
 def _level() -> str:

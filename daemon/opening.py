@@ -1,12 +1,12 @@
 """`open_container`: the way in for programs that are no daemon; imports the whole only when it is called."""
 
-from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from daemon.config import Config, load_config
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from os import PathLike
 
     import svcs

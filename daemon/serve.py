@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from daemon.http.server import HttpServer
 
 _LOOK_S = 2.0
-log = get_logger("sagad")
+log = get_logger(__name__)
 
 
 async def serve(config_path: Path, config: Config, discovered: Discovered) -> None:
@@ -124,7 +124,7 @@ class StatusLine:
     def _show(self) -> None:
         app = self._app
         broker = "connected" if app.bus.connected else "NOT CONNECTED"
-        text = f"{len(app.dispatchers)} subscribers, {len(app.scheduler.jobs)} jobs; broker {broker}"
+        text = f"{len(app.dispatchers)} subscribers, {len(app.jobs)} jobs; broker {broker}"
         if app.store.trouble:
             text += f"; store: {app.store.trouble}"
         if text != self._shown:

@@ -10,7 +10,7 @@ from daemon.systemd import Notifier
 
 _BEAT_S = 1.0
 _SLOW_S = 0.5
-_log = get_logger("sagad")
+_log = get_logger(__name__)
 
 
 class LoopMonitor:

@@ -11,7 +11,7 @@ from daemon.store.model import Store
 LEASE_S = 6.0
 _BEAT_S = 2.0
 _BATCH = 100
-log = get_logger("sagad.recovery")
+log = get_logger(__name__)
 
 
 class Recovery:

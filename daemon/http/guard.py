@@ -23,7 +23,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _REST_S = 5.0
 _REST_MAX_BYTES = 64 * 1024 * 1024
 _STOPPING = "The daemon is stopping. What was started goes on when it is back: ask again, with the same id."
-log = get_logger("sagad.http")
+log = get_logger(__name__)
 
 
 class Guard:

@@ -8,7 +8,7 @@ from daemon.http.problem import JsonResponse
 from daemon.log import get_logger
 
 _CHECK_S = 5.0
-log = get_logger("sagad.http")
+log = get_logger(__name__)
 
 
 class HealthApi:

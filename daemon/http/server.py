@@ -22,7 +22,7 @@ _KEEP_ALIVE_S = 15
 _BACKLOG = 512
 # A name may have an address that this machine has not, such as ::1 without IPv6; then the others do.
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-log = get_logger("sagad.http")
+log = get_logger(__name__)
 
 
 class HttpServer:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NamedTuple
 
 import svcs
@@ -14,7 +15,11 @@ from daemon.events.model import Event, name_of
 from daemon.log import get_logger
 
 _KEY_MAX = 255
-_log = get_logger("sagad.step")
+
+
+@cache
+def _logger_of(module: str) -> FilteringBoundLogger:
+    return get_logger(module)
 
 
 @dataclass(slots=True)
@@ -25,6 +30,7 @@ class RunScope:
         attempt: Which attempt of the run this is; 1 is the first.
         correlation_id: What its events carry on; that of its trigger, or the run's own id.
         max_payload_bytes: The largest event.
+        module: The workflow's module: the name of the steps' logger.
     """
 
     container: svcs.Container
@@ -35,6 +41,7 @@ class RunScope:
     trigger: Trigger
     max_payload_bytes: int
     options: Mapping[str, Any] = field(default_factory=dict)
+    module: str = "application"
 
     @property
     def correlation_id(self) -> str:
@@ -108,7 +115,9 @@ class StepContext:
     def log(self) -> FilteringBoundLogger:
         """A logger that knows the workflow, the run, the step and the attempt."""
         scope = self._scope
-        return _log.bind(workflow=scope.workflow, run_id=scope.run_id, step=self.step, attempt=self.attempt)
+        return _logger_of(scope.module).bind(
+            workflow=scope.workflow, run_id=scope.run_id, step=self.step, attempt=self.attempt
+        )
 
     def emit(self, event: Event, *, immediately: bool = False) -> None:
         """Stage an event in the run: published after the run has completed, dropped when it rolls back.
