@@ -1,17 +1,17 @@
 """How many events a second go from RabbitMQ through a handler, and through a one-step workflow on SQLite.
 
-Run: python -m benchmarks.events [--events 10000] [--prefetch 200] [--repeat 3] [--only trivial,workflow,bare]
+Run: python -m benchmarks.events [--events 10000] [--prefetch 200] [--repeat 3] [--only bare,trivial]
 On the broker of SAGAD_TEST_AMQP_URL, or on a private one. The events (300 bytes of JSON, persistent, on a quorum queue)
 are there before the daemon starts; the rate and the processor time are taken between the first and the last one that
 was handled. Once with the log at warning, once at info, where every event and every run is a line in a file.
-Beside it the floor: a bare aio-pika loop that decodes the same model from the same kind of queue, and acknowledges.
+Beside it, decoding the same model from the same kind of queue and acknowledging: a bare aio-pika loop, which is the
+floor, and FastStream without its log, if that is installed.
 """
 
 import argparse
 import asyncio
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -19,19 +19,20 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import aio_pika
 import pika
-from pydantic import BaseModel
+from pika.adapters.blocking_connection import BlockingChannel
 
 from tests.acceptance.application import Application
 from tests.acceptance.broker import Broker
 from tests.acceptance.process import until
 from tests.services import private_rabbit
 
-CASES = ("bare", "trivial", "workflow")
+CASES = ("bare", "faststream", "trivial", "workflow")
 WITHIN_S = 300.0
 
 _HANDLER = '''"""Counts orders; the last one writes how long they took."""
@@ -95,23 +96,6 @@ async def handle(event: OrderPlaced, ctx: SubscriberContext) -> None:
 _BODIES = {"trivial": "", "workflow": "    await keep_order(ctx.container).run(event.order_id)"}
 
 
-class Item(BaseModel):
-    """As the handler has it."""
-
-    sku: str
-    quantity: int
-
-
-class Order(BaseModel):
-    """As the handler has it."""
-
-    order_id: str
-    customer_id: str
-    currency: str
-    total: int
-    items: list[Item]
-
-
 def order(number: int) -> bytes:
     """Return an event of about 300 bytes."""
     items = [{"sku": f"SKU-{place:06d}", "quantity": place} for place in range(1, 5)]
@@ -167,53 +151,29 @@ def daemon_case(url: str, case: str, level: str, events: int, prefetch: int) -> 
         return [float(each) for each in json.loads(result.read_text())]
 
 
-async def bare(url: str, queue_name: str, events: int, prefetch: int) -> list[float]:
-    """Consume, decode and acknowledge the events with aio-pika alone."""
-    connection = await aio_pika.connect_robust(url)
-    channel = await connection.channel()
-    await channel.set_qos(prefetch)
-    queue = await channel.get_queue(queue_name)
-    done = asyncio.get_running_loop().create_future()
-    seen, first_s, first_cpu_s = 0, 0.0, 0.0
-
-    async def handle(message: aio_pika.abc.AbstractIncomingMessage) -> None:
-        nonlocal seen, first_s, first_cpu_s
-        Order.model_validate_json(message.body)
-        await message.ack()
-        seen += 1
-        if seen == 1:
-            first_s, first_cpu_s = time.monotonic(), _cpu_s()
-        elif seen == events:
-            done.set_result(None)
-
-    await queue.consume(handle)
-    await done
-    took = [time.monotonic() - first_s, _cpu_s() - first_cpu_s]
-    await connection.close()
-    return [*took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]
-
-
-def bare_case(url: str, events: int, prefetch: int) -> list[float]:
-    """Measure the bare loop in a process of its own."""
+def peer_case(peer: str, url: str, events: int, prefetch: int) -> list[float]:
+    """Measure a peer in a process of its own."""
     queue = f"bench-{os.getpid()}-{time.time_ns()}"
-    connection = pika.BlockingConnection(pika.URLParameters(url))
-    connection.channel().queue_declare(queue, durable=True, arguments={"x-queue-type": "quorum"})
+    with _channel(url) as channel:
+        channel.queue_declare(queue, durable=True, arguments={"x-queue-type": "quorum"})
     try:
         asyncio.run(load(url, "", queue, events))
-        command = [sys.executable, "-m", "benchmarks.events", "--consume", queue]
-        options = ["--url", url, "--events", str(events), "--prefetch", str(prefetch)]
+        command = [sys.executable, "-m", "benchmarks.events_peer", peer, "--url", url, "--queue", queue]
+        options = ["--events", str(events), "--prefetch", str(prefetch)]
         done = subprocess.run([*command, *options], stdout=subprocess.PIPE, check=True, timeout=WITHIN_S)
     finally:
-        connection.close()
-        connection = pika.BlockingConnection(pika.URLParameters(url))
-        connection.channel().queue_delete(queue)
-        connection.close()
+        with _channel(url) as channel:
+            channel.queue_delete(queue)
     return [float(each) for each in json.loads(done.stdout)]
 
 
-def _cpu_s() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
+@contextmanager
+def _channel(url: str) -> Iterator[BlockingChannel]:
+    connection = pika.BlockingConnection(pika.URLParameters(url))
+    try:
+        yield connection.channel()
+    finally:
+        connection.close()
 
 
 def report(what: str, found: list[list[float]], events: int) -> None:
@@ -242,25 +202,23 @@ def main() -> None:
     arguments.add_argument("--prefetch", type=int, default=200)
     arguments.add_argument("--repeat", type=int, default=3)
     arguments.add_argument("--only", default=",".join(CASES))
-    arguments.add_argument("--consume", help=argparse.SUPPRESS)
-    arguments.add_argument("--url", help=argparse.SUPPRESS)
     chosen = arguments.parse_args()
     events, prefetch = chosen.events, chosen.prefetch
-    if chosen.consume:
-        print(json.dumps(asyncio.run(bare(chosen.url, chosen.consume, events, prefetch))))
-        return
     print(
         f"python -m benchmarks.events --events {events} --prefetch {prefetch} --repeat {chosen.repeat} "
         f"--only {chosen.only}"
     )
     with broker_url() as url:
         for case in chosen.only.split(","):
-            if case == "bare":
-                report("bare aio-pika", [bare_case(url, events, prefetch) for _ in range(chosen.repeat)], events)
-                continue
-            for level in ("warning", "info"):
-                found = [daemon_case(url, case, level, events, prefetch) for _ in range(chosen.repeat)]
-                report(f"{case}, log at {level}", found, events)
+            if case == "faststream" and find_spec(case) is None:
+                print("faststream                   is not installed")
+            elif case in {"bare", "faststream"}:
+                found = [peer_case(case, url, events, prefetch) for _ in range(chosen.repeat)]
+                report(case, found, events)
+            else:
+                for level in ("warning", "info"):
+                    found = [daemon_case(url, case, level, events, prefetch) for _ in range(chosen.repeat)]
+                    report(f"{case}, log at {level}", found, events)
 
 
 if __name__ == "__main__":
