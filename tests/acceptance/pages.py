@@ -25,7 +25,7 @@ _BLOCK = re.compile(
     r"(?:<!-- file: (?P<shipped>\S+) -->\n)?^```(?P<language>\w+)(?: (?P<file>\S+))?\n(?P<text>.*?)^```$",
     re.DOTALL | re.MULTILINE,
 )
-_LOG_LINE = re.compile(r"(?P<event>\w+) +\[(?P<logger>[\w.]+)\](?P<fields>.*)")
+_LOG_LINE = re.compile(r"(?P<event>\w+)(?P<fields>.*)")
 _ELSEWHERE = (
     "make test",
     "source ",
@@ -154,7 +154,7 @@ class Reader:
             fields: dict[str, Any] = {name: int(value) if value.isdecimal() else value for name, value in shown.items()}
             if "port" in fields:
                 fields["port"] = self.daemon.port
-            self.daemon.wait_for(found["event"], logger=found["logger"], **fields)
+            self.daemon.wait_for(found["event"], **fields)
 
 
 def _commands(block: Block) -> Iterator[tuple[str, str]]:
