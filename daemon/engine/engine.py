@@ -10,6 +10,7 @@ import svcs
 
 from daemon.activation import Trigger, current_activation
 from daemon.engine.drive import drive
+from daemon.engine.ending import interrupted, log_end
 from daemon.engine.execution import Execution, Fenced, Ports, Stop, log
 from daemon.engine.parking import Parking, Waiter
 from daemon.engine.reading import RunReader
@@ -50,7 +51,7 @@ class WorkflowEngine(RunReader):
         self._options = options
         self._on_staged = on_staged
         self._starting: dict[str, asyncio.Future[None]] = {}
-        self._parking = Parking(ports.clock, self._resume_one)
+        self._parking = Parking(ports.clock, self._resume)
         self._graphs: set[str] = set()
         self._rescues: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -90,10 +91,7 @@ class WorkflowEngine(RunReader):
     async def resume(self, owned: Iterable[RunRecord]) -> None:
         """Go on with runs that this process has just claimed; those that wait are woken when they are due."""
         for record in owned:
-            try:
-                await self._resume_one(record)
-            except Exception:  # noqa: BLE001 - one run's trouble must not keep others from going on
-                log.error("run_not_resumed", exc_info=True, run_id=record.run_id, workflow=record.workflow)
+            await self._resume(record)
 
     async def drain(self, grace_s: float) -> None:
         """Let what runs finish for `grace_s` seconds, then cancel it; cancelled runs stay resumable.
@@ -113,7 +111,7 @@ class WorkflowEngine(RunReader):
             _, stubborn = await asyncio.wait(self._tasks(), timeout=_CANCEL_S)
             for task in stubborn:
                 log.warning("run_not_cancelled", task=task.get_name())
-        self._parking.close(_interrupted)
+        self._parking.close(interrupted)
 
     # --- starting ---
 
@@ -175,14 +173,19 @@ class WorkflowEngine(RunReader):
         finally:
             self._started(record)
 
-    async def _join_stored(self, existing: RunRecord, options: RunOptions) -> WorkflowRun[Any]:
+    async def _join_stored(self, existing: RunRecord, options: RunOptions) -> Execution | WorkflowRun[Any]:
         """Wait for a run that another process drives, or that is parked, as `options.wait` says."""
+        looked = False
         while not existing.status.ended and options.wait is not False:
-            if options.wait and (parked := self._parking.join(existing.run_id)) is not None:
-                return await parked
+            if (live := self._live.get(existing.run_id)) is not None:
+                return live
+            if options.wait and (held := self._parking.join(existing.run_id)) is not None:
+                return await held
             if options.wait is None and self._is_parked(existing):
                 break
-            await self._ports.clock.sleep(_POLL_S)
+            if looked:
+                await self._ports.clock.sleep(_POLL_S)
+            looked = True
             existing = await self._ports.store.run(existing.app, existing.run_id) or existing
         return await self._stored(existing)
 
@@ -205,6 +208,7 @@ class WorkflowEngine(RunReader):
             trigger=trigger or Trigger(**json.loads(record.trigger)),
             max_payload_bytes=self._ports.max_payload_bytes,
             options=self._options(workflow.name),
+            module=workflow.fn.__module__,
         )
 
     # --- driving ---
@@ -242,53 +246,39 @@ class WorkflowEngine(RunReader):
             self._on_staged()
         ended = run.settled and record.status.ended
         if ended:
-            _log_end(run)
+            log_end(run)
         waiting: list[Waiter] = []
         for waiter in run.waiters:
             future, to_the_end = waiter
             if future.done():
                 continue
             if not run.settled:
-                future.set_exception(_interrupted(record.run_id, failure))
+                future.set_exception(interrupted(record.run_id, failure))
             elif ended or not to_the_end:
                 future.set_result(run.view())
             else:
                 waiting.append(waiter)
         if run.settled and not ended and not self._closing:
-            self._parking.park(record, waiting)
+            self._parking.hold(record.run_id, waiting)
+            self._parking.wake_later(record)
 
-    async def _resume_one(self, record: RunRecord) -> None:
+    async def _resume(self, record: RunRecord) -> None:
         workflow = self._workflows.get(record.workflow)
-        if workflow is None or self._closing or record.run_id in self._live or record.run_id in self._starting:
+        if workflow is None or self._closing or record.run_id in self._live:
             return
+        self._parking.hold(record.run_id, [])
         if record.wake_us is not None and record.wake_us > self._ports.clock.now_us():
-            self._parking.park(record, [])
+            self._parking.wake_later(record)
             return
-        steps = await self._ports.store.steps([record.key])
-        run = Execution(self._ports, workflow, record, self._scope(workflow, record))
-        run.restore(steps[record.key])
-        self._launch(run)
+        try:
+            steps = await self._ports.store.steps([record.key])
+            run = Execution(self._ports, workflow, record, self._scope(workflow, record))
+            run.restore(steps[record.key])
+        except Exception as error:  # noqa: BLE001 - one run's trouble must not keep others from going on
+            log.error("run_not_resumed", exc_info=error, run_id=record.run_id, workflow=record.workflow)
+            self._parking.drop(record.run_id, interrupted(record.run_id, error))
+        else:
+            self._launch(run)
 
     def _tasks(self) -> Sequence[asyncio.Task[None]]:
         return [run.task for run in self._live.values() if run.task is not None]
-
-
-def _interrupted(run_id: str, failure: BaseException | None = None) -> BaseException:
-    error = StoreUnavailableError(f"Run {run_id!r} was interrupted here; it goes on where it stands.")
-    error.__cause__ = failure
-    return error
-
-
-def _log_end(run: Execution) -> None:
-    record = run.record
-    fields: dict[str, Any] = {
-        "workflow": record.workflow,
-        "run_id": record.run_id,
-        "attempt": record.attempt,
-        "outcome": record.status.value,
-        "duration_ms": round(((record.ended_us or record.updated_us) - record.created_us) / 1000, 1),
-    }
-    if run.errors:
-        last = run.errors[-1]["attempts"][-1]
-        fields |= {"error": last["type"], "reason": last["message"], "compensated": run.view().compensated}
-    log.info("run_finished", **fields)

@@ -28,7 +28,7 @@ from daemon.workflow.graph import StepNode
 from daemon.workflow.run import WorkflowRun
 from daemon.workflow.workflow import WorkflowBase
 
-log = get_logger("sagad.engine")
+log = get_logger(__name__)
 _DEBUG = 10
 _DURABLE_WAIT_S = 1.0
 

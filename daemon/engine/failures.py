@@ -3,7 +3,8 @@
 import traceback as tracebacks
 from typing import Any
 
-IN_DOUBT = "StepInDoubt"
+from daemon.workflow.run import IN_DOUBT
+
 INVOKE, COMPENSATE = "invoke", "compensate"
 _TEXT_MAX = 8192
 _FRAMES_MAX = 20

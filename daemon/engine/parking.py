@@ -21,44 +21,47 @@ class Parking:
     def __init__(self, clock: Clock, wake: Callable[[RunRecord], Coroutine[Any, Any, None]]) -> None:
         self._clock = clock
         self._wake = wake
-        self._timers: dict[str, Timer] = {}
         self._waiters: dict[str, list[Waiter]] = {}
+        self._timers: dict[str, Timer] = {}
         self._waking: set[asyncio.Task[None]] = set()
 
-    def park(self, record: RunRecord, waiters: list[Waiter]) -> None:
-        """Keep a run's waiters, and wake the run at its time."""
-        if waiters:
-            self._waiters.setdefault(record.run_id, []).extend(waiters)
+    def hold(self, run_id: str, waiters: list[Waiter]) -> None:
+        """Keep who waits for a run that nobody drives at the moment."""
+        self._waiters.setdefault(run_id, []).extend(waiters)
+
+    def wake_later(self, record: RunRecord) -> None:
+        """Wake a run that is held at its time, if it has one."""
         if record.wake_us is not None:
             self._forget_timer(record.run_id)
             delay_s = max(0, record.wake_us - self._clock.now_us()) / 1_000_000
             self._timers[record.run_id] = self._clock.call_later(delay_s, lambda: self._start(record))
 
+    def join(self, run_id: str) -> asyncio.Future[WorkflowRun[Any]] | None:
+        """Return what gets the run when it has ended, or None if it is not held."""
+        waiters = self._waiters.get(run_id)
+        if waiters is None:
+            return None
+        done: asyncio.Future[WorkflowRun[Any]] = asyncio.get_running_loop().create_future()
+        waiters.append((done, True))
+        return done
+
     def take(self, run_id: str) -> list[Waiter]:
-        """Return who waits for a run that is driven again."""
+        """Return who waits for a run that is driven again, and hold it no longer."""
         self._forget_timer(run_id)
         return self._waiters.pop(run_id, [])
 
-    def join(self, run_id: str) -> asyncio.Future[WorkflowRun[Any]] | None:
-        """Return what gets the run when it has ended, or None if it is not parked here."""
-        if run_id not in self._timers:
-            return None
-        done: asyncio.Future[WorkflowRun[Any]] = asyncio.get_running_loop().create_future()
-        self._waiters.setdefault(run_id, []).append((done, True))
-        return done
+    def drop(self, run_id: str, error: BaseException) -> None:
+        """Tell whoever waits for a run that it will not go on here."""
+        for future, _ in self.take(run_id):
+            if not future.done():
+                future.set_exception(error)
 
     def close(self, error: Callable[[str], BaseException]) -> None:
         """Wake nothing any more, and tell whoever waits."""
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
         for task in self._waking:
             task.cancel()
-        for run_id, waiters in self._waiters.items():
-            for future, _ in waiters:
-                if not future.done():
-                    future.set_exception(error(run_id))
-        self._waiters.clear()
+        for run_id in list(self._waiters):
+            self.drop(run_id, error(run_id))
 
     def _forget_timer(self, run_id: str) -> None:
         timer = self._timers.pop(run_id, None)
@@ -66,7 +69,7 @@ class Parking:
             timer.cancel()
 
     def _start(self, record: RunRecord) -> None:
-        self._timers.pop(record.run_id, None)
+        del self._timers[record.run_id]
         task = asyncio.get_running_loop().create_task(self._wake(record), name=f"wake {record.run_id}")
         self._waking.add(task)
         task.add_done_callback(self._waking.discard)

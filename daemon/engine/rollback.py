@@ -8,12 +8,13 @@ from daemon.activation import activate
 from daemon.engine.attempt import in_thread
 from daemon.engine.emitting import stage
 from daemon.engine.execution import Execution, Fenced, Parked, Stop, log
-from daemon.engine.failures import COMPENSATE, IN_DOUBT, INVOKE, describe_doubt
+from daemon.engine.failures import COMPENSATE, INVOKE, describe_doubt
 from daemon.engine.values import compensate_input_of, is_due
 from daemon.store.model import RunStatus, StepState
 from daemon.workflow.context import StepContext
 from daemon.workflow.definition import CompensationFunction
 from daemon.workflow.graph import ParallelNode, StepNode
+from daemon.workflow.run import IN_DOUBT
 
 _UNKNOWN = frozenset({"StepTimeout", IN_DOUBT})
 

@@ -1,0 +1,30 @@
+"""A process with an engine, on every store."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from daemon.clock import ManualClock
+from daemon.store.model import Store
+from tests.contract.engine.processes import Journal, Process
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """A clock that stands still until it is moved."""
+    return ManualClock()
+
+
+@pytest.fixture
+async def shop(store: Store, clock: ManualClock) -> AsyncIterator[Process]:
+    """A process that is alive."""
+    process = Process(store, clock, "process-1")
+    await process.announce()
+    yield process
+    await process.engine.drain(0)
+
+
+@pytest.fixture
+def journal() -> Journal:
+    """What steps did."""
+    return Journal()

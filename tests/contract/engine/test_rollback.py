@@ -1,0 +1,473 @@
+"""What is undone when a run fails, in which order, with what, and what the run says of it."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from daemon import (
+    PermanentFailure,
+    Retry,
+    RunNotCompleted,
+    RunStatus,
+    StepContext,
+    StepResponse,
+    StepState,
+    WorkflowFailed,
+    parallelize,
+    step,
+    workflow,
+)
+from tests.contract.engine.processes import Journal, Process
+
+
+async def test_a_failed_run_undoes_what_was_finished_last_first(shop: Process, journal: Journal) -> None:
+    first, second, broken = journal.step("first"), journal.step("second"), journal.failing()
+
+    @workflow("backwards")
+    def backwards() -> None:
+        first()
+        second()
+        broken()
+
+    run = await backwards(shop.container).run(raise_on_error=False)
+
+    assert journal == ["first", "second", "break", "undo second", "undo first"]
+    assert run.status is RunStatus.REVERTED
+    assert run.compensated == ["second", "first"]
+    assert [each.state for each in run.steps.values()] == [
+        StepState.COMPENSATED,
+        StepState.COMPENSATED,
+        StepState.FAILED,
+    ]
+
+
+async def test_the_error_says_in_one_sentence_what_happened(shop: Process, journal: Journal) -> None:
+    first, broken = journal.step("first"), journal.failing(fails_with="it broke\nbadly")
+
+    @workflow("telling")
+    def telling() -> None:
+        first()
+        broken()
+
+    with pytest.raises(WorkflowFailed) as failed:
+        await telling(shop.container).run(run_id="telling-1")
+
+    assert str(failed.value) == (
+        "Workflow 'telling' (run 'telling-1') failed at 'break' after 1 attempt: PermanentFailure: it broke badly; "
+        "rolled back: first."
+    )
+    assert isinstance(failed.value.__cause__, PermanentFailure)
+    assert failed.value.run.status is RunStatus.REVERTED
+
+
+async def test_an_error_keeps_every_attempt(shop: Process, journal: Journal) -> None:
+    broken = journal.step("break", fails=ValueError("no"), retry=Retry(max_attempts=3))
+
+    @workflow("trying")
+    def trying() -> None:
+        broken()
+
+    run = await trying(shop.container).run(raise_on_error=False)
+    (error,) = run.errors
+
+    assert (error.step, error.phase) == ("break", "invoke")
+    assert [str(attempt) for attempt in error.attempts] == ["ValueError: no"] * 3
+    assert "raise fails" in error.attempts[0].traceback
+    assert error.attempts[0].time.tzinfo is not None
+    assert "after 3 attempts" in str(run.failure())
+
+
+async def test_a_result_that_does_not_exist_cannot_be_read(shop: Process, journal: Journal) -> None:
+    broken = journal.failing()
+
+    @workflow("nothing")
+    def nothing() -> None:
+        broken()
+
+    run = await nothing(shop.container).run(raise_on_error=False)
+
+    with pytest.raises(RunNotCompleted, match="reverted"):
+        _ = run.result
+
+
+async def test_members_of_a_group_are_undone_at_the_same_time_and_before_what_came_earlier(
+    shop: Process, journal: Journal
+) -> None:
+    both = asyncio.Barrier(2)
+
+    def member(name: str) -> Any:
+        @step(name)
+        async def act() -> str:
+            return name
+
+        @act.compensate
+        async def undo(_: str) -> None:
+            await both.wait()
+            journal.append(f"undo {name}")
+
+        return act
+
+    left, right, before, after, broken = (
+        member("left"), member("right"), journal.step("before"), journal.step("after"), journal.failing()
+    )  # fmt: skip
+
+    @workflow("side-by-side")
+    def side_by_side() -> None:
+        before()
+        parallelize(left(), right())
+        after()
+        broken()
+
+    run = await side_by_side(shop.container).run(raise_on_error=False)
+
+    assert journal[:4] == ["before", "after", "break", "undo after"]
+    assert sorted(journal[4:6]) == ["undo left", "undo right"]
+    assert journal[6:] == ["undo before"]
+    assert set(run.compensated) == {"after", "left", "right", "before"}
+    assert (run.compensated[0], run.compensated[-1]) == ("after", "before")
+
+
+async def test_what_runs_beside_a_step_that_fails_is_awaited_and_then_undone(shop: Process, journal: Journal) -> None:
+    broke = asyncio.Event()
+
+    @step("slow")
+    async def slow() -> str:
+        await broke.wait()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        journal.append("slow is done")
+        return "slow-output"
+
+    @slow.compensate
+    async def undo_slow(data: str) -> None:
+        journal.append(f"undo {data}")
+
+    @step("break")
+    async def broken() -> str:
+        broke.set()
+        raise ValueError
+
+    never = journal.step("never")
+
+    @workflow("awaiting")
+    def awaiting() -> None:
+        parallelize(slow(), broken())
+        never()
+
+    run = await awaiting(shop.container).run(raise_on_error=False)
+
+    assert journal == ["slow is done", "undo slow-output"]
+    assert [error.step for error in run.errors] == ["break"]
+
+
+async def test_a_step_beside_one_that_fails_is_not_tried_again(shop: Process, journal: Journal) -> None:
+    broke = asyncio.Event()
+
+    @step("again", retry=Retry(max_attempts=5))
+    async def again() -> str:
+        journal.append("again")
+        await broke.wait()
+        raise ValueError
+
+    @step("break")
+    async def broken() -> str:
+        broke.set()
+        raise ValueError
+
+    @workflow("no-more")
+    def no_more() -> None:
+        parallelize(again(), broken())
+
+    run = await no_more(shop.container).run(raise_on_error=False)
+
+    assert journal == ["again"]
+    assert sorted(error.step for error in run.errors) == ["again", "break"]
+
+
+async def test_a_compensation_gets_what_its_step_gave_for_it(shop: Process, journal: Journal) -> None:
+    @step("reserve")
+    async def reserve() -> StepResponse[str, int]:
+        return StepResponse("a shelf", compensate_input=17)
+
+    @reserve.compensate
+    async def release(number: int, ctx: StepContext) -> None:
+        journal.append(f"{ctx.step} {number} {ctx.attempt} {ctx.run_id}")
+
+    @step("nothing-given")
+    async def nothing_given() -> StepResponse[str, str]:
+        return StepResponse("the output")
+
+    @nothing_given.compensate
+    async def undo(data: str) -> None:
+        journal.append(data)
+
+    @step("takes-nothing")
+    async def takes_nothing() -> str:
+        return "unused"
+
+    @takes_nothing.compensate
+    def undo_in_thread() -> None:
+        journal.append("in a thread, with nothing")
+
+    broken = journal.failing()
+
+    @workflow("giving")
+    def giving() -> None:
+        reserve()
+        nothing_given()
+        takes_nothing()
+        broken()
+
+    await giving(shop.container).run(run_id="giving-1", raise_on_error=False)
+
+    assert journal == ["break", "in a thread, with nothing", "the output", "reserve 17 1 giving-1"]
+
+
+async def test_a_compensate_input_of_none_is_given_as_it_is(shop: Process, journal: Journal) -> None:
+    @step("none")
+    async def none() -> StepResponse[str, int | None]:
+        return StepResponse("output", compensate_input=None)
+
+    @none.compensate
+    async def undo(data: int | None) -> None:
+        journal.append(repr(data))
+
+    broken = journal.failing()
+
+    @workflow("nil")
+    def nil() -> None:
+        none()
+        broken()
+
+    run = await nil(shop.container).run(raise_on_error=False)
+
+    assert journal == ["break", "None"]
+    assert run.compensated == ["none"]
+
+
+def _with_parameter(kind: str, journal: Journal) -> Any:  # noqa: C901 - one function a case
+    @step("fail")
+    async def fail() -> str:
+        raise ValueError
+
+    if kind == "optional":
+
+        @fail.compensate
+        async def optional(data: str | None) -> None:
+            journal.append(f"undo {data}")
+
+    elif kind == "any":
+
+        @fail.compensate
+        async def anything(data: Any) -> None:
+            journal.append(f"undo {data}")
+
+    elif kind == "object":
+
+        @fail.compensate
+        async def an_object(data: object) -> None:
+            journal.append(f"undo {data}")
+
+    elif kind == "bare":
+
+        @fail.compensate
+        async def bare(data) -> None:  # type: ignore[no-untyped-def] # noqa: ANN001
+            journal.append(f"undo {data}")
+
+    elif kind == "nothing":
+
+        @fail.compensate
+        async def nothing() -> None:
+            journal.append("undo None")
+
+    else:
+
+        @fail.compensate
+        async def refusing(data: str) -> None:
+            journal.append(f"undo {data}")
+
+    return fail
+
+
+@pytest.mark.parametrize("kind", ["optional", "any", "object", "bare", "nothing"])
+async def test_the_step_that_failed_is_undone_with_none_where_its_compensation_takes_it(
+    shop: Process, journal: Journal, kind: str
+) -> None:
+    fail = _with_parameter(kind, journal)
+
+    @workflow("failing-itself")
+    def failing_itself() -> None:
+        fail()
+
+    run = await failing_itself(shop.container).run(raise_on_error=False)
+
+    assert journal == ["undo None"]
+    assert (run.status, run.compensated) == (RunStatus.REVERTED, ["fail"])
+
+
+async def test_the_step_that_failed_is_not_undone_where_its_compensation_refuses_none(
+    shop: Process, journal: Journal
+) -> None:
+    fail = _with_parameter("refusing", journal)
+
+    @workflow("refusing-none")
+    def refusing_none() -> None:
+        fail()
+
+    run = await refusing_none(shop.container).run(raise_on_error=False)
+
+    assert (journal, run.compensated, run.status) == ([], [], RunStatus.REVERTED)
+
+
+async def test_a_permanent_failure_ends_the_attempts_and_says_what_to_undo(shop: Process, journal: Journal) -> None:
+    @step("charge", retry=Retry(max_attempts=5))
+    async def charge() -> StepResponse[str, str]:
+        journal.append("charge")
+        raise PermanentFailure("card refused", compensate_input="the half that was charged")
+
+    @charge.compensate
+    async def refund(what: str) -> None:
+        journal.append(f"refund {what}")
+
+    @workflow("charging")
+    def charging() -> None:
+        charge()
+
+    run = await charging(shop.container).run(raise_on_error=False)
+
+    assert journal == ["charge", "refund the half that was charged"]
+    assert run.compensated == ["charge"]
+    assert str(run.errors[0]) == "PermanentFailure: card refused"
+
+
+async def test_what_a_permanent_failure_leaves_may_be_of_a_type_of_its_own(shop: Process, journal: Journal) -> None:
+    @step("charge")
+    async def charge() -> int:
+        raise PermanentFailure("half done", compensate_input="a text")
+
+    @charge.compensate
+    async def refund(what: int | str | None) -> None:
+        journal.append(f"refund {what!r}")
+
+    @workflow("own-type")
+    def own_type() -> None:
+        charge()
+
+    run = await own_type(shop.container).run(raise_on_error=False)
+
+    assert journal == ["refund 'a text'"]
+    assert run.status is RunStatus.REVERTED
+
+
+async def test_what_a_permanent_failure_leaves_and_nobody_can_undo_is_told(shop: Process, journal: Journal) -> None:
+    @step("charge")
+    async def charge() -> int:
+        raise PermanentFailure("half done", compensate_input=object())
+
+    @charge.compensate
+    async def refund(what: int) -> None:
+        journal.append("never")
+
+    @workflow("unfit")
+    def unfit() -> None:
+        charge()
+
+    run = await unfit(shop.container).run(raise_on_error=False)
+
+    assert (journal, run.status) == ([], RunStatus.FAILED)
+    assert "ROLLBACK INCOMPLETE: the compensation of charge" in str(run.failure())
+
+
+async def test_skipped_steps_and_steps_that_never_started_are_not_undone(shop: Process, journal: Journal) -> None:
+    @step("skip")
+    async def skip() -> StepResponse[str, str]:
+        return StepResponse.skip()
+
+    @skip.compensate
+    async def undo(_: str | None) -> None:
+        journal.append("undo skip")
+
+    broken, later = journal.failing(), journal.step("later")
+
+    @workflow("skipping-back")
+    def skipping_back() -> None:
+        skip()
+        broken()
+        later()
+
+    run = await skipping_back(shop.container).run(raise_on_error=False)
+
+    assert journal == ["break"]
+    assert (run.compensated, run.status) == ([], RunStatus.REVERTED)
+    assert list(run.steps) == ["skip", "break"]
+
+
+async def test_a_compensation_is_tried_again(shop: Process, journal: Journal) -> None:
+    @step("first", compensation_retry=Retry(max_attempts=3))
+    async def first() -> list[int]:
+        return [1]
+
+    @first.compensate
+    async def undo(data: list[int], ctx: StepContext) -> None:
+        data.append(ctx.attempt)
+        journal.append(f"undo {data}")
+        if ctx.attempt < 3:
+            raise OSError
+
+    broken = journal.failing()
+
+    @workflow("again-back")
+    def again_back() -> None:
+        first()
+        broken()
+
+    run = await again_back(shop.container).run(raise_on_error=False)
+
+    assert journal == ["break", "undo [1, 1]", "undo [1, 2]", "undo [1, 3]"]
+    assert (run.status, run.compensated) == (RunStatus.REVERTED, ["first"])
+    assert [error.phase for error in run.errors] == ["invoke"]
+
+
+async def test_a_compensation_that_gives_up_stops_no_other_and_is_told(shop: Process, journal: Journal) -> None:
+    first, broken = journal.step("first"), journal.failing()
+    stuck = journal.step("stuck", undo_fails=OSError("no way"), compensation_retry=Retry(max_attempts=2))
+
+    @workflow("stuck-run")
+    def stuck_run() -> None:
+        first()
+        stuck()
+        broken()
+
+    with pytest.raises(WorkflowFailed) as failed:
+        await stuck_run(shop.container).run(run_id="stuck-1")
+    run = failed.value.run
+
+    assert journal == ["first", "stuck", "break", "undo stuck", "undo stuck", "undo first"]
+    assert (run.status, run.compensated) == (RunStatus.FAILED, ["first"])
+    assert [(error.step, error.phase, len(error.attempts)) for error in run.errors] == [
+        ("break", "invoke", 1),
+        ("stuck", "compensate", 2),
+    ]
+    assert str(failed.value) == (
+        "Workflow 'stuck-run' (run 'stuck-1') failed at 'break' after 1 attempt: PermanentFailure: it broke; rolled "
+        "back: first; ROLLBACK INCOMPLETE: the compensation of stuck failed after 2 attempts: OSError: no way."
+    )
+    assert run.steps["stuck"].state is StepState.COMPENSATION_FAILED
+
+
+async def test_a_stored_failure_tells_the_same(shop: Process, journal: Journal) -> None:
+    first, broken = journal.step("first"), journal.failing()
+
+    @workflow("stored-failure")
+    def stored_failure() -> None:
+        first()
+        broken()
+
+    run = await stored_failure(shop.container).run(run_id="stored-1", raise_on_error=False)
+    stored = await shop.engine.get("stored-1")
+
+    assert stored.to_json() == run.to_json()
+    assert str(stored.failure()) == str(run.failure())
+    assert type(stored.failure().__cause__).__name__ == "RemoteError"
+    assert str(stored.failure().__cause__) == "PermanentFailure: it broke"
