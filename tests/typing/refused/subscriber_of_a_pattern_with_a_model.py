@@ -1,3 +1,5 @@
+# Refused by: mypy, pyright
+
 from daemon.events.model import Event
 from daemon.events.subscriber import subscriber
 
@@ -6,6 +8,6 @@ class OrderPlaced(Event, name="order.placed"):
     id: str
 
 
-@subscriber("order.*")
+@subscriber("order.*")  # refused
 async def note(event: OrderPlaced) -> None:
     """A pattern's handler gets a dict."""

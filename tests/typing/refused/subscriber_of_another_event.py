@@ -1,3 +1,5 @@
+# Refused by: mypy, pyright
+
 from daemon.events.model import Event
 from daemon.events.subscriber import SubscriberContext, subscriber
 
@@ -10,6 +12,6 @@ class OrderPaid(Event, name="order.paid"):
     id: str
 
 
-@subscriber(OrderPlaced)
+@subscriber(OrderPlaced)  # refused
 async def note(event: OrderPaid, ctx: SubscriberContext) -> None:
     """A handler gets the event that it subscribes to."""

@@ -1,3 +1,5 @@
+# Refused by: mypy, pyright
+
 from daemon.events.model import Event
 from daemon.events.subscriber import subscriber
 
@@ -10,6 +12,6 @@ class OrderPaid(Event, name="order.paid"):
     id: str
 
 
-@subscriber(OrderPlaced, OrderPaid)
+@subscriber(OrderPlaced, OrderPaid)  # refused
 async def note(event: OrderPlaced) -> None:
     """A handler gets any of the events that it subscribes to."""

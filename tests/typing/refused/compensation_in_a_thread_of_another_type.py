@@ -1,0 +1,18 @@
+# Refused by: mypy, pyright
+
+from pydantic import BaseModel
+
+from daemon import StepContext, StepResponse, step
+
+
+class Reservation(BaseModel):
+    id: str
+
+
+@step("reserve")
+async def reserve(sku: str) -> StepResponse[Reservation, str]:
+    return StepResponse(Reservation(id=sku), compensate_input=sku)
+
+
+@reserve.compensate  # refused
+def release(reservation: Reservation, ctx: StepContext) -> None: ...

@@ -1,0 +1,17 @@
+# Refused by: mypy, pyright, composing
+
+from pydantic import BaseModel
+
+from daemon import Ref, workflow
+
+
+class Order(BaseModel):
+    id: str
+    total_cents: int
+    lines: list[str] = []
+
+
+@workflow("place-order")
+def place_order(order: Ref[Order]) -> None:
+    for line in order.pick(lambda o: o.lines):  # refused
+        pass

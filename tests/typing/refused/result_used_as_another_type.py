@@ -1,0 +1,24 @@
+# Refused by: mypy, pyright
+
+import svcs
+from pydantic import BaseModel
+
+from daemon import Ref, transform, workflow
+
+
+class Order(BaseModel):
+    id: str
+    total_cents: int
+
+
+class Receipt(BaseModel):
+    order_id: str
+
+
+@workflow("place-order")
+def place_order(order: Ref[Order]) -> Ref[Receipt]:
+    return transform(order, lambda o: Receipt(order_id=o.id))
+
+
+async def run(container: svcs.Container, order: Order) -> int:
+    return (await place_order(container).run(order)).result  # refused

@@ -1,0 +1,8 @@
+# Refused by: mypy, pyright
+
+from daemon import Ref, transform, workflow
+
+
+@workflow("count-it")
+def count_it() -> Ref[str]:
+    return transform("text", str.upper)  # refused
