@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, final, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, final, get_args, get_origin, get_type_hints
 
 from typing_extensions import TypeVar
 
@@ -153,6 +153,12 @@ class Ref(Generic[T_co]):
 
     def __repr__(self) -> str:
         return f"<ref to {self._label}{path_text(self._operand.path)}>"
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _: object) -> Self:
+        return self  # a copy of what holds a ref (a default, a model) holds the same one
 
     if not TYPE_CHECKING:  # the traps: a NoReturn seen by mypy would make it skip the rest of the function
 
