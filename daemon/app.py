@@ -211,6 +211,13 @@ def subscribers_of(discovered: Discovered, config: Config) -> list[Subscriber[An
     return [each for each in found if each is not None]
 
 
+def unsupported(config: Config) -> list[Problem]:
+    """Return what is valid in the configuration, and that this version cannot do."""
+    if config.sqlite_path is not None:
+        return []
+    return [Problem("storage.url", "this version keeps its data in SQLite only: use sqlite:///path/to/file.db.")]
+
+
 def jobs_of(discovered: Discovered, config: Config) -> list[Job[Any]]:
     """Return the jobs as the configuration changes them, without those that it turns off.
 
@@ -250,8 +257,7 @@ async def opened(config: Config, discovered: Discovered | None = None) -> AsyncI
 def _store(config: Config) -> Store:
     path = config.sqlite_path
     if path is None:
-        what = "postgresql:// is not supported yet: use sqlite:///path/to/file.db."
-        raise ConfigurationError([Problem("storage.url", what)])
+        raise ConfigurationError(unsupported(config))
     from daemon.store.sqlite import SqliteStore  # noqa: PLC0415 - only what is configured is imported
 
     return SqliteStore(path)
@@ -263,9 +269,9 @@ def _bus(config: Config, store: Store, owner: str, clock: Clock) -> Bus:
         from daemon.events.embedded import EmbeddedBus  # noqa: PLC0415 - only what is configured is imported
 
         return EmbeddedBus(store, app=config.app.name, owner=owner, clock=clock)
-    from daemon.events.rabbitmq import RabbitEventBus  # noqa: PLC0415 - aio-pika is not needed on the embedded default
+    from daemon.events.rabbitmq import RabbitBus  # noqa: PLC0415 - aio-pika is not needed on the embedded default
 
-    return RabbitEventBus(
+    return RabbitBus(
         broker.url,
         app=config.app.name,
         exchange=broker.exchange,

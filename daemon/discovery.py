@@ -18,13 +18,13 @@ from typing import Any
 
 from daemon.container import ServiceFactory, duplicate_services
 from daemon.errors import ConfigurationError, DaemonError, Problem, did_you_mean
+from daemon.events.definition import RESERVED_IDS
 from daemon.events.subscriber import Subscriber
 from daemon.redact import redacted
 from daemon.schedule.job import Job
 from daemon.workflow.workflow import WorkflowBase
 
 PACKAGES = ("workflows", "subscribers", "jobs")
-RESERVED_IDS = frozenset({"workflows", "wait", "unrouted"})  # queues of our own have these names
 
 _KINDS = (WorkflowBase, Subscriber, Job, ServiceFactory)
 _LIBRARIES = (Path(sys.prefix), Path(__file__).parent)  # which may lie in the application's folder
@@ -100,6 +100,22 @@ def _imported(package: str, folder: Path, problems: list[Problem]) -> Iterator[M
             yield importlib.import_module(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a module does, it is reported
             problems.append(_problem(error, where, folder))
+
+
+def discover_beside(folder: Path) -> Discovered:
+    """Return what the application beside a configuration defines, for a program that is not its daemon.
+
+    Such a program may have no application there, or packages of its own that happen to have these names: then nothing
+    is found, and nothing is imported.
+
+    Raises:
+        ConfigurationError: As `discover` does.
+    """
+    folder = folder.resolve()
+    there = [name for name in PACKAGES if (folder / name).is_dir()]
+    if not there or any(_elsewhere(name, folder / name) is not None for name in there):
+        return Discovered()
+    return discover(folder)
 
 
 def _elsewhere(package: str, place: Path) -> str | None:

@@ -21,13 +21,16 @@ async def open_container(config: "Config | str | PathLike[str]") -> "AsyncIterat
     here; if this process ends, a daemon takes them over.
 
     Args:
-        config: The path of a config.toml, or a `Config` made in code.
+        config: The path of a config.toml: the services of the application beside it are in the container, too. Or a
+            `Config` made in code, which brings none.
 
     Raises:
-        ConfigurationError: The configuration has mistakes; all of them.
+        ConfigurationError: The configuration, or the application beside it, has mistakes; all of them.
     """
     from daemon.app import opened  # noqa: PLC0415 - who only imports sagad does not wait for all of it
+    from daemon.discovery import discover_beside  # noqa: PLC0415
 
     loaded = config if isinstance(config, Config) else load_config(config)
-    async with opened(loaded) as app, app.services.handler_container() as container:
+    found = None if isinstance(config, Config) else discover_beside(loaded.folder)
+    async with opened(loaded, found) as app, app.services.handler_container() as container:
         yield container

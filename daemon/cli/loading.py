@@ -24,7 +24,7 @@ def load_application(path: Path) -> "tuple[Config, Discovered]":
     Raises:
         ConfigurationError: With every mistake in the configuration and in the application's modules.
     """
-    from daemon.app import jobs_of  # noqa: PLC0415 - `--help` needs neither
+    from daemon.app import jobs_of, unsupported  # noqa: PLC0415 - `--help` needs neither
     from daemon.discovery import discover  # noqa: PLC0415
 
     discovered: Discovered | None = None
@@ -34,6 +34,8 @@ def load_application(path: Path) -> "tuple[Config, Discovered]":
             discovered = discover(path.absolute().parent)
         except ConfigurationError as error:
             problems += error.problems
+    if config is not None:
+        problems += unsupported(config)
     if config is not None and discovered is not None:
         problems += check_names(
             config,

@@ -22,6 +22,10 @@ class _NotRegisteredError(ServiceNotRegisteredError, ServiceNotFoundError):
     """Ours, and svcs's own for code that was written for svcs."""
 
 
+_NotRegisteredError.__name__ = _NotRegisteredError.__qualname__ = ServiceNotRegisteredError.__name__
+_NotRegisteredError.__module__ = ServiceNotRegisteredError.__module__  # that is what it is called in logs and errors
+
+
 _log = get_logger(__name__)
 _maker: ContextVar[tuple["Container | None", Any]] = ContextVar("sagad_maker", default=(None, None))
 

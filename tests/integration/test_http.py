@@ -57,7 +57,7 @@ async def ask_raw(server: HttpServer, request: bytes) -> tuple[bytes, Any]:
 
 
 async def test_a_run_and_an_event_are_answered(shop: Shop, client: httpx.AsyncClient) -> None:
-    run = await client.post("/api/workflows/place-order/runs", json={"input": {"sku": "tea"}, "run_id": "o:1@x"})
+    run = await client.post("/api/workflows/sell-something/runs", json={"input": {"sku": "tea"}, "run_id": "o:1@x"})
     event = await client.post("/api/events", json={"name": "customer.created", "data": {"id": "c1"}})
 
     assert (run.status_code, run.json()["result"]) == (200, {"text": "one tea"})

@@ -57,7 +57,7 @@ async def write_receipt(order: Order) -> Receipt:
     return Receipt(text=f"one {order.sku}")
 
 
-@workflow("place-order")
+@workflow("sell-something")
 def place_order(order: Ref[Order]) -> Ref[Receipt]:
     """Sell something."""
     return write_receipt(order)

@@ -14,7 +14,7 @@ async def start(client: httpx.AsyncClient, name: str, **body: Any) -> httpx.Resp
 
 
 async def test_a_run_that_completes_answers_200_with_the_run(client: httpx.AsyncClient) -> None:
-    answer = await start(client, "place-order", input=ORDER, run_id="order:17@till.1_a-b")
+    answer = await start(client, "sell-something", input=ORDER, run_id="order:17@till.1_a-b")
 
     run = answer.json()
     assert answer.status_code == 200
@@ -33,7 +33,7 @@ async def test_a_run_that_completes_answers_200_with_the_run(client: httpx.Async
         "updated_at",
         "waiting_for",
     ]
-    assert (run["run_id"], run["workflow"], run["status"]) == ("order:17@till.1_a-b", "place-order", "completed")
+    assert (run["run_id"], run["workflow"], run["status"]) == ("order:17@till.1_a-b", "sell-something", "completed")
     assert run["trigger"]["kind"] == "request"
     assert run["input"] == {"sku": "tea", "address": None}
     assert run["result"] == {"text": "one tea"}
@@ -91,20 +91,20 @@ async def test_a_run_goes_on_when_its_client_goes_away(shop: Shop, client: httpx
 
 
 async def test_the_same_run_asked_for_again_is_answered_with_its_stored_result(client: httpx.AsyncClient) -> None:
-    first = await start(client, "place-order", input=ORDER, run_id="order-17")
-    again = await start(client, "place-order", input=ORDER, run_id="order-17")
+    first = await start(client, "sell-something", input=ORDER, run_id="order-17")
+    again = await start(client, "sell-something", input=ORDER, run_id="order-17")
 
     assert again.status_code == 200
     assert again.json() == first.json()
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("place-order", {"sku": "coffee"}), ("take-stock", None)], ids=["input", "workflow"]
+    ("name", "value"), [("sell-something", {"sku": "coffee"}), ("take-stock", None)], ids=["input", "workflow"]
 )
 async def test_a_run_id_of_another_input_or_workflow_is_a_409(
     client: httpx.AsyncClient, name: str, value: object
 ) -> None:
-    await start(client, "place-order", input=ORDER, run_id="order-17")
+    await start(client, "sell-something", input=ORDER, run_id="order-17")
 
     answer = await start(client, name, input=value, run_id="order-17")
 
@@ -112,28 +112,28 @@ async def test_a_run_id_of_another_input_or_workflow_is_a_409(
 
 
 async def test_a_workflow_that_nobody_has_is_a_404_with_a_guess(client: httpx.AsyncClient) -> None:
-    started = await start(client, "place-oder", input=ORDER)
-    shown = await client.get("/api/workflows/place-oder")
+    started = await start(client, "sell-somthing", input=ORDER)
+    shown = await client.get("/api/workflows/sell-somthing")
 
-    assert "Did you mean 'place-order'?" in problem_of(started, 404)["detail"]
-    assert "Did you mean 'place-order'?" in problem_of(shown, 404)["detail"]
+    assert "Did you mean 'sell-something'?" in problem_of(started, 404)["detail"]
+    assert "Did you mean 'sell-something'?" in problem_of(shown, 404)["detail"]
 
 
 async def test_every_wrong_field_of_an_input_is_named_without_its_value(client: httpx.AsyncClient) -> None:
-    answer = await start(client, "place-order", input={"address": {"street": 5, "number": "s3cret"}})
+    answer = await start(client, "sell-something", input={"address": {"street": 5, "number": "s3cret"}})
 
     assert set(wrong_fields(answer)) == {"input.sku", "input.address.street", "input.address.number"}
     assert "s3cret" not in answer.text
 
 
 async def test_a_validator_of_the_application_speaks_to_the_client(client: httpx.AsyncClient) -> None:
-    answer = await start(client, "place-order", input={"sku": "unknown"})
+    answer = await start(client, "sell-something", input={"sku": "unknown"})
 
     assert wrong_fields(answer) == {"input.sku": "there is no such sku"}
 
 
 async def test_a_missing_and_a_needless_input_are_named(client: httpx.AsyncClient) -> None:
-    missing = await start(client, "place-order")
+    missing = await start(client, "sell-something")
     needless = await start(client, "take-stock", input=5)
 
     assert wrong_fields(missing) == {"input": "Field required"}
@@ -141,7 +141,7 @@ async def test_a_missing_and_a_needless_input_are_named(client: httpx.AsyncClien
 
 
 async def test_every_wrong_field_of_a_request_is_named(client: httpx.AsyncClient) -> None:
-    answer = await start(client, "place-order", input=ORDER, run_id="a b", wait="no", wiat=True)
+    answer = await start(client, "sell-something", input=ORDER, run_id="a b", wait="no", wiat=True)
 
     assert set(wrong_fields(answer)) == {"run_id", "wait", "wiat"}
     assert "a b" not in answer.text
@@ -149,7 +149,7 @@ async def test_every_wrong_field_of_a_request_is_named(client: httpx.AsyncClient
 
 async def test_a_number_that_no_float_holds_is_refused(client: httpx.AsyncClient) -> None:
     answer = await client.post(
-        "/api/workflows/place-order/runs", content=b'{"input": 1e999}', headers={"content-type": "application/json"}
+        "/api/workflows/sell-something/runs", content=b'{"input": 1e999}', headers={"content-type": "application/json"}
     )
 
     assert set(wrong_fields(answer)) == {"input"}
@@ -157,9 +157,9 @@ async def test_a_number_that_no_float_holds_is_refused(client: httpx.AsyncClient
 
 async def test_workflows_are_shown_with_their_graphs(client: httpx.AsyncClient) -> None:
     listed = (await client.get("/api/workflows")).json()["items"]
-    shown = (await client.get("/api/workflows/place-order")).json()
+    shown = (await client.get("/api/workflows/sell-something")).json()
 
-    assert [each["name"] for each in listed] == ["charge", "place-order", "take-stock", "visit", "wait-at-the-gate"]
+    assert [each["name"] for each in listed] == ["charge", "sell-something", "take-stock", "visit", "wait-at-the-gate"]
     assert shown in listed
     assert shown["description"] == "Sell something."
     assert shown["steps"] == ["write-receipt"]
@@ -168,7 +168,7 @@ async def test_workflows_are_shown_with_their_graphs(client: httpx.AsyncClient) 
 
 
 async def test_a_run_is_shown_by_its_id_however_that_is_escaped(client: httpx.AsyncClient) -> None:
-    await start(client, "place-order", input=ORDER, run_id="order:17@till")
+    await start(client, "sell-something", input=ORDER, run_id="order:17@till")
 
     plain = await client.get("/api/runs/order:17@till")
     escaped = await client.get("/api/runs/order%3A17%40till")
@@ -185,7 +185,7 @@ async def test_a_run_that_nobody_started_is_a_404(client: httpx.AsyncClient, run
 
 async def test_runs_are_listed_newest_first_in_pages(client: httpx.AsyncClient) -> None:
     for number in range(5):
-        await start(client, "place-order", input=ORDER, run_id=f"order-{number}")
+        await start(client, "sell-something", input=ORDER, run_id=f"order-{number}")
 
     first = (await client.get("/api/runs", params={"limit": 2})).json()
     second = (await client.get("/api/runs", params={"limit": 2, "after": first["next"]})).json()
@@ -212,7 +212,7 @@ async def test_runs_are_listed_newest_first_in_pages(client: httpx.AsyncClient) 
     ],
 )
 async def test_runs_are_found_by_what_is_asked_for(client: httpx.AsyncClient, query: str, found: list[str]) -> None:
-    await start(client, "place-order", input=ORDER, run_id="o")
+    await start(client, "sell-something", input=ORDER, run_id="o")
     await start(client, "charge", run_id="c")
 
     answer = await client.get(f"/api/runs?{query}")
