@@ -128,7 +128,7 @@ async def _step(run: Execution, node: StepNode) -> None:
         argument, data = argument_of(run, node)
     except Exception as error:  # noqa: BLE001 - a pick into what is not there, an input that has no JSON form
         _give_up(run, node.name, error)
-    if run.pending and not node.step.settings.idempotent:
+    if run.pending and not run.abreast and not node.step.settings.idempotent:
         await run.flush()
     if run.stop is not None:
         raise asyncio.CancelledError  # the step before did not let itself be cancelled

@@ -1,0 +1,469 @@
+"""A process that stops, or dies, in the middle: what another one finds and how it goes on."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from daemon import Ref, Retry, RunStatus, StepContext, StoreUnavailableError, parallelize, step, workflow
+from daemon.clock import ManualClock
+from daemon.store.model import InsertRun, Outcome, Store, UpdateRun, Write
+from daemon.workflow.workflow import SourceWorkflow
+from tests.contract.engine.processes import CountingStore, Journal, Process, until
+
+Crash = Callable[[tuple[Write, ...], int], bool]
+
+
+async def _process(store: Any, clock: ManualClock, owner: str) -> Process:
+    process = Process(store, clock, owner)
+    await process.announce()
+    return process
+
+
+async def _cancelled(*tasks: asyncio.Future[Any]) -> None:
+    for each in tasks:
+        each.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
+
+
+class MortalStore(CountingStore):
+    """A store whose process dies at one of its commits: nothing is written any more, and nothing is cleaned up."""
+
+    def __init__(self, store: Store, *, at: int, committed: bool) -> None:
+        super().__init__(store)
+        self.died = asyncio.Event()
+        self._at = at
+        self._committed = committed
+
+    async def commit(self, *writes: Write) -> Outcome:
+        if len(self.commits) + 1 < self._at:
+            return await super().commit(*writes)
+        if self._committed and not self.died.is_set():
+            await super().commit(*writes)
+        self.died.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+class Mortal:
+    """A process that dies at one of its commits."""
+
+    def __init__(self, store: Store, clock: ManualClock, *, at: int, committed: bool) -> None:
+        self.store = MortalStore(store, at=at, committed=committed)
+        self.died = self.store.died
+        self.process = Process(self.store, clock, "mortal")
+
+    async def live(self, work: Awaitable[Any]) -> bool:
+        """Run until the work is done, or the process died; tell whether it died."""
+        await self.process.announce()
+        task = asyncio.ensure_future(work)
+        death = asyncio.create_task(self.died.wait())
+        await asyncio.wait([task, death], return_when=asyncio.FIRST_COMPLETED)
+        died = not task.done()
+        await _cancelled(task, death, *self.process.engine._tasks())
+        await _cancelled(*self.process.engine._rescues)
+        await self.store.retire("mortal")
+        return died
+
+
+def _three_steps(journal: Journal, *, fails: bool) -> SourceWorkflow[None]:
+    first, second, third = (journal.step(name) for name in ("first", "second", "third"))
+    last = journal.failing("last") if fails else journal.step("last")
+
+    @workflow("three-steps")
+    def three_steps() -> None:
+        first()
+        parallelize(second(), third())
+        last()
+
+    return three_steps
+
+
+@pytest.mark.parametrize("committed", [False, True])
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_run_survives_a_crash_at_any_commit(
+    store: Store, clock: ManualClock, *, fails: bool, committed: bool
+) -> None:
+    heir = await _process(store, clock, "heir")
+    for at in range(1, 100):
+        journal = Journal()
+        flow = _three_steps(journal, fails=fails)
+        mortal = Mortal(store, clock, at=at, committed=committed)
+        run_id = f"run-{at}"
+        died = await mortal.live(flow(mortal.process.container).run(run_id=run_id, raise_on_error=False))
+        before = list(journal)
+        claimed = await heir.take_over(flow)
+        await until(lambda: not heir.engine.running)
+        if not before and not claimed:  # not even its start was durable
+            await flow(heir.container).run(run_id=run_id, raise_on_error=False)
+        run = await heir.engine.get(run_id)
+
+        assert run.attempt == 1
+        assert run.status is (RunStatus.REVERTED if fails else RunStatus.COMPLETED)
+        _check_effects(before, journal[len(before) :], fails=fails)
+        if not died:
+            assert claimed == []
+            assert at == len(mortal.store.commits) + 1
+            return
+    pytest.fail("it never ran to its end")
+
+
+def _check_effects(before: list[str], after: list[str], *, fails: bool) -> None:
+    """Every effect happened, in order; only those that were in doubt at the crash happened twice."""
+    effects = before + after
+    once = list(dict.fromkeys(effects))
+    forward = [name for name in once if not name.startswith("undo")]
+    back = [name for name in once if name.startswith("undo")]
+    assert forward[0] == "first"
+    assert set(forward[1:3]) == {"second", "third"}
+    assert forward[3:] == ["last"]
+    assert back[-1:] == (["undo first"] if fails else [])
+    assert set(back) == ({"undo first", "undo second", "undo third"} if fails else set())
+    repeated = {name for name in once if effects.count(name) > 1}
+    stages: list[set[str]] = [{"first"}, {"second", "third"}, {"last"}, {"undo second", "undo third"}, {"undo first"}]
+    assert any(repeated <= stage for stage in stages)
+    if any(name.startswith("undo") for name in before):
+        assert all(name.startswith("undo") for name in after), "a rollback never turns forward again"
+
+
+async def test_what_a_drain_cancels_is_resumed_elsewhere_with_the_same_key(
+    store: Store, clock: ManualClock, journal: Journal
+) -> None:
+    keys: list[str] = []
+    entered = asyncio.Event()
+    first = journal.step("first")
+
+    @step("second")
+    async def second(value: str, ctx: StepContext) -> str:
+        keys.append(ctx.idempotency_key)
+        entered.set()
+        if len(keys) == 1:
+            await asyncio.Event().wait()
+        return value
+
+    @second.compensate
+    async def undo(_: str | None) -> None:
+        journal.append("never")
+
+    @workflow("moving")
+    def moving() -> Ref[str]:
+        return second(first())
+
+    old, new = [await _process(store, clock, name) for name in ("old", "new")]
+    caller = asyncio.create_task(moving(old.container).run(run_id="moving-1"))
+    await entered.wait()
+    await old.die()
+    with pytest.raises(StoreUnavailableError, match="goes on where it stands"):
+        await caller
+    meanwhile = await new.engine.get("moving-1")
+    claimed = await new.take_over(moving)
+    run = await moving(new.container).run(run_id="moving-1")
+
+    assert meanwhile.status is RunStatus.RUNNING
+    assert [record.run_id for record in claimed] == ["moving-1"]
+    assert (run.result, run.attempt) == ("first-output", 1)
+    assert journal == ["first"]
+    assert keys == ["shop:moving-1:1:second"] * 2
+
+
+async def test_a_step_that_finishes_while_it_is_drained_is_not_repeated(
+    store: Store, clock: ManualClock, journal: Journal
+) -> None:
+    entered = asyncio.Event()
+
+    @step("stubborn")
+    async def stubborn() -> str:
+        journal.append("stubborn")
+        entered.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return "done all the same"
+        return "never"
+
+    last = journal.step("last")
+
+    @workflow("draining")
+    def draining() -> Ref[str]:
+        result = stubborn()
+        last()
+        return result
+
+    old, new = [await _process(store, clock, name) for name in ("old", "new")]
+    run = await draining(old.container).run(run_id="draining-1", wait=False)
+    await entered.wait()
+    await old.die()
+    await new.take_over(draining)
+    run = await draining(new.container).run(run_id="draining-1")
+
+    assert journal == ["stubborn", "last"]
+    assert run.result == "done all the same"
+
+
+async def test_a_step_that_breaks_because_it_is_drained_has_not_failed(
+    store: Store, clock: ManualClock, journal: Journal
+) -> None:
+    entered = asyncio.Event()
+
+    @step("fragile")
+    async def fragile() -> str:
+        journal.append("fragile")
+        entered.set()
+        if len(journal) == 1:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                raise OSError from None
+        return "done"
+
+    @workflow("breaking")
+    def breaking() -> Ref[str]:
+        return fragile()
+
+    old, new = [await _process(store, clock, name) for name in ("old", "new")]
+    await breaking(old.container).run(run_id="breaking-1", wait=False)
+    await entered.wait()
+    await old.die()
+    await new.take_over(breaking)
+    run = await breaking(new.container).run(run_id="breaking-1")
+
+    assert run.result == "done"
+    assert journal == ["fragile", "fragile"]
+
+
+async def test_a_drain_lets_runs_finish_that_need_little_time(shop: Process, journal: Journal) -> None:
+    entered, go_on = asyncio.Event(), asyncio.Event()
+    inner_step = journal.step("inner-step")
+
+    @workflow("inner")
+    def inner() -> Ref[str]:
+        return inner_step()
+
+    @step("outer-step")
+    async def outer_step(_: int, ctx: StepContext) -> str:
+        entered.set()
+        await go_on.wait()
+        return (await inner(ctx.container).run()).result
+
+    @workflow("outer")
+    def outer(value: Ref[int]) -> Ref[str]:
+        return outer_step(value)
+
+    running = asyncio.create_task(outer(shop.container).run(1))
+    await entered.wait()
+    draining = asyncio.create_task(shop.engine.drain(5.0))
+    await asyncio.sleep(0)
+    go_on.set()
+    run = await running
+    await draining
+
+    assert run.result == "inner-step-output"
+    with pytest.raises(StoreUnavailableError, match="starts no runs"):
+        await outer(shop.container).run(1)
+
+
+async def test_a_parked_run_is_resumed_by_another_process_at_its_time(
+    store: Store, clock: ManualClock, journal: Journal
+) -> None:
+    @step("patient", retry=Retry(max_attempts=2, delay=timedelta(minutes=1)))
+    async def patient(_: int, ctx: StepContext) -> int:
+        journal.append(f"attempt {ctx.attempt}")
+        if ctx.attempt == 1:
+            raise OSError
+        return ctx.attempt
+
+    @workflow("parked")
+    def parked(value: Ref[int]) -> Ref[int]:
+        return patient(value)
+
+    old, new = [await _process(store, clock, name) for name in ("old", "new")]
+    await parked(old.container).run(1, run_id="parked-1")
+    await old.die()
+    await new.take_over(parked)
+    waits = asyncio.create_task(parked(new.container).run(1, run_id="parked-1", wait=True))
+    await asyncio.sleep(0)
+    early = list(journal)
+    clock.advance(timedelta(minutes=1))
+    run = await waits
+
+    assert early == ["attempt 1"]
+    assert run.result == 2
+    assert [str(attempt) for attempt in run.errors] == []
+    assert run.steps["patient"].attempts == 2
+
+
+async def test_a_run_whose_time_is_up_is_rolled_back_with_what_is_in_doubt(
+    store: Store, clock: ManualClock, journal: Journal
+) -> None:
+    entered = asyncio.Event()
+    first = journal.step("first")
+
+    @step("charge-card")
+    async def charge_card() -> str:
+        entered.set()
+        await asyncio.Event().wait()
+        return "never"
+
+    @charge_card.compensate
+    async def refund(data: str) -> None:
+        journal.append("never")
+
+    @workflow("late", timeout=timedelta(minutes=1))
+    def late() -> None:
+        first()
+        charge_card()
+
+    old, new = [await _process(store, clock, name) for name in ("old", "new")]
+    await late(old.container).run(run_id="late-1", wait=False)
+    await entered.wait()
+    await old.die()
+    clock.advance(timedelta(minutes=2))
+    await new.take_over(late)
+    run = await late(new.container).run(run_id="late-1", raise_on_error=False)
+
+    assert journal == ["first", "undo first"]
+    assert run.status is RunStatus.FAILED
+    assert "ROLLBACK INCOMPLETE: charge-card may have run" in str(run.failure())
+    assert run.errors[0].attempts[0].type == "RunTimeout"
+
+
+async def test_a_process_that_was_taken_over_reports_nothing_and_undoes_nothing(
+    store: Store, clock: ManualClock, journal: Journal
+) -> None:
+    entered, go_on = asyncio.Event(), asyncio.Event()
+
+    @step("slow")
+    async def slow() -> str:
+        journal.append("slow")
+        entered.set()
+        await go_on.wait()
+        return "output"
+
+    @workflow("zombie")
+    def zombie() -> Ref[str]:
+        return slow()
+
+    old, new = [await _process(store, clock, name) for name in ("old", "new")]
+    caller = asyncio.create_task(zombie(old.container).run(run_id="zombie-1"))
+    await entered.wait()
+    await store.retire("old")  # its lease is over, and it does not know
+    new.engine.register([zombie])
+    claimed = await store.claim_runs("shop", "new", ["zombie"], limit=10)
+    go_on.set()
+    with pytest.raises(StoreUnavailableError):
+        await caller
+    await new.engine.resume(claimed)
+    run = await zombie(new.container).run(run_id="zombie-1")
+
+    assert run.result == "output"
+    assert journal == ["slow", "slow"]
+
+
+async def test_a_run_whose_last_commit_fails_is_not_reported_as_ended(
+    store: Store, clock: ManualClock, journal: Journal
+) -> None:
+    counting = CountingStore(store)
+
+    async def refuse(writes: tuple[Write, ...]) -> None:
+        if isinstance(writes[0], UpdateRun):
+            msg = "the disk is gone"
+            raise StoreUnavailableError(msg)
+
+    counting.before_commit = refuse
+    shop = Process(counting, clock, "process-1")
+    first = journal.step("first")
+
+    @workflow("unlucky")
+    def unlucky() -> Ref[str]:
+        return first()
+
+    with pytest.raises(StoreUnavailableError, match="was interrupted"):
+        await unlucky(shop.container).run(run_id="unlucky-1")
+
+    stored = await store.run("shop", "unlucky-1")
+    assert stored is not None
+    assert stored.status is RunStatus.RUNNING
+
+
+async def test_compensations_count_their_attempts_across_processes(
+    store: Store, clock: ManualClock, journal: Journal
+) -> None:
+    retry = Retry(max_attempts=3, delay=timedelta(seconds=10))
+    first = journal.step("first", undo_fails=OSError("busy"), compensation_retry=retry)
+    broken = journal.failing()
+
+    @workflow("counted")
+    def counted() -> None:
+        first()
+        broken()
+
+    old, new = [await _process(store, clock, name) for name in ("old", "new")]
+    await counted(old.container).run(run_id="counted-1", wait=False)
+    await until(lambda: clock.next_due_s() is not None)
+    await old.die()
+    await new.take_over(counted)
+    waits = asyncio.create_task(counted(new.container).run(run_id="counted-1", raise_on_error=False))
+    for _ in range(2):
+        await until(lambda: clock.next_due_s() is not None)
+        clock.advance(timedelta(seconds=10))
+    run = await waits
+
+    assert journal == ["first", "break"] + ["undo first"] * 3
+    assert (run.status, len(run.errors[-1].attempts)) == (RunStatus.FAILED, 3)
+
+
+async def test_a_compensation_that_gave_up_before_a_crash_is_not_forgotten(
+    store: Store, clock: ManualClock, journal: Journal
+) -> None:
+    entered = asyncio.Event()
+
+    @step("zeroth")
+    async def zeroth() -> str:
+        return "output"
+
+    @zeroth.compensate
+    async def undo(_: str) -> None:
+        entered.set()
+        if len([name for name in journal if name == "undo zeroth"]) == 0:
+            journal.append("undo zeroth")
+            await asyncio.Event().wait()
+
+    stuck, broken = journal.step("stuck", undo_fails=OSError("no way")), journal.failing()
+
+    @workflow("remembering")
+    def remembering() -> None:
+        zeroth()
+        stuck()
+        broken()
+
+    old, new = [await _process(store, clock, name) for name in ("old", "new")]
+    await remembering(old.container).run(run_id="r-1", wait=False)
+    await entered.wait()
+    await old.die()
+    await new.take_over(remembering)
+    run = await remembering(new.container).run(run_id="r-1", raise_on_error=False)
+
+    assert run.status is RunStatus.FAILED
+    assert [(error.step, error.phase) for error in run.errors] == [("break", "invoke"), ("stuck", "compensate")]
+    assert run.compensated == ["zeroth"]
+
+
+async def test_the_start_is_durable_before_the_first_step(store: Store, clock: ManualClock, journal: Journal) -> None:
+    counting = CountingStore(store)
+    shop = Process(counting, clock, "process-1")
+
+    @step("look")
+    async def look() -> int:
+        journal.extend(type(write).__name__ for writes in counting.commits for write in writes)
+        return 1
+
+    @workflow("durable")
+    def durable() -> Ref[int]:
+        return look()
+
+    await durable(shop.container).run()
+
+    assert journal == [InsertRun.__name__, "PutGraph"]
