@@ -121,7 +121,7 @@ def transform(*args: Any, name: str | None = None) -> Any:
     Raises:
         CompositionError: Outside a composition, without refs, or without a function.
     """
-    composer = composing("transform", "the function itself")
+    composer = composing("transform", "elsewhere, call the function itself")
     return composer.add_transform(args[:-1], args[-1] if args else None, name)  # type: ignore[arg-type]
 
 
@@ -133,5 +133,5 @@ def parallelize(*refs: *Ts, name: str | None = None) -> tuple[*Ts]:
     Raises:
         CompositionError: An argument is no step's result, or something recorded before the call needs a member.
     """
-    composing("parallelize", "asyncio.TaskGroup").add_parallel(refs, name)
+    composing("parallelize", "elsewhere, use an asyncio.TaskGroup").add_parallel(refs, name)
     return refs

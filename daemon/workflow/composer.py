@@ -24,13 +24,13 @@ def composing(what: str, instead: str) -> "Composer":
     """Return the composition that is going on.
 
     Raises:
-        CompositionError: None is; says what `what` is good for, and what to write `instead`.
+        CompositionError: None is; says where `what` belongs, and what to write `instead` elsewhere.
     """
     composer = composition.get()
     if composer is None:
         raise CompositionError(
             f"{where_called()}: {what} was called outside a composition. It belongs inside a function decorated with "
-            f"@workflow(...), which records it; to run a step's bare function, write {instead.format(fn='the_step')}."
+            f"@workflow(...), which records it; {instead}."
         )
     return composer
 

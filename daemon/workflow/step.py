@@ -19,6 +19,7 @@ Out = TypeVar("Out")
 T = TypeVar("T")
 R = TypeVar("R")
 _UNSET: Any = object()
+_INSTEAD = "to run its bare function, write await the_step.run({})"
 
 
 class StepResponse(Generic[Out, Undo]):
@@ -60,7 +61,7 @@ class Step(BoundStep, Generic[In, Out, Undo]):
         Raises:
             CompositionError: No workflow is being composed here, or the step's name is used already.
         """
-        return composing(f"step {self.name!r}", "await {fn}.run(value, ctx)").add_step(self, value)
+        return composing(f"step {self.name!r}", _INSTEAD.format("value, ctx")).add_step(self, value)
 
     async def run(self, value: In, ctx: StepContext | None = None) -> Out | StepResponse[Out, Undo]:
         """Run the bare function, for unit tests."""
@@ -79,7 +80,7 @@ class SourceStep(BoundStep, Generic[Out, Undo]):
 
     def __call__(self) -> Ref[Out]:
         """Record a use of this step in the workflow that is being composed. Raises as `Step.__call__`."""
-        return composing(f"step {self.name!r}", "await {fn}.run()").add_step(self)
+        return composing(f"step {self.name!r}", _INSTEAD.format("")).add_step(self)
 
     async def run(self) -> Out | StepResponse[Out, Undo]:
         """Run the bare function, for unit tests."""

@@ -1,0 +1,296 @@
+"""What a composition may be and do; every refusal says where, and what to write."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import BaseModel
+
+from daemon import CompositionError, Ref, parallelize, step, transform, workflow
+from tests.unit.workflow.attempts import Order, attempt_with, take
+
+if TYPE_CHECKING:
+    from decimal import Decimal as OnlyForTypes
+
+anything: Any = None
+HERE = "tests/unit/workflow/test_composing.py"
+
+
+class Socket:
+    """A live object: no JSON form."""
+
+
+@step("charge")
+async def charge(order: Order) -> int:
+    return len(order.lines)
+
+
+@step("count")
+async def count() -> int:
+    return 1
+
+
+def line_of(fn: Callable[..., Any], offset: int = 0) -> str:
+    return f"{HERE}:{fn.__code__.co_firstlineno + offset}"
+
+
+def refused(fn: Any, name: str = "refused") -> str:
+    """Return why a composition is refused."""
+    with pytest.raises(CompositionError) as error:
+        workflow(name)(fn)
+    return str(error.value)
+
+
+def test_a_step_outside_a_composition_is_refused() -> None:
+    with pytest.raises(CompositionError) as with_input:
+        take("sku")
+    with pytest.raises(CompositionError) as without:
+        count()
+
+    assert str(with_input.value).startswith(f"{HERE}:")
+    assert str(with_input.value).endswith(
+        ": step 'take' was called outside a composition. It belongs inside a function decorated with @workflow(...), "
+        "which records it; to run its bare function, write await the_step.run(value, ctx)."
+    )
+    assert str(without.value).endswith("write await the_step.run().")
+
+
+@pytest.mark.parametrize(
+    ("use", "sentence"),
+    [
+        (lambda: transform(anything, len), "transform was called outside a composition. {} call the function itself."),
+        (parallelize, "parallelize was called outside a composition. {} use an asyncio.TaskGroup."),
+    ],
+    ids=["transform", "parallelize"],
+)
+def test_a_helper_outside_a_composition_is_refused(use: Callable[[], object], sentence: str) -> None:
+    with pytest.raises(CompositionError) as error:
+        use()
+
+    belongs = "It belongs inside a function decorated with @workflow(...), which records it; elsewhere,"
+    assert str(error.value).startswith(f"{HERE}:")
+    assert str(error.value).endswith(sentence.format(belongs))
+
+
+def test_the_composition_is_over_after_a_refusal() -> None:
+    refused(lambda: None)
+    with pytest.raises(CompositionError, match="cannot be looped over"):
+        attempt_with(list)
+
+    with pytest.raises(CompositionError, match="outside a composition"):
+        count()
+
+
+def test_a_step_used_twice_needs_another_name() -> None:
+    def composition(order: Ref[Order]) -> None:
+        charge(order)
+        charge(order)
+
+    assert refused(composition) == (
+        f"The name 'charge' is used twice in workflow 'refused': at {line_of(composition, 1)} and at "
+        f'{line_of(composition, 2)}: use .named("...") for a second use: my_step.named("charge-again")(...).'
+    )
+
+
+def test_a_step_under_another_name_may_be_used_again() -> None:
+    @workflow("twice")
+    def twice(order: Ref[Order]) -> None:
+        charge(order)
+        charge.named("charge-again")(order)
+
+    assert [node.name for node in twice.graph.steps()] == ["charge", "charge-again"]
+
+
+def test_two_transforms_with_one_name_are_refused_and_without_a_name_are_numbered() -> None:
+    @workflow("numbered")
+    def numbered(order: Ref[Order]) -> None:
+        transform(order, lambda o: o.id)
+        transform(order, lambda o: o.id, name="second")
+        transform(order, lambda o: o.id)
+
+    def composition(order: Ref[Order]) -> None:
+        transform(order, lambda o: o.id, name="same")
+        transform(order, lambda o: o.id, name="same")
+
+    assert [node.name for node in numbered.graph.nodes] == ["transform-1", "second", "transform-2"]
+    assert refused(composition).endswith(
+        f'and at {line_of(composition, 2)}: give one of them another name: transform(..., name="...").'
+    )
+
+
+def test_a_constant_that_the_step_does_not_take_is_refused_while_composing() -> None:
+    def composition() -> None:
+        wanted: Any = "order-1"
+        charge(wanted)
+
+    assert refused(composition) == (
+        f"{line_of(composition, 2)}: the input of step 'charge' cannot be stored as JSON of Order: is str where Order "
+        "is declared"
+    )
+
+
+def test_a_live_object_as_a_constant_is_refused_while_composing() -> None:
+    with pytest.raises(CompositionError, match="the input of step 'take' cannot be stored as JSON of Any: "):
+        attempt_with(lambda _: take(Socket()))
+
+
+TRANSFORMS: dict[str, tuple[Callable[[Any], object], str]] = {
+    "nothing": (lambda _: transform(), "transform takes one to 5 refs and a function, not 0 refs."),  # type: ignore[call-overload]
+    "no ref": (lambda _: transform(len), "transform takes one to 5 refs and a function, not 0 refs."),  # type: ignore[call-overload]
+    "six refs": (lambda ref: transform(*[ref] * 6, max), "one to 5 refs and a function, not 6 refs."),  # type: ignore[call-overload]
+    "no function": (
+        lambda ref: transform(ref, ref),
+        "the last argument of transform is the function: transform(a, b, lambda a, b: ...).",
+    ),
+}
+
+
+@pytest.mark.parametrize(("attempt", "sentence"), TRANSFORMS.values(), ids=TRANSFORMS)
+def test_a_transform_takes_refs_and_a_function(attempt: Callable[[Any], object], sentence: str) -> None:
+    with pytest.raises(CompositionError) as error:
+        attempt_with(attempt)
+
+    assert str(error.value).startswith(f"{HERE}:")
+    assert str(error.value).endswith(sentence)
+
+
+class Place:
+    def method(self) -> None: ...
+
+    def __call__(self, order: Ref[Order]) -> None: ...
+
+
+async def asynchronous(order: Ref[Order]) -> None: ...
+
+
+def generator(order: Ref[Order]) -> Iterator[Ref[int]]:
+    yield charge(order)
+
+
+async def async_generator(order: Ref[Order]) -> AsyncIterator[Ref[int]]:
+    yield charge(order)
+
+
+def two(order: Ref[Order], other: Ref[Order]) -> None: ...
+
+
+def keyword_only(order: Ref[Order], *, other: Ref[Order]) -> None: ...
+
+
+def variadic(*orders: Ref[Order]) -> None: ...
+
+
+PLAIN = (
+    "is composed by a plain function that is called once: write `def`, without await or yield; what waits belongs into "
+    "steps."
+)
+SHAPES: dict[str, tuple[Any, str]] = {
+    "lambda": (lambda order: order, ": workflow 'refused' is a lambda; define a function with a name."),
+    "async": (asynchronous, PLAIN),
+    "generator": (generator, PLAIN),
+    "async generator": (async_generator, PLAIN),
+    "method": (Place.method, "workflow 'refused' is a method; define it at module level."),
+    "bound method": (Place().method, "workflow 'refused' is made of a plain function, not of a method."),
+    "class": (Place, "workflow 'refused' is made of a plain function, not of the class Place."),
+    "object": (Place(), "workflow 'refused' is made of a plain function, not of a Place."),
+    "builtin": (len, "is made of a plain function, not of a builtin_function_or_method."),
+    "two refs": (two, "does not fit a workflow, which takes no parameter or one Ref."),
+    "keyword": (keyword_only, "does not fit a workflow, which takes no parameter or one Ref."),
+    "variadic": (variadic, "does not fit a workflow, which takes no parameter or one Ref."),
+}
+
+
+@pytest.mark.parametrize(("fn", "sentence"), SHAPES.values(), ids=SHAPES)
+def test_a_composition_is_a_plain_function_of_one_ref_or_none(fn: Any, sentence: str) -> None:
+    said = refused(fn)
+
+    assert said.startswith(f"{HERE}:")
+    assert said.endswith(sentence)
+
+
+def test_a_workflow_within_a_composition_is_refused() -> None:
+    def outer() -> None:
+        workflow("inner")(with_a_count)
+
+    assert refused(outer).endswith(
+        ": workflow 'inner' is defined while another one is being composed; define it at module level."
+    )
+
+
+def with_a_count() -> None:
+    count()
+
+
+RESULTS: dict[str, tuple[object, str]] = {
+    "a number": (1, "int"),
+    "text": ("receipt", "str"),
+    "a set": ({1}, "set"),
+}
+
+
+@pytest.mark.parametrize(("value", "kind"), RESULTS.values(), ids=RESULTS)
+def test_a_workflow_returns_refs_or_nothing(value: object, kind: str) -> None:
+    def composition(order: Ref[Order]) -> Any:
+        charge(order)
+        return value
+
+    assert refused(composition) == (
+        f"{line_of(composition)}: a workflow returns a ref, a dict, list or tuple of refs, or nothing, not {kind}. "
+        "Build the result in a run: return transform(ref, lambda v: ...)."
+    )
+
+
+def test_a_ref_inside_a_model_is_no_result() -> None:
+    class Receipt(BaseModel):
+        charge: Any
+
+    def composition(order: Ref[Order]) -> Any:
+        return {"receipt": Receipt(charge=charge(order))}
+
+    assert "the workflow's result has <ref to the output of step 'charge'> inside a plain value" in refused(composition)
+
+
+def test_a_declared_result_that_is_not_returned_is_refused() -> None:
+    def composition(order: Ref[Order]) -> Ref[int]:  # type: ignore[return]
+        charge(order)
+
+    assert refused(composition) == (
+        f"{line_of(composition)}: composition declares a result and returns none; return the ref of it."
+    )
+
+
+def test_an_annotation_that_only_a_type_checker_knows_is_refused() -> None:
+    async def price(order: "OnlyForTypes") -> int:
+        return int(order)
+
+    def composition(order: "Ref[OnlyForTypes]") -> None:
+        take(order)
+
+    with pytest.raises(CompositionError) as of_step:
+        step("price")(price)
+
+    assert str(of_step.value) == (
+        f"{line_of(price)}: the annotation 'OnlyForTypes' of price is not known when the module runs. Import it at run "
+        "time: outside `if TYPE_CHECKING:`, and at module level."
+    )
+    assert refused(composition).startswith(f"{line_of(composition)}: the annotation 'OnlyForTypes' of composition is")
+
+
+def test_an_annotation_without_a_json_form_is_refused() -> None:
+    async def connect(socket: Socket) -> None: ...
+
+    async def listen() -> Socket:
+        return Socket()
+
+    def composition(socket: Ref[Socket]) -> None: ...
+
+    with pytest.raises(CompositionError) as of_input:
+        step("connect")(connect)
+    with pytest.raises(CompositionError, match="the output of listen: Socket has no JSON form"):
+        step("listen")(listen)
+
+    assert str(of_input.value).startswith(f"{line_of(connect)}: the input of connect: Socket has no JSON form: ")
+    assert str(of_input.value).endswith(
+        "Use a pydantic model, a dataclass or plain data, and get live objects from the container instead."
+    )
+    assert refused(composition).startswith(f"{line_of(composition)}: the input of composition: Socket has no JSON form")
