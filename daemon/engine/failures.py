@@ -1,6 +1,7 @@
 """Failed attempts as they are stored."""
 
 import traceback as tracebacks
+from types import TracebackType
 from typing import Any
 
 from daemon.workflow.run import IN_DOUBT
@@ -15,8 +16,22 @@ def describe_error(error: BaseException, at_us: int) -> dict[str, Any]:
     kind = type(error)
     is_known = kind.__module__ in ("builtins", "daemon.errors")
     name = kind.__qualname__ if is_known else f"{kind.__module__}.{kind.__qualname__}"
-    lines = tracebacks.format_exception(error, limit=-_FRAMES_MAX) if error.__traceback__ is not None else []
+    lines = tracebacks.format_exception(kind, error, _from_application(error), limit=-_FRAMES_MAX)
     return {"at_us": at_us, "type": name, "message": text_of(error), "traceback": "".join(lines)[-_TEXT_MAX:]}
+
+
+def _from_application(error: BaseException) -> TracebackType | None:
+    """Return an error's traceback without the frames of ours that lead to the application's."""
+    found = error.__traceback__
+    while (
+        found is not None and found.tb_next is not None and found.tb_frame.f_globals["__name__"].startswith("daemon.")
+    ):
+        found = found.tb_next
+    return found
+
+
+def _is_ours(traceback: TracebackType) -> bool:
+    return str(traceback.tb_frame.f_globals.get("__name__")).startswith("daemon.")
 
 
 def describe_doubt(step: str, at_us: int) -> dict[str, Any]:
