@@ -6,6 +6,7 @@ import socket
 import statistics
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -87,23 +88,23 @@ def test_it_stays_up_without_its_broker_and_works_as_soon_as_that_is_there(
 
         away = api.get("/readyz")
         live = api.get("/livez")
-        refused = api.post("/api/events", json={"name": "customer.created", "data": {}})
-        by_command = laboratory.sagad("publish", "customer.created", "{}", status=1)
-        door.open()
-        until(lambda: api.get("/readyz").status_code == httpx.codes.OK, "ready")
-        publish(daemon, "customer.created", {"id": "c1", "name": "Ada"}, "customer-1")
+        with ThreadPoolExecutor() as meanwhile:  # a client that comes too early is waited for
+            early = meanwhile.submit(publish, daemon, "customer.created", {"id": "c1", "name": "Ada"}, "customer-1")
+            door.open()
+            until(lambda: api.get("/readyz").status_code == httpx.codes.OK, "ready")
+            early.result()
         daemon.wait_for("greeted", event_id="customer-1")
+        publish(daemon, "customer.created", {"id": "c2", "name": "Grace"}, "customer-2")
+        daemon.wait_for("greeted", event_id="customer-2")
 
     assert away.status_code == httpx.codes.SERVICE_UNAVAILABLE
     assert away.json()["checks"]["broker"] == "failing"
     assert away.json()["checks"]["subscriber:hello-customer"] == "failing"
     assert away.json()["checks"]["store"] == "ok"
     assert live.status_code == httpx.codes.OK
-    assert refused.status_code == httpx.codes.SERVICE_UNAVAILABLE
-    assert by_command.stderr.count("\n") == 1
     assert len(daemon.logged("broker_lost")) == len(daemon.logged("broker_connected")) == 1
     assert not [each for each in daemon.entries if each["level"] in {"error", "critical"}]
-    assert "guest:guest" not in daemon.tail() + by_command.stderr
+    assert "guest:guest" not in daemon.tail()
 
 
 @pytest.fixture

@@ -35,9 +35,8 @@ def test_the_failing_example_rolls_back_before_your_eyes(shipped: Application) -
     assert [(each["step"], each["phase"]) for each in run["errors"]] == [("charge-account", "invoke")]
     assert run["errors"][0]["attempts"][0]["message"] == "account-1 has no money"
     assert shown == run
-    assert (
-        "failed at 'charge-account': RuntimeError: account-1 has no money; rolled back: open-account." in failed.stderr
-    )
+    assert "RuntimeError: account-1 has no money" in failed.stderr
+    assert "rolled back: open-account." in failed.stderr
 
 
 def test_a_run_id_is_one_run_however_often_it_is_asked_for(shipped: Application) -> None:
