@@ -95,7 +95,7 @@ class Composer:
             if node in members:
                 self._check_independent(node, made_inside, members, where)
                 continue
-            if isinstance(node, ParallelNode) or any(slot in made_inside for slot in _slots_of(node)):
+            if any(slot in made_inside for slot in _slots_of(node)):
                 raise CompositionError(
                     f"{where}: {node.name!r} was recorded before parallelize(...) and needs one of its members; "
                     "write it after the group."
@@ -197,8 +197,8 @@ class Composer:
 
 
 def _slots_of(node: Node) -> Iterator[int]:
-    if not isinstance(node, ParallelNode):
-        yield from (operand.index for operand in node.operands if isinstance(operand, Slot))
+    for each in node.members if isinstance(node, ParallelNode) else (node,):
+        yield from (operand.index for operand in each.operands if isinstance(operand, Slot))
 
 
 def _hidden_ref(value: Any, depth: int = 0) -> Ref[Any] | None:

@@ -172,7 +172,8 @@ class Graph:
 
 def function_name(fn: Callable[..., Any]) -> str:
     """Return a function's module and qualified name: what makes it the same function after a reload."""
-    return f"{fn.__module__}:{getattr(fn, '__qualname__', type(fn).__qualname__)}"
+    module = getattr(fn, "__module__", None) or type(fn).__module__  # a method of a built-in type has none
+    return f"{module}:{getattr(fn, '__qualname__', type(fn).__qualname__)}"
 
 
 def code_hash(fn: Callable[..., Any]) -> str:
@@ -182,8 +183,16 @@ def code_hash(fn: Callable[..., Any]) -> str:
 
 
 def _code_text(code: CodeType) -> str:
-    constants = [_code_text(item) if isinstance(item, CodeType) else repr(item) for item in code.co_consts]
+    constants = map(_constant_text, code.co_consts)
     return "\x00".join([code.co_code.hex(), *constants, *code.co_names, *code.co_varnames, *code.co_freevars])
+
+
+def _constant_text(item: object) -> str:
+    if isinstance(item, CodeType):
+        return _code_text(item)
+    if isinstance(item, frozenset):  # its order differs from process to process
+        return f"{{{', '.join(sorted(map(_constant_text, item)))}}}"
+    return f"({', '.join(map(_constant_text, item))},)" if isinstance(item, tuple) else repr(item)
 
 
 def _hold_structure(operand: Operand, values: Sequence[Any], limit_bytes: int) -> bytes:
