@@ -11,7 +11,7 @@ from daemon.cli.loading import load_application, perform
 from daemon.cli.options import CONFIG, ConfigOption, JsonArgument, JsonOption, group, json_text
 from daemon.cli.output import note, show, show_json, show_table
 from daemon.errors import CodecError, did_you_mean
-from daemon.workflow.codec import type_name
+from daemon.workflow.adapters import type_name
 from daemon.workflow.drawing import to_dot, to_svg
 from daemon.workflow.port import RunOptions
 from daemon.workflow.run import WorkflowRun
