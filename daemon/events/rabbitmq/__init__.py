@@ -1,5 +1,5 @@
 """RabbitMQ as the bus."""
 
-from daemon.events.rabbitmq.bus import RabbitEventBus
+from daemon.events.rabbitmq.bus import RabbitBus
 
-__all__ = ["RabbitEventBus"]
+__all__ = ["RabbitBus"]

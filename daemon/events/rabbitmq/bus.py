@@ -12,12 +12,13 @@ from daemon.clock import Clock, SystemClock
 from daemon.errors import BrokerUnavailableError, PayloadTooLargeError
 from daemon.events.bus import Delivery, QueueState, Subscription
 from daemon.events.model import DeadLetter, Message
-from daemon.events.rabbitmq.connection import REFUSALS, Link, Target, call
+from daemon.events.rabbitmq.connection import REFUSALS, Link, call
 from daemon.events.rabbitmq.consumer import RabbitConsumer
 from daemon.events.rabbitmq.deadletters import DeadLetters
 from daemon.events.rabbitmq.intake import Intake
 from daemon.events.rabbitmq.outgoing import encode
 from daemon.events.rabbitmq.publisher import HeadersTooLargeError, Publisher
+from daemon.events.rabbitmq.target import Target
 from daemon.events.rabbitmq.topology import BindingMemory, Declare, Topology
 from daemon.log import get_logger
 
@@ -28,7 +29,7 @@ UNROUTABLE_NAMES_MAX = 1_000
 _log = get_logger(__name__)
 
 
-class RabbitEventBus:
+class RabbitBus:
     """A `Bus` on RabbitMQ 3.10 or newer.
 
     Args:
@@ -189,13 +190,15 @@ class RabbitEventBus:
         """Return how many messages wait, and how many consumers there are; None for what cannot be told."""
         try:
             async with self._consume.scratch() as channel:
-                found = await call(channel.queue_declare(queue, passive=True), f"find the queue {queue!r}")
+                found = (await call(channel.get_queue(queue), f"find the queue {queue!r}")).declaration_result
         except (BrokerUnavailableError, *REFUSALS):
             return None, None
         return found.message_count, found.consumer_count
 
     async def _exchange(self) -> str:
         await self._consume.wait_up()
+        for consumer in list(self._consumers):  # on a broker that is new to us, ours are to get it, too
+            await consumer.tried.wait()
         return await self._topology.prepare_exchange()
 
     async def _in_time(self, work: Awaitable[T]) -> T:

@@ -1,41 +1,42 @@
-"""One supervised connection to RabbitMQ, and the manner in which the client library is called.
+"""One supervised connection to RabbitMQ, and the manner in which aio-pika is called.
 
-The library is aiormq, the layer on which aio-pika stands and of the same releases: what aio-pika adds (restoring
-topology behind one's back, one task more per delivery) is what must not happen here.
+It is aio-pika's plain connection. Its robust one would restore everything by itself, and one queue that the broker
+refuses would then take the connection from every subscriber, over and over.
 """
 
 import asyncio
 import contextlib
 import os
 import socket
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import aiormq
-from yarl import URL
+from aio_pika import exceptions
+from aio_pika.abc import AbstractChannel
+from aiormq.exceptions import ChannelAccessRefused, ChannelLockedResource
 
 from daemon.clock import Clock
 from daemon.errors import BrokerUnavailableError
-from daemon.events.rabbitmq.transport import SafeTransport
+from daemon.events.rabbitmq.target import Target
+from daemon.events.rabbitmq.transport import SafeConnection, SafeTransport
 
 T = TypeVar("T")
 
-CONNECT_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 5.0
 BACKOFF_BASE_S = 0.1
 BACKOFF_MAX_S = 5.0
 STEADY_S = 10.0
 SCRATCH_CHANNELS = 16
-CHANNELS_MAX = 2047  # RabbitMQ's default, where it does not say
+CHANNELS_MAX = 2047  # RabbitMQ's defaults, where it does not say
+FRAME_MAX = 131_072
 
 # What the broker answers about one entity; everything else means that it is not there at the moment.
 REFUSALS = (
-    aiormq.ChannelAccessRefused,
-    aiormq.ChannelNotFoundEntity,
-    aiormq.ChannelPreconditionFailed,
-    aiormq.ChannelLockedResource,
+    ChannelAccessRefused,
+    ChannelLockedResource,
+    exceptions.ChannelNotFoundEntity,
+    exceptions.ChannelPreconditionFailed,
 )
 
 
@@ -57,7 +58,7 @@ async def call(answer: Awaitable[T], what: str) -> T:
         if task is None or task.cancelling():
             raise
         raise BrokerUnavailableError(f"RabbitMQ went away while it was asked to {what}.") from error
-    except (aiormq.AMQPError, aiormq.ChannelInvalidStateError, RuntimeError, OSError, TimeoutError) as error:
+    except (exceptions.AMQPError, RuntimeError, OSError, TimeoutError) as error:
         reason = str(error) or type(error).__name__
         raise BrokerUnavailableError(f"RabbitMQ did not {what}: {reason}") from error
 
@@ -65,64 +66,6 @@ async def call(answer: Awaitable[T], what: str) -> T:
 def backoff_s(failures: int, chance: float, *, cap_s: float = BACKOFF_MAX_S) -> float:
     """Return the wait after the given number of failures in a row, half of it random, in seconds."""
     return min(BACKOFF_BASE_S * 2.0 ** min(failures - 1, 16), cap_s) * (1.0 - chance / 2)
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where the broker is and how to get in.
-
-    Attributes:
-        url: With user, password and virtual host.
-        app: Names the connections.
-        heartbeat_s: A silent connection is given up after three times this.
-        tls_ca: Path of the authority's certificate; empty trusts the system's.
-        tls_cert: Path of our own certificate; empty presents none.
-        tls_key: Path of its key.
-    """
-
-    url: URL
-    app: str
-    heartbeat_s: int
-    tls_ca: str = ""
-    tls_cert: str = ""
-    tls_key: str = ""
-
-    @property
-    def place(self) -> str:
-        """Host and port, for sentences."""
-        return f"{self.url.host}:{self.url.port or (5671 if self.url.scheme == 'amqps' else 5672)}"
-
-    def tls(self) -> ssl.SSLContext | None:
-        """Return what to verify and present; None without TLS. Reads files."""
-        if self.url.scheme != "amqps":
-            return None
-        context = ssl.create_default_context(cafile=self.tls_ca or None)
-        if self.tls_cert:
-            context.load_cert_chain(self.tls_cert, self.tls_key or None)
-        return context
-
-    def why(self, error: BaseException) -> str:
-        """Return why a connection could not be had, in one sentence without the password."""
-        if isinstance(error, aiormq.ProbableAuthenticationError | aiormq.AuthenticationError):
-            return (
-                f"RabbitMQ at {self.place} refused the user {self.url.user!r}: check user and password in broker.url."
-            )
-        if isinstance(error, aiormq.InvalidFrameError | aiormq.ConnectionNotAllowed):
-            vhost = self.url.path.removeprefix("/") or "/"
-            return (
-                f"RabbitMQ at {self.place} did not open the virtual host {vhost!r}: check that it exists, "
-                f"and that the user {self.url.user!r} may use it (the path of broker.url)."
-            )
-        if isinstance(error, TimeoutError):
-            return f"RabbitMQ at {self.place} did not answer within {CONNECT_TIMEOUT_S:g} s."
-        if isinstance(error, ssl.SSLError):
-            return f"TLS with {self.place} failed: {error.reason or error}. Check tls_ca, tls_cert and tls_key."
-        if isinstance(error, FileNotFoundError | PermissionError):
-            return f"A file that tls_ca, tls_cert or tls_key names cannot be read: {error.strerror}."
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        if self.url.password:
-            reason = reason.replace(self.url.password, "***")
-        return f"RabbitMQ at {self.place} cannot be reached: {reason}"
 
 
 class Link:
@@ -146,11 +89,11 @@ class Link:
         self._clock = clock
         self._chance = chance
         self._changed = changed
-        self._connection: aiormq.Connection | None = None
+        self._connection: SafeConnection | None = None
         self._up = asyncio.Event()
         self._due = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._idle: list[aiormq.Channel] = []
+        self._idle: list[AbstractChannel] = []
         self._slots = asyncio.Semaphore(SCRATCH_CHANNELS)
 
     @property
@@ -161,8 +104,7 @@ class Link:
     @property
     def frame_max(self) -> int:
         """How long a frame may be, in bytes."""
-        tuned = self._connection.connection_tune.frame_max if self._connection else 0
-        return tuned or 131_072
+        return (self._underlay.connection_tune.frame_max if self._underlay else 0) or FRAME_MAX
 
     def start(self) -> None:
         """Begin to connect."""
@@ -185,28 +127,29 @@ class Link:
 
     async def unblocked(self) -> None:
         """Return when the broker takes messages: it blocks publishers while it is low on memory or disk."""
-        if self._connection is not None:
-            await self._connection.ready()
+        if self._underlay is not None:
+            await self._underlay.ready()
 
-    async def channel(self, *, confirms: bool = False) -> aiormq.Channel:
+    async def channel(self, *, confirms: bool = False) -> AbstractChannel:
         """Open a channel; the caller closes it.
 
         Raises:
             BrokerUnavailableError: There is no connection, or it has no more channels.
         """
-        connection = self._connection
-        if connection is None:
+        connection, underlay = self._connection, self._underlay
+        if connection is None or underlay is None:
             raise BrokerUnavailableError(self.trouble or f"RabbitMQ at {self.target.place} is not connected yet.")
         # The library would count upwards from the highest number and, after enough channels, beyond what is allowed.
-        most = connection.connection_tune.channel_max or CHANNELS_MAX
-        number = next((number for number in range(1, most + 1) if number not in connection.channels), None)
+        most = underlay.connection_tune.channel_max or CHANNELS_MAX
+        number = next((number for number in range(1, most + 1) if number not in underlay.channels), None)
         if number is None:
             raise BrokerUnavailableError(f"RabbitMQ allows {most} channels on a connection, and all are in use.")
-        opened = connection.channel(number, publisher_confirms=confirms, on_return_raises=True)
-        return cast("aiormq.Channel", await call(opened, "open a channel"))
+        channel = connection.channel(number, publisher_confirms=confirms, on_return_raises=confirms)
+        await call(channel.initialize(), "open a channel")
+        return channel
 
     @contextlib.asynccontextmanager
-    async def scratch(self) -> AsyncIterator[aiormq.Channel]:
+    async def scratch(self) -> AsyncIterator[AbstractChannel]:
         """Lend a channel that a refusal may close, for declarations; at most a few at one time."""
         async with self._slots:
             while self._idle and self._idle[-1].is_closed:
@@ -244,18 +187,14 @@ class Link:
         finally:
             timer.cancel()
 
-    async def _connect(self) -> aiormq.Connection:
+    async def _connect(self) -> SafeConnection:
         target = self.target
         name = f"{target.app}/{socket.gethostname()}/{os.getpid()}/{self.role}"
         try:
             tls = await asyncio.to_thread(target.tls)
-            connection = aiormq.Connection(
-                target.url.update_query(heartbeat=str(target.heartbeat_s), name=name),
-                transport_factory=SafeTransport(tls, with_id=self.role == "publish"),
-                client_properties={"product": "sagad"},
-            )
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await connection.connect()
+            url = target.url.update_query(heartbeat=str(target.heartbeat_s), name=name)
+            connection = SafeConnection(url, SafeTransport(tls, with_id=self.role == "publish"))
+            await connection.connect(target.timeout_s)
         except (Exception, asyncio.CancelledError) as error:  # whatever it is, there is no connection
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling()):
@@ -263,8 +202,9 @@ class Link:
             raise BrokerUnavailableError(target.why(error)) from error
         return connection
 
-    async def _serve(self, connection: aiormq.Connection) -> None:
-        closing = connection.closing
+    async def _serve(self, connection: SafeConnection) -> None:
+        lost: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
+        connection.close_callbacks.add(lambda _, error: lost.set_result(error))
         self._idle.clear()
         self._connection = connection
         self.generation += 1
@@ -272,14 +212,19 @@ class Link:
         self._up.set()
         self._changed()
         try:
-            await asyncio.wait({closing})
-            error = None if closing.cancelled() else closing.exception()
-            why = "it fell silent" if isinstance(error, asyncio.CancelledError) else str(error or "it was closed")
+            await asyncio.wait({lost})
+            error = lost.result()
+            why = "it fell silent" if isinstance(error, asyncio.CancelledError) else str(error or "") or "it was closed"
             self._down(f"The connection to RabbitMQ at {self.target.place} was lost: {why}.")
         finally:
             self._connection = None
             self._up.clear()
             await close(connection)
+
+    @property
+    def _underlay(self) -> aiormq.abc.AbstractConnection | None:
+        transport = self._connection.transport if self._connection else None
+        return transport.connection if transport else None
 
     def _down(self, trouble: str) -> None:
         self._connection = None
@@ -288,7 +233,7 @@ class Link:
         self._changed()
 
 
-async def close(what: aiormq.Channel | aiormq.Connection) -> None:
+async def close(what: AbstractChannel | SafeConnection) -> None:
     """Close a channel or a connection; one that does not answer in time is left to itself."""
     if what.is_closed:
         return

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable
 
 import aiormq
-from aiormq import spec
+from aio_pika.abc import AbstractChannel
 from aiormq.abc import DeliveredMessage
 
 from daemon.clock import Clock
@@ -21,6 +21,7 @@ from daemon.events.bus import Subscription
 from daemon.events.rabbitmq.connection import CLOSE_TIMEOUT_S, REFUSALS, STEADY_S, Link, backoff_s, call, close
 from daemon.events.rabbitmq.intake import Intake
 from daemon.events.rabbitmq.topology import Topology, explained
+from daemon.events.rabbitmq.transport import underlay_of
 from daemon.log import get_logger
 
 _log = get_logger(__name__)
@@ -28,6 +29,10 @@ _log = get_logger(__name__)
 
 class RabbitConsumer:
     """Consumes one subscriber's queue until it is cancelled, whatever happens to the broker.
+
+    Attributes:
+        tried: Set once its queue is there and bound, or the broker has refused it; what is published before may be lost
+            to it.
 
     Args:
         subscription: What to consume.
@@ -52,6 +57,7 @@ class RabbitConsumer:
     ) -> None:
         self.subscription = subscription
         self.trouble = ""
+        self.tried = asyncio.Event()
         self._queue = topology.queue(subscription.id)
         self._link = link
         self._topology = topology
@@ -76,6 +82,7 @@ class RabbitConsumer:
 
     async def cancel(self) -> None:
         self._cancelled = True
+        self.tried.set()
         self._intake.close()
         channel, tag = self._channel, self._consumer_tag
         # An ordered subscriber ends with its channel, once all is settled: if it ended before, another daemon would be
@@ -105,6 +112,7 @@ class RabbitConsumer:
                 _log.debug("consumer_lost", subscriber=self.subscription.id, reason=str(error))
             except Exception as error:  # noqa: BLE001 - whatever it is, nobody else would bring this subscriber back
                 refused = True
+                self.tried.set()
                 _log.exception("consumer_failed", subscriber=self.subscription.id, reason=str(error))
             failures = 1 if self._clock.monotonic_s() - since_s > STEADY_S else failures + 1
             wait_s = self._quarantine_s if refused else backoff_s(failures, self._chance())
@@ -118,6 +126,7 @@ class RabbitConsumer:
         """Prepare and consume until the channel is lost; return whether the broker refuses us."""
         try:
             trouble = await self._topology.prepare(self.subscription)
+            self.tried.set()
             if not trouble:
                 channel = await self._link.channel()
                 try:
@@ -131,14 +140,15 @@ class RabbitConsumer:
         if trouble and trouble != self.trouble:
             _log.error("subscriber_out_of_service", subscriber=self.subscription.id, reason=trouble)
         self.trouble = trouble
+        self.tried.set()
         return bool(trouble)
 
-    async def _serve(self, channel: aiormq.Channel) -> str:
-        self._channel = channel
-        channel.closing.add_done_callback(lambda _: self._interrupted.set())
-        channel.on_consumer_cancel_callbacks.add(lambda _: self._interrupted.set())
+    async def _serve(self, opened: AbstractChannel) -> str:
+        opened.close_callbacks.add(lambda *_: self._interrupted.set())
         prefetch = 1 if self.subscription.ordered else self.subscription.prefetch
-        await call(channel.basic_qos(prefetch_count=prefetch), "set the prefetch")
+        await call(opened.set_qos(prefetch), "set the prefetch")
+        self._channel = channel = await underlay_of(opened)
+        channel.on_consumer_cancel_callbacks.add(lambda _: self._interrupted.set())
         while not self._cancelled and not channel.is_closed:
             self._interrupted.clear()
             await self._consume(channel)
@@ -157,7 +167,7 @@ class RabbitConsumer:
             self._intake.take(channel, delivered)
 
         consuming = channel.basic_consume(self._queue, take)
-        answer: spec.Basic.ConsumeOk = await call(consuming, f"consume the queue {self._queue!r}")
+        answer = await call(consuming, f"consume the queue {self._queue!r}")
         self._consumer_tag = answer.consumer_tag or ""
         self.trouble = ""
 

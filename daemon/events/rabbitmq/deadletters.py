@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
-from aiormq import ChannelNotFoundEntity
+from aio_pika.exceptions import ChannelNotFoundEntity
 
 from daemon.clock import Clock, to_us
 from daemon.errors import BrokerUnavailableError, UnroutableError
@@ -14,6 +14,7 @@ from daemon.events.rabbitmq.identity import fingerprint
 from daemon.events.rabbitmq.outgoing import republished
 from daemon.events.rabbitmq.publisher import HeadersTooLargeError, Publisher
 from daemon.events.rabbitmq.topology import Topology
+from daemon.events.rabbitmq.transport import underlay_of
 
 UNKNOWN = "unknown"
 
@@ -77,22 +78,23 @@ class DeadLetters:
         seen: list[int] = []
         channel = await self._link.channel()
         try:
+            underlay = await underlay_of(channel)
             there = limit
             while there is None or there > 0:
-                got = await call(channel.basic_get(queue), what)
+                got = await call(underlay.basic_get(queue), what)
                 if got.delivery_tag is None:
                     break
                 # What dies while we are at it, perhaps of being replayed, is not for this time.
                 there = 1 + (got.message_count or 0) if there is None else there
                 there -= 1
                 if await take(wire.Incoming.of(got, queue)):
-                    await call(channel.basic_ack(got.delivery_tag, wait=False), what)
+                    await call(underlay.basic_ack(got.delivery_tag, wait=False), what)
                     taken += 1
                 else:
                     seen.append(got.delivery_tag)
             # One by one, for so they keep their order; those that an error leaves over go back with the channel.
             for tag in seen:
-                await call(channel.basic_nack(tag, requeue=True, wait=False), what)
+                await call(underlay.basic_nack(tag, requeue=True, wait=False), what)
         except ChannelNotFoundEntity:
             return 0  # nobody was ever subscribed, so nothing died
         finally:

@@ -3,12 +3,13 @@
 import asyncio
 from typing import Final
 
-import aiormq
+from aio_pika.abc import AbstractChannel
+from aio_pika.exceptions import PublishError
 
 from daemon.errors import BrokerUnavailableError
 from daemon.events.rabbitmq.codec import Properties
 from daemon.events.rabbitmq.connection import REFUSALS, Link, call, close
-from daemon.events.rabbitmq.transport import Marshalled, confirm_key
+from daemon.events.rabbitmq.transport import Marshalled, confirm_key, underlay_of
 
 _FRAME_OVERHEAD_BYTES: Final = 64
 
@@ -28,7 +29,7 @@ class Publisher:
     def __init__(self, link: Link, *, timeout_s: float) -> None:
         self._link = link
         self._timeout_s = timeout_s
-        self._channel: aiormq.Channel | None = None
+        self._channel: AbstractChannel | None = None
         self._opening = asyncio.Lock()
         # The library tells by its id alone which message came back; two with one id must not be under way together.
         self._under_way: dict[str, asyncio.Future[None]] = {}
@@ -67,7 +68,8 @@ class Publisher:
     async def _confirmed(self, exchange: str, routing_key: str, marshalled: Marshalled, body: bytes) -> bool:
         channel = await self._open()
         await self._link.unblocked()
-        published = channel.basic_publish(
+        underlay = await underlay_of(channel)
+        published = underlay.basic_publish(
             body, exchange=exchange, routing_key=routing_key, properties=marshalled, mandatory=True, wait=False
         )
         try:
@@ -76,12 +78,12 @@ class Publisher:
             # It closed the channel for everybody who waits on it; they hear that it is unknown, and try again.
             raise BrokerUnavailableError(f"RabbitMQ refused {routing_key!r}: {error}") from error
         except BrokerUnavailableError as error:
-            if isinstance(error.__cause__, aiormq.PublishError):
+            if isinstance(error.__cause__, PublishError):
                 return False
             raise
         return True
 
-    async def _open(self) -> aiormq.Channel:
+    async def _open(self) -> AbstractChannel:
         if self._channel is not None and not self._channel.is_closed:
             return self._channel
         async with self._opening:

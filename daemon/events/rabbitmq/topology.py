@@ -15,7 +15,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Literal, Protocol
 
-import aiormq
+from aio_pika import ExchangeType, exceptions
+from aio_pika.abc import AbstractChannel
+from aiormq.exceptions import ChannelAccessRefused
 
 from daemon.events.bus import Subscription
 from daemon.events.rabbitmq.connection import REFUSALS, Link, call
@@ -159,7 +161,7 @@ class Topology:
         name = self.exchange
         if self._declare == "missing":
             trouble = await self._refused(
-                lambda channel: channel.exchange_declare(name, exchange_type="topic", durable=True),
+                lambda channel: channel.declare_exchange(name, ExchangeType.TOPIC, durable=True),
                 f"declare the exchange {name!r}",
             )
             if not trouble:
@@ -167,30 +169,26 @@ class Topology:
             if "'type'" in trouble:
                 return f"The exchange {name!r} is no topic exchange; name another one in broker.exchange. ({trouble})"
         # It may belong to somebody else and be configured differently: whatever it is, it can be published to.
-        return await self._refused(
-            lambda channel: channel.exchange_declare(name, passive=True), f"find the exchange {name!r}"
-        )
+        return await self._refused(lambda channel: channel.get_exchange(name), f"find the exchange {name!r}")
 
     async def _tier(self, milliseconds: int) -> str:
         name = self.tier(milliseconds)
         if self._declare == "never":
-            return await self._refused(
-                lambda channel: channel.exchange_declare(name, passive=True), f"find the exchange {name!r}"
-            )
+            return await self._refused(lambda channel: channel.get_exchange(name), f"find the exchange {name!r}")
         exchange = await self._refused(
-            lambda channel: channel.exchange_declare(name, exchange_type="fanout", durable=True),
+            lambda channel: channel.declare_exchange(name, ExchangeType.FANOUT, durable=True),
             f"declare the exchange {name!r}",
         )
         queue = await self._prepare_queue(name, wait_arguments(milliseconds))
-        bound = await self._refused(lambda channel: channel.queue_bind(name, name), f"bind the queue {name!r}")
+        bound = await self._refused(partial(_bind, queue=name, exchange=name, key=""), f"bind the queue {name!r}")
         return " ".join(trouble for trouble in (exchange, queue, bound) if trouble)
 
     async def _prepare_queue(self, name: str, arguments: Arguments) -> str:
-        def find(channel: aiormq.Channel) -> Awaitable[object]:
-            return channel.queue_declare(name, passive=True)
+        def find(channel: AbstractChannel) -> Awaitable[object]:
+            return channel.get_queue(name)
 
-        def declare(channel: aiormq.Channel) -> Awaitable[object]:
-            return channel.queue_declare(name, durable=True, arguments=dict(arguments))
+        def declare(channel: AbstractChannel) -> Awaitable[object]:
+            return channel.declare_queue(name, durable=True, arguments=dict(arguments))
 
         if self._declare == "never":
             return await self._refused(find, f"find the queue {name!r}")
@@ -206,11 +204,11 @@ class Topology:
             # First remembered, then done: what a crash leaves bound is known of, and unbound when it is not wanted.
             await self._memory.bind(self.app, subscription.id, sorted(wanted | before))
         for pattern in subscription.patterns:
-            bind = partial(aiormq.Channel.queue_bind, queue=queue, exchange=self.exchange, routing_key=pattern)
+            bind = partial(_bind, queue=queue, exchange=self.exchange, key=pattern)
             if trouble := await self._refused(bind, f"bind the queue {queue!r} to {pattern!r}"):
                 return trouble
         for pattern in sorted(before - wanted):
-            unbind = partial(aiormq.Channel.queue_unbind, queue=queue, exchange=self.exchange, routing_key=pattern)
+            unbind = partial(_unbind, queue=queue, exchange=self.exchange, key=pattern)
             await self._refused(unbind, f"unbind the queue {queue!r} from {pattern!r}")
         if self._memory is not None and before != wanted:
             await self._memory.bind(self.app, subscription.id, sorted(wanted))
@@ -226,7 +224,7 @@ class Topology:
                     self._remembered.setdefault(queue, set()).add(pattern)
         return self._remembered.setdefault(subscriber, set())
 
-    async def _refused(self, operation: Callable[[aiormq.Channel], Awaitable[object]], what: str) -> str:
+    async def _refused(self, operation: Callable[[AbstractChannel], Awaitable[object]], what: str) -> str:
         """Do something on a scratch channel; return what the broker has against it, or an empty text."""
         try:
             async with self._link.scratch() as channel:
@@ -236,13 +234,21 @@ class Topology:
         return ""
 
 
-def explained(error: aiormq.AMQPError, what: str) -> str:
+async def _bind(channel: AbstractChannel, *, queue: str, exchange: str, key: str) -> None:
+    await (await channel.get_queue(queue, ensure=False)).bind(exchange, key)
+
+
+async def _unbind(channel: AbstractChannel, *, queue: str, exchange: str, key: str) -> None:
+    await (await channel.get_queue(queue, ensure=False)).unbind(exchange, key)
+
+
+def explained(error: exceptions.AMQPError, what: str) -> str:
     """Return what the broker said, with what to do about it."""
     said = str(error.args[0]) if error.args else type(error).__name__
-    if isinstance(error, aiormq.ChannelPreconditionFailed):
+    if isinstance(error, exceptions.ChannelPreconditionFailed):
         return f"{said}. It is left as it is: delete it once it is empty, and it is declared as it should be."
-    if isinstance(error, aiormq.ChannelNotFoundEntity):
+    if isinstance(error, exceptions.ChannelNotFoundEntity):
         return f"{said}: could not {what}. Declare it, or set broker.declare to 'missing'."
-    if isinstance(error, aiormq.ChannelAccessRefused):
+    if isinstance(error, ChannelAccessRefused):
         return f"{said}: may not {what}. Grant it, or set broker.declare to 'never'."
     return f"{said}: could not {what}."

@@ -9,7 +9,7 @@ import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
 from daemon.events.bus import Delivery, Subscription
-from daemon.events.rabbitmq import RabbitEventBus
+from daemon.events.rabbitmq import RabbitBus
 from daemon.events.rabbitmq.consumer import RabbitConsumer
 from daemon.events.rabbitmq.topology import TIERS_MS
 
@@ -49,19 +49,19 @@ class Laboratory:
         self.url = url
         self.app = f"test-{secrets.token_hex(4)}"
         self.exchange = f"{self.app}-events"
-        self._buses: list[RabbitEventBus] = []
+        self._buses: list[RabbitBus] = []
         self.subscribers: set[str] = set()
 
-    async def bus(self, **options: Any) -> RabbitEventBus:
+    async def bus(self, **options: Any) -> RabbitBus:
         """Return a bus that has begun to connect."""
         chosen: dict[str, Any] = {"url": self.url, "app": self.app, "exchange": self.exchange, "quarantine_s": 0.2}
-        bus = RabbitEventBus(**(chosen | options))
+        bus = RabbitBus(**(chosen | options))
         self._buses.append(bus)
         await bus.start()
         return bus
 
     async def subscribe(
-        self, bus: RabbitEventBus, subscriber: str, *patterns: str, prefetch: int = 10, ordered: bool = False
+        self, bus: RabbitBus, subscriber: str, *patterns: str, prefetch: int = 10, ordered: bool = False
     ) -> tuple[RabbitConsumer, Inbox]:
         """Consume, once the broker has confirmed it."""
         consumer, inbox = await self.attempt(bus, subscriber, *patterns, prefetch=prefetch, ordered=ordered)
@@ -69,7 +69,7 @@ class Laboratory:
         return consumer, inbox
 
     async def attempt(
-        self, bus: RabbitEventBus, subscriber: str, *patterns: str, prefetch: int = 10, ordered: bool = False
+        self, bus: RabbitBus, subscriber: str, *patterns: str, prefetch: int = 10, ordered: bool = False
     ) -> tuple[RabbitConsumer, Inbox]:
         """Ask to consume."""
         inbox = Inbox()

@@ -3,7 +3,7 @@
 import pytest
 
 from daemon.events.bus import Bus
-from daemon.events.rabbitmq import RabbitEventBus
+from daemon.events.rabbitmq import RabbitBus
 from tests.contract.bus_contract import CLAIMS, Claim, name_of_claim
 from tests.integration.rabbitmq.laboratory import Laboratory
 
@@ -18,7 +18,7 @@ class RabbitWorld:
         return await self._lab.bus()
 
     async def crash(self, bus: Bus) -> None:
-        assert isinstance(bus, RabbitEventBus)
+        assert isinstance(bus, RabbitBus)
         await bus._consume.aclose()
         await bus._publish.aclose()
 

@@ -1,5 +1,7 @@
 """What is declared, what is left alone, and whom a mistake concerns."""
 
+import asyncio
+import gc
 from collections.abc import Sequence
 
 import pika
@@ -159,3 +161,19 @@ async def test_the_next_daemon_goes_on_when_an_ordered_subscriber_has_done_its_l
     following = await standby.next()
     assert following.message.body == b"3"
     await following.ack()
+
+
+async def test_channels_that_the_broker_closed_leave_nothing_behind(lab: Laboratory) -> None:
+    def futures() -> int:
+        gc.collect()
+        return sum(isinstance(each, asyncio.Future) for each in gc.get_objects())
+
+    bus = await lab.bus()
+    await bus.declare([])
+    await bus.queues(["nobody"])
+
+    before = futures()
+    for _ in range(50):
+        assert (await bus.queues(["nobody"]))[0].ready is None
+
+    assert futures() - before < 10

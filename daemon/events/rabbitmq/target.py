@@ -1,0 +1,68 @@
+"""Where the broker is, and why it cannot be reached."""
+
+import ssl
+from dataclasses import dataclass
+
+from aio_pika import exceptions
+from aiormq.exceptions import ConnectionNotAllowed
+from yarl import URL
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the broker is and how to get in.
+
+    Attributes:
+        url: With user, password and virtual host.
+        app: Names the connections.
+        heartbeat_s: A silent connection is given up after three times this.
+        tls_ca: Path of the authority's certificate; empty trusts the system's.
+        tls_cert: Path of our own certificate; empty presents none.
+        tls_key: Path of its key.
+        timeout_s: How long connecting may take.
+    """
+
+    url: URL
+    app: str
+    heartbeat_s: int
+    tls_ca: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
+    timeout_s: float = 10.0
+
+    @property
+    def place(self) -> str:
+        """Host and port, for sentences."""
+        return f"{self.url.host}:{self.url.port or (5671 if self.url.scheme == 'amqps' else 5672)}"
+
+    def tls(self) -> ssl.SSLContext | None:
+        """Return what to verify and present; None without TLS. Reads files."""
+        if self.url.scheme != "amqps":
+            return None
+        context = ssl.create_default_context(cafile=self.tls_ca or None)
+        if self.tls_cert:
+            context.load_cert_chain(self.tls_cert, self.tls_key or None)
+        return context
+
+    def why(self, error: BaseException) -> str:
+        """Return why a connection could not be had, in one sentence without the password."""
+        if isinstance(error, exceptions.ProbableAuthenticationError | exceptions.AuthenticationError):
+            return (
+                f"RabbitMQ at {self.place} refused the user {self.url.user!r}: check user and password in broker.url."
+            )
+        if isinstance(error, exceptions.InvalidFrameError | ConnectionNotAllowed):
+            vhost = self.url.path.removeprefix("/") or "/"
+            return (
+                f"RabbitMQ at {self.place} did not open the virtual host {vhost!r}: check that it exists, "
+                f"and that the user {self.url.user!r} may use it (the path of broker.url)."
+            )
+        if isinstance(error, TimeoutError):
+            return f"RabbitMQ at {self.place} did not answer within {self.timeout_s:g} s."
+        if isinstance(error, ssl.SSLError):
+            return f"TLS with {self.place} failed: {error.reason or error}. Check tls_ca, tls_cert and tls_key."
+        if isinstance(error, FileNotFoundError | PermissionError):
+            return f"A file that tls_ca, tls_cert or tls_key names cannot be read: {error.strerror}."
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        if self.url.password:
+            reason = reason.replace(self.url.password, "***")
+        return f"RabbitMQ at {self.place} cannot be reached: {reason}"
