@@ -14,7 +14,7 @@ from daemon.errors import DefinitionError
 from daemon.events.model import Event, check_pattern, name_of
 from daemon.retry import Retry
 
-RESERVED_IDS = frozenset({"workflows", "wait", "unrouted"})
+RESERVED_IDS = frozenset({"workflows", "wait", "unrouted"})  # queues of our own have these names
 
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _ID_MAX = 100
