@@ -6,14 +6,14 @@ import math
 import re
 import types
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
-from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from daemon.errors import CodecError, PayloadTooLargeError
+from daemon.workflow.adapters import adapter_of, type_name
+from daemon.workflow.difference import difference
 
 # Immutable, and JSON gives them back exactly: they need no copy, and under their own type or `Any` no validation.
 _PLAIN: dict[type, Callable[[Any], bytes]] = {
@@ -22,7 +22,6 @@ _PLAIN: dict[type, Callable[[Any], bytes]] = {
     bool: lambda value: b"true" if value else b"false",
     types.NoneType: lambda value: b"null",  # noqa: ARG005 - one signature for all
 }
-_CONFIG = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
 
 class Held:
@@ -61,13 +60,13 @@ class Codec:
         type_: The declared type; `Any` takes what is JSON already.
     """
 
-    __slots__ = ("_decode", "_encode", "_plain", "type")
+    __slots__ = ("_encode", "_plain", "_validate", "type")
 
     def __init__(self, type_: Any) -> None:
         self.type = type_
-        adapter = _adapter(type_)
-        self._encode = adapter.serializer.to_json
-        self._decode = adapter.validator.validate_json
+        serializer, validator = adapter_of(type_)
+        self._encode = serializer.to_json
+        self._validate = validator.validate_json
         options = get_args(type_) if get_origin(type_) in (Union, types.UnionType) else (type_,)
         self._plain = _PLAIN if type_ in (Any, object) else {kind: _PLAIN[kind] for kind in options if kind in _PLAIN}
         if type_ is None:
@@ -118,13 +117,16 @@ class Codec:
             CodecError: The type has changed since, and the JSON no longer fits it; names every field.
         """
         try:
-            return self._decode(data)
+            return self._from_json(data)
         except ValidationError as error:
             raise CodecError(f"Stored JSON no longer fits {type_name(self.type)}: {wrong_fields(error)}") from None
 
+    def _from_json(self, data: bytes) -> Any:
+        return self._validate(data, by_alias=True, by_name=True)  # stored by name, whatever aliases a model has
+
     def _round_trip(self, value: Any, what: str) -> tuple[bytes, Any]:
         try:
-            data = self._encode(value, warnings="error")
+            data = self._encode(value, by_alias=False, warnings="error")
         except (PydanticSerializationError, ValueError, TypeError, RecursionError) as error:
             found = _unencodable(value)
             at = f" at {found}" if found else ""
@@ -132,7 +134,7 @@ class Codec:
                 f"{what} cannot be stored as JSON of {type_name(self.type)}{at}: {_reason(error)}"
             ) from None
         try:
-            fresh = self._decode(data)
+            fresh = self._from_json(data)
         except ValidationError as error:
             raise CodecError(
                 f"{what} would not come back from JSON as {type_name(self.type)}: {wrong_fields(error)}"
@@ -148,38 +150,6 @@ class Codec:
         return data, fresh
 
 
-@lru_cache(maxsize=4096)
-def _cached_adapter(type_: Any) -> TypeAdapter[Any]:
-    return _build_adapter(type_)
-
-
-def _adapter(type_: Any) -> TypeAdapter[Any]:
-    try:
-        return _cached_adapter(type_)
-    except TypeError:  # unhashable annotation
-        return _build_adapter(type_)
-
-
-def _build_adapter(type_: Any) -> TypeAdapter[Any]:
-    try:
-        try:
-            return TypeAdapter(type_, config=_CONFIG)
-        except PydanticUserError as error:
-            if error.code != "type-adapter-config-unused":
-                raise
-            return TypeAdapter(type_)
-    except (PydanticSchemaGenerationError, PydanticUserError) as error:
-        raise CodecError(
-            f"{type_name(type_)} has no JSON form: {str(error).partition(chr(10))[0]} Use a pydantic model, a "
-            "dataclass or plain data, and get live objects from the container instead."
-        ) from None
-
-
-def type_name(type_: Any) -> str:
-    """Return a type as it is written in code."""
-    return type_.__qualname__ if isinstance(type_, type) and not get_args(type_) else str(type_).replace("typing.", "")
-
-
 def wrong_fields(error: ValidationError) -> str:
     """Return every wrong field of a validation error and what is wrong with it, in one line, without the values."""
     said = [
@@ -188,68 +158,6 @@ def wrong_fields(error: ValidationError) -> str:
     ]
     more = len(said) - _FIELDS_MAX
     return "; ".join(said[:_FIELDS_MAX]) + (f"; and {more} more" if more > 0 else "")
-
-
-def difference(was: Any, became: Any, path: str = "") -> tuple[str, str, str] | None:
-    """Return where and how two values differ in type or value, or None; an int under `float` may become a float."""
-    kind = type(was)
-    if kind is not type(became):
-        return _type_difference(was, became, path)
-    if kind is dict:
-        return _dict_difference(was, became, path)
-    if kind is list or kind is tuple:
-        return _sequence_difference(was, became, path)
-    if kind not in _PLAIN and (isinstance(was, BaseModel) or dataclasses.is_dataclass(was)):
-        return _object_difference(was, became, path)
-    return None if was == became else (path, f"this {_shown(was)}", "another value")
-
-
-def _type_difference(was: Any, became: Any, path: str) -> tuple[str, str, str] | None:
-    if type(was) is int and type(became) is float and was == became:
-        return None
-    both_models = isinstance(was, BaseModel) and isinstance(became, BaseModel)
-    lost = sorted(was.__dict__.keys() - became.__dict__.keys()) if both_models else []
-    return path, _shown(was) + (f" with {', '.join(lost)}" if lost else ""), _shown(became)
-
-
-def _sequence_difference(was: Any, became: Any, path: str) -> tuple[str, str, str] | None:
-    if len(was) != len(became):
-        return path, f"{len(was)} items", f"{len(became)} items"
-    for index, (left, right) in enumerate(zip(was, became, strict=True)):
-        found = difference(left, right, f"{path}[{index}]")
-        if found is not None:
-            return found
-    return None
-
-
-def _dict_difference(was: dict[Any, Any], became: dict[Any, Any], path: str) -> tuple[str, str, str] | None:
-    if list(map(type, was)) != list(map(type, became)) or was.keys() != became.keys():
-        return path, f"the keys {_keys(was)}", _keys(became)
-    for key, left in was.items():
-        found = difference(left, became[key], f"{path}.{key}" if isinstance(key, str) else f"{path}[{key!r}]")
-        if found is not None:
-            return found
-    return None
-
-
-def _keys(mapping: dict[Any, Any]) -> str:
-    names = [repr(key)[:40] for key in mapping][:10]
-    return f"{', '.join(names)} ({', '.join(sorted({type(key).__name__ for key in mapping}))})"
-
-
-def _object_difference(was: Any, became: Any, path: str) -> tuple[str, str, str] | None:
-    if isinstance(was, BaseModel):
-        parts = [(was.__dict__, became.__dict__), (was.__pydantic_extra__, became.__pydantic_extra__)]
-        parts.append((was.__pydantic_private__, became.__pydantic_private__))
-        for left, right in parts:
-            if (left or right) and (found := _dict_difference(left or {}, right or {}, path)) is not None:
-                return found
-        return None
-    for field in dataclasses.fields(was):
-        found = difference(getattr(was, field.name), getattr(became, field.name), f"{path}.{field.name}")
-        if found is not None:
-            return found
-    return None
 
 
 _UNEXPECTED = re.compile(
@@ -266,10 +174,6 @@ def _reason(error: Exception) -> str:
         for hit in _UNEXPECTED.finditer(str(error))
     ]
     return "; ".join(said) or str(error).partition("\n")[0]
-
-
-def _shown(value: Any) -> str:
-    return type(value).__qualname__  # the type alone: a value may be a secret
 
 
 def _unencodable(value: Any, path: str = "", depth: int = 0) -> str:
@@ -289,7 +193,7 @@ def _unencodable(value: Any, path: str = "", depth: int = 0) -> str:
         if type(item) in _PLAIN or (type(item) is float and math.isfinite(item)):
             continue
         try:
-            _adapter(type(item)).serializer.to_json(item, warnings="error")
+            adapter_of(type(item))[0].to_json(item, warnings="error")
         except Exception:  # noqa: BLE001 - whatever it raises, this part is the one to name
             return _unencodable(item, where, depth + 1) or where.lstrip(".")
     return path.lstrip(".") if path else ""
