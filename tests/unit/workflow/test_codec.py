@@ -257,7 +257,7 @@ def test_a_private_attribute_that_would_be_lost_is_refused() -> None:
 
 
 def test_a_number_of_too_many_digits_is_refused() -> None:
-    with pytest.raises(CodecError, match="the value cannot be stored as JSON: .* digits"):
+    with pytest.raises(CodecError, match=r"the value cannot be stored as JSON: .* digits"):
         Codec(int).hold(10**5000, LIMIT, "the value")
 
 
