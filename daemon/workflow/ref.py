@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, final, get_args, get_origin, get_type_hints
 
+from pydantic import BaseModel
 from typing_extensions import TypeVar
 
 from daemon.errors import CompositionError
@@ -225,21 +226,25 @@ def type_at(type_: Any, path: Sequence[tuple[str, Any]]) -> Any:
     for how, part in path:
         origin, arguments = get_origin(type_), get_args(type_)
         if how == ".":
-            try:
-                type_ = get_type_hints(type_).get(part, Any) if isinstance(type_, type) else Any
-            except (NameError, TypeError):
-                return Any
-        elif origin in (list, Sequence) and len(arguments) == 1:
+            type_ = _attribute_type(type_, part)
+        elif (origin in (list, Sequence) and len(arguments) == 1) or (origin is tuple and Ellipsis in arguments):
             type_ = arguments[0]
         elif origin is dict:
             type_ = arguments[1]
-        elif (
-            origin is tuple
-            and isinstance(part, int)
-            and Ellipsis not in arguments
-            and -len(arguments) <= part < len(arguments)
-        ):
+        elif origin is tuple and isinstance(part, int) and -len(arguments) <= part < len(arguments):
             type_ = arguments[part]
         else:
             return Any
     return type_
+
+
+def _attribute_type(type_: Any, name: str) -> Any:
+    if not isinstance(type_, type):
+        return Any
+    if issubclass(type_, BaseModel):  # knows what the parameters of a generic model stand for
+        field = type_.model_fields.get(name)
+        return field.annotation if field is not None else Any
+    try:
+        return get_type_hints(type_).get(name, Any)
+    except (NameError, TypeError):
+        return Any
