@@ -8,6 +8,8 @@ from enum import StrEnum
 from functools import partial
 from typing import Any
 
+from pydantic_core import to_json
+
 from daemon.clock import Clock
 from daemon.engine.failures import INVOKE, describe_error
 from daemon.log import get_logger
@@ -191,7 +193,7 @@ class Execution:
         record = self.record
         record.updated_us = self.ports.clock.now_us()
         if self.errors:
-            record.errors = json.dumps(self.errors).encode()
+            record.errors = to_json(self.errors)
         self._stale = False
         writes, self.pending = self.pending, []
         if await self.ports.store.commit(UpdateRun(record), *writes) is not Outcome.APPLIED:
@@ -201,7 +203,7 @@ class Execution:
         """Have a checkpoint written with the next commit."""
         failures = self.failures.get(record.name)
         if failures:
-            record.failures = json.dumps(failures).encode()
+            record.failures = to_json(failures)
         self.pending.append(PutStep(record))
 
     def set_status(self, status: RunStatus, wake_us: int | None = None, waiting_for: str = "") -> None:
@@ -296,7 +298,7 @@ class Execution:
         graph, steps = self.workflow.graph, list(self.steps.values())
         if self.settled and self.record.status.ended:
             return WorkflowRun(self.record, steps, graph=graph, cause=self.cause)
-        errors = json.dumps(self.errors).encode()
+        errors = to_json(self.errors)
         record = replace(self.record, errors=errors)
         return WorkflowRun(record, [replace(step) for step in steps], graph=graph, cause=self.cause)
 

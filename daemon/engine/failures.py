@@ -16,8 +16,19 @@ def describe_error(error: BaseException, at_us: int) -> dict[str, Any]:
     kind = type(error)
     is_known = kind.__module__ in ("builtins", "daemon.errors")
     name = kind.__qualname__ if is_known else f"{kind.__module__}.{kind.__qualname__}"
-    lines = tracebacks.format_exception(kind, error, _from_application(error), limit=-_FRAMES_MAX)
-    return {"at_us": at_us, "type": name, "message": text_of(error), "traceback": "".join(lines)[-_TEXT_MAX:]}
+    return {"at_us": at_us, "type": name, "message": text_of(error), "traceback": _traceback_of(error)}
+
+
+def _traceback_of(error: BaseException) -> str:
+    """Return an exception as Python prints it, without marks below the lines: each would be parsed for them."""
+    trail = _from_application(error)
+    told = tracebacks.TracebackException(type(error), error, trail, limit=-_FRAMES_MAX, compact=True)
+    each: tracebacks.TracebackException | None = told
+    while each is not None:
+        for frame in each.stack:
+            frame.colno = None
+        each = each.__cause__ or each.__context__
+    return _writable("".join(told.format())[-_TEXT_MAX:])
 
 
 def _from_application(error: BaseException) -> TracebackType | None:
@@ -42,6 +53,11 @@ def describe_doubt(step: str, at_us: int) -> dict[str, Any]:
 def text_of(error: BaseException) -> str:
     """Return what an exception says, even if its own text is broken."""
     try:
-        return str(error)[:_TEXT_MAX]
+        return _writable(str(error)[:_TEXT_MAX])
     except Exception as broken:  # noqa: BLE001 - the application's own __str__
         return f"(its text cannot be had: {type(broken).__name__})"
+
+
+def _writable(text: str) -> str:
+    """Return a text that JSON can take: half a surrogate pair, as in the name of a file, is no Unicode."""
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()

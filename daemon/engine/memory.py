@@ -1,8 +1,8 @@
 """The engine that a workflow gets when it is called without a container: in memory, for scripts and unit tests."""
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import svcs
@@ -38,12 +38,22 @@ async def run_alone(workflow: WorkflowBase, value: Any, options: RunOptions) -> 
 
 def memory_engine(container: svcs.Container) -> WorkflowEngine:
     """Return an engine that keeps its runs in memory and gives `container` to their steps."""
+    return _engine(partial(_Shared, container))
 
-    @asynccontextmanager
-    async def shared() -> AsyncIterator[svcs.Container]:
-        yield container
 
-    return _engine(shared)
+class _Shared:
+    """A container that is somebody else's to close."""
+
+    __slots__ = ("_container",)
+
+    def __init__(self, container: svcs.Container) -> None:
+        self._container = container
+
+    async def __aenter__(self) -> svcs.Container:
+        return self._container
+
+    async def __aexit__(self, *_: object) -> None:
+        """Leave it open."""
 
 
 def _engine(containers: Containers) -> WorkflowEngine:

@@ -1,11 +1,11 @@
 """Values as JSON of their declared types, and back; what would come back different is an error."""
 
 import dataclasses
-import json
 import math
 import re
 import types
 from collections.abc import Callable
+from json.encoder import encode_basestring
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -18,7 +18,7 @@ from daemon.workflow.difference import difference
 # Immutable, and JSON gives them back exactly: they need no copy, and under their own type or `Any` no validation.
 _PLAIN: dict[type, Callable[[Any], bytes]] = {
     int: lambda value: b"%d" % value,
-    str: lambda value: json.dumps(value, ensure_ascii=False).encode(),
+    str: lambda value: encode_basestring(value).encode(),
     bool: lambda value: b"true" if value else b"false",
     types.NoneType: lambda value: b"null",  # noqa: ARG005 - one signature for all
 }
