@@ -126,28 +126,35 @@ class Codec:
 
     def _round_trip(self, value: Any, what: str) -> tuple[bytes, Any]:
         try:
+            # Warnings are costly, and what they would tell of does not come back as what it was.
+            data = self._encode(value, by_alias=False, warnings=False)
+            fresh = self._from_json(data)
+            changed = difference(value, fresh)
+        except (PydanticSerializationError, ValueError, TypeError, RecursionError):
+            raise self._refusal(value, what) from None
+        if changed is not None:
+            raise self._refusal(value, what)
+        return data, fresh
+
+    def _refusal(self, value: Any, what: str) -> CodecError:
+        """Say why a value cannot be stored as its declared type, by storing it once more, step by step."""
+        mine = type_name(self.type)
+        try:
             data = self._encode(value, by_alias=False, warnings="error")
         except (PydanticSerializationError, ValueError, TypeError, RecursionError) as error:
             found = _unencodable(value)
             at = f" at {found}" if found else ""
-            raise CodecError(
-                f"{what} cannot be stored as JSON of {type_name(self.type)}{at}: {_reason(error)}"
-            ) from None
+            return CodecError(f"{what} cannot be stored as JSON of {mine}{at}: {_reason(error)}")
         try:
-            fresh = self._from_json(data)
+            changed = difference(value, self._from_json(data))
         except ValidationError as error:
-            raise CodecError(
-                f"{what} would not come back from JSON as {type_name(self.type)}: {wrong_fields(error)}"
-            ) from None
-        changed = difference(value, fresh)
-        if changed is not None:
-            where, was, became = changed
-            at = f" at {where.lstrip('.')}" if where else ""
-            raise CodecError(
-                f"{what} would come back different{at}: {was} would become {became}. Declare its exact type, so that "
-                "it is stored as what it is."
-            )
-        return data, fresh
+            return CodecError(f"{what} would not come back from JSON as {mine}: {wrong_fields(error)}")
+        where, was, became = changed or ("", "it", "another value")
+        at = f" at {where.lstrip('.')}" if where else ""
+        return CodecError(
+            f"{what} would come back different{at}: {was} would become {became}. Declare its exact type, so that it is "
+            "stored as what it is."
+        )
 
 
 def wrong_fields(error: ValidationError) -> str:

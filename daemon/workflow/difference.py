@@ -93,7 +93,7 @@ def _keys(mapping: Mapping[Any, Any]) -> str:
 
 
 def _model_difference(was: BaseModel, became: BaseModel) -> Difference | None:
-    for name in type(was).model_fields:  # and not what cached properties keep beside them
+    for name in type(was).__pydantic_fields__:  # and not what cached properties keep beside them
         left, right = was.__dict__.get(name), became.__dict__.get(name)
         if type(left) is type(right) and type(left) in _SCALARS and left == right:
             continue
