@@ -40,6 +40,7 @@ class App:
         self.discovered = discovered
         self.clock = clock or SystemClock()
         self.draining = False
+        self._is_daemon = is_daemon
         name, limit = config.app.name, config.daemon.max_payload_bytes
         owner = new_id(self.clock.now_us())
         self.services = Services(discovered.services)
@@ -90,6 +91,8 @@ class App:
         await self.store.open()
         await self.recovery.announce()
         await self.bus.start()
+        if self._is_daemon and self.config.broker.embedded:
+            await self.declare()  # before anybody can publish; a broker keeps its queues from one start to the next
         await self.outbox.start()
 
     async def aclose(self) -> None:

@@ -124,7 +124,8 @@ def _elsewhere(package: str, place: Path) -> str | None:
     if module is None:
         return None
     locations = [*getattr(module, "__path__", ())] or [str(getattr(module, "__file__", "elsewhere"))]
-    return None if [Path(each).resolve() for each in locations] == [place] else ", ".join(locations)
+    # A namespace package has a folder as often as that is on sys.path.
+    return None if {Path(each).resolve() for each in locations} == {place} else ", ".join(locations)
 
 
 def _files(place: Path) -> Iterator[Path]:

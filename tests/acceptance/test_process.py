@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from daemon import Event, EventBus, open_container
+from daemon.config import load_config
 from tests.acceptance.application import Application
 from tests.acceptance.broker import Broker, Door
 from tests.acceptance.process import DaemonProcess, until
@@ -168,7 +169,7 @@ class CustomerCreated(Event, name="customer.created"):
 async def greet_from_here(application: Application, ids: list[str]) -> list[float]:
     """Publish from this process, and return when each was durable."""
     published_s = []
-    async with open_container(application.config_path) as container:
+    async with open_container(load_config(application.config_path)) as container:
         events = await container.aget(EventBus)
         for each in ids:
             await events.publish(CustomerCreated(id="c1", name="Ada"), id=each)
