@@ -21,8 +21,7 @@ def describe_error(error: BaseException, at_us: int) -> dict[str, Any]:
 
 def _traceback_of(error: BaseException) -> str:
     """Return an exception as Python prints it, without marks below the lines: each would be parsed for them."""
-    trail = _from_application(error)
-    told = tracebacks.TracebackException(type(error), error, trail, limit=-_FRAMES_MAX, compact=True)
+    told = tracebacks.TracebackException(type(error), error, error.__traceback__, limit=-_FRAMES_MAX, compact=True)
     each: tracebacks.TracebackException | None = told
     while each is not None:
         for frame in each.stack:
@@ -31,14 +30,15 @@ def _traceback_of(error: BaseException) -> str:
     return _writable("".join(told.format())[-_TEXT_MAX:])
 
 
-def _from_application(error: BaseException) -> TracebackType | None:
-    """Return an error's traceback without the frames of ours that lead to the application's."""
+def trimmed(error: BaseException) -> BaseException:
+    """Return an exception without the frames of ours that lead to the application's.
+
+    They would keep the run alive as long as the exception, and in a circle: it is kept with the run.
+    """
     found = error.__traceback__
-    while (
-        found is not None and found.tb_next is not None and found.tb_frame.f_globals["__name__"].startswith("daemon.")
-    ):
+    while found is not None and found.tb_next is not None and _is_ours(found):
         found = found.tb_next
-    return found
+    return error.with_traceback(found)
 
 
 def _is_ours(traceback: TracebackType) -> bool:

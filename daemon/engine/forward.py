@@ -8,7 +8,7 @@ from daemon.activation import activate
 from daemon.engine.attempt import call_within, in_thread
 from daemon.engine.emitting import stage
 from daemon.engine.execution import Execution, Failed, Fenced, Parked, Stop, log
-from daemon.engine.failures import INVOKE, describe_doubt
+from daemon.engine.failures import INVOKE, describe_doubt, trimmed
 from daemon.engine.values import argument_of, keep, keep_partial
 from daemon.errors import CodecError, PayloadTooLargeError, PermanentFailure, StepTimeout
 from daemon.store.model import RunStatus, StepRecord, StepState
@@ -169,7 +169,7 @@ async def _attempt(run: Execution, node: StepNode, record: StepRecord, argument:
             returned = await in_thread(definition.fn, *args)
         keep(run, node, record, returned)
     except Exception as error:  # noqa: BLE001 - whatever the application's function raises is a failed attempt
-        failure = error
+        failure = trimmed(error)
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if run.stop is None and (task is None or task.cancelling() > 0):
@@ -240,7 +240,7 @@ def _retry_no_more(run: Execution, record: StepRecord) -> None:
 
 def _give_up(run: Execution, name: str, error: BaseException) -> NoReturn:
     """Note a final failure and raise `Failed`."""
-    run.fail(name, error)
+    run.fail(name, trimmed(error))
     raise Failed
 
 

@@ -8,7 +8,7 @@ from daemon.activation import activate
 from daemon.engine.attempt import in_thread
 from daemon.engine.emitting import stage
 from daemon.engine.execution import Execution, Fenced, Parked, Stop, log
-from daemon.engine.failures import COMPENSATE, INVOKE, describe_doubt
+from daemon.engine.failures import COMPENSATE, INVOKE, describe_doubt, trimmed
 from daemon.engine.values import compensate_input_of, is_due
 from daemon.store.model import RunStatus, StepState
 from daemon.workflow.context import StepContext
@@ -31,37 +31,36 @@ async def roll_back(run: Execution, end: RunStatus) -> None:
         Parked: A compensation is tried again, but not soon.
     """
     run.failing = True
+    due = {node.name for node in run.workflow.graph.steps() if is_due(run, node)}
     if run.record.status is not RunStatus.COMPENSATING:
-        _note_doubts(run)
-        if any(is_due(run, node) for node in run.workflow.graph.steps()):
+        _note_doubts(run, due)
+        if due:
             run.set_status(RunStatus.COMPENSATING)
             await run.put_run()  # from here on a crash never turns the run forward again
     for node in reversed(run.workflow.graph.nodes):
         if isinstance(node, StepNode):
-            if is_due(run, node):
+            if node.name in due:
                 await _undo(run, node)
         elif isinstance(node, ParallelNode):
-            await _undo_group(run, node)
+            await _undo_group(run, [step for step in node.members if step.name in due])
     gave_up = any(error["phase"] == COMPENSATE for error in run.errors)
     run.finish(RunStatus.FAILED if gave_up else end)
 
 
-def _note_doubts(run: Execution) -> None:
+def _note_doubts(run: Execution, due: set[str]) -> None:
     """Note the steps that may have left an effect and that nobody can undo: their compensation refuses None."""
     noted = {error["step"] for error in run.errors if error["phase"] == COMPENSATE}
     for node in run.workflow.graph.steps():
-        record = run.steps.get(node.name)
-        if record is None or record.state is not StepState.FAILED or node.name in noted:
+        name, record = node.name, run.steps.get(node.name)
+        if record is None or record.state is not StepState.FAILED or name in due or name in noted:
             continue
-        is_unknown = any(failure["type"] in _UNKNOWN for failure in run.failures_of(node.name, INVOKE))
-        if is_unknown and node.step.definition.compensation is not None and not is_due(run, node):
-            doubt = describe_doubt(node.name, run.ports.clock.now_us())
-            run.give_up(node.name, COMPENSATE, [doubt], None)
+        is_unknown = any(failure["type"] in _UNKNOWN for failure in run.failures_of(name, INVOKE))
+        if is_unknown and node.step.definition.compensation is not None:
+            run.give_up(name, COMPENSATE, [describe_doubt(name, run.ports.clock.now_us())], None)
 
 
-async def _undo_group(run: Execution, node: ParallelNode) -> None:
+async def _undo_group(run: Execution, due: list[StepNode]) -> None:
     """Undo the members at the same time; all attempts have ended when it returns or raises."""
-    due = [step for step in node.members if is_due(run, step)]
     if len(due) == 1:
         await _undo(run, due[0])
         return
@@ -140,7 +139,7 @@ async def _compensate(
         else:
             await in_thread(compensation.fn, *args)
     except Exception as error:  # noqa: BLE001 - whatever the application's function raises is a failed attempt
-        failure = error
+        failure = trimmed(error)
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if run.stop is not None or task is None or task.cancelling() > 0:

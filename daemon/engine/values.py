@@ -88,7 +88,7 @@ def compensate_input_of(run: Execution, node: StepNode) -> Any:
     """
     record, definition = run.steps[node.name], node.step.definition
     if record.output is not None and record.undo is None:
-        return definition.output.decode(record.output)
+        return taken(run.values[node.slot])
     if record.undo is None or definition.compensation is None:
         return None
     codec = definition.compensation.partial if record.output is None else definition.undo
