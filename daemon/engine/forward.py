@@ -168,7 +168,7 @@ async def _attempt(run: Execution, node: StepNode, record: StepRecord, argument:
         else:
             returned = await in_thread(definition.fn, *args)
         keep(run, node, record, returned)
-    except Exception as error:  # noqa: BLE001 - whatever the application's function raises is a failed attempt
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it raises is a failed attempt
         failure = trimmed(error)
     except asyncio.CancelledError as error:
         task = asyncio.current_task()

@@ -138,7 +138,7 @@ async def _compensate(
             await compensation.fn(*args)
         else:
             await in_thread(compensation.fn, *args)
-    except Exception as error:  # noqa: BLE001 - whatever the application's function raises is a failed attempt
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it raises is a failed attempt
         failure = trimmed(error)
     except asyncio.CancelledError as error:
         task = asyncio.current_task()

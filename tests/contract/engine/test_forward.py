@@ -5,6 +5,7 @@ import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -336,3 +337,70 @@ async def test_an_input_that_does_not_fit_starts_no_run(shop: Process) -> None:
         await strict(shop.container).run({"id": "no"}, run_id="strict-1")  # type: ignore[arg-type]
 
     assert (await shop.engine.list()).items == []
+
+
+@pytest.mark.parametrize("in_a_thread", [False, True])
+async def test_a_step_that_wants_to_end_the_process_has_failed(shop: Process, *, in_a_thread: bool) -> None:
+    if in_a_thread:
+
+        @step("leave")
+        def leave() -> None:
+            raise SystemExit(3)
+    else:
+
+        @step("leave")
+        async def leave() -> None:
+            raise SystemExit(3)
+
+    @workflow("leaving")
+    def leaving() -> None:
+        leave()
+
+    run = await leaving(shop.container).run(raise_on_error=False)
+
+    assert str(run.errors[0]) == "SystemExit: 3"
+
+
+class Animal(BaseModel):
+    name: str
+
+
+class Dog(Animal):
+    tricks: list[str]
+
+
+async def test_a_step_that_takes_a_base_class_gets_the_value_as_it_is(shop: Process) -> None:
+    @step("fetch")
+    async def fetch() -> Dog:
+        return Dog(name="Rex", tricks=["sit"])
+
+    @step("look-at")
+    async def look_at(animal: Animal) -> str:
+        return repr(animal)
+
+    @workflow("petting")
+    def petting() -> Ref[str]:
+        return look_at(fetch())
+
+    run = await petting(shop.container).run()
+
+    assert run.result == repr(Dog(name="Rex", tricks=["sit"]))
+
+
+async def test_a_value_that_is_not_what_the_step_declares_fails_the_step(shop: Process) -> None:
+    @step("untyped")
+    async def untyped() -> Any:
+        return {"name": "Rex"}
+
+    @step("typed")
+    async def typed(animal: Animal) -> str:
+        return animal.name
+
+    @workflow("mistyped")
+    def mistyped() -> Ref[str]:
+        return typed(untyped())
+
+    run = await mistyped(shop.container).run(raise_on_error=False)
+
+    assert run.errors[0].step == "typed"
+    assert "the input of step 'typed' cannot be stored as JSON of Animal" in str(run.errors[0])
