@@ -48,7 +48,7 @@ async def test_a_run_that_fails_answers_200_with_its_end(client: httpx.AsyncClie
     assert run["status"] == "reverted"
     assert run["compensated"] == ["open-account"]
     assert run["errors"][0]["step"] == "charge-account"
-    assert run["errors"][0]["attempts"][0]["message"] == "no money \udcff"
+    assert run["errors"][0]["attempts"][0]["message"] == "no money \\udcff"
 
 
 async def test_a_workflow_without_an_input_needs_no_body(client: httpx.AsyncClient) -> None:
