@@ -47,6 +47,8 @@ class StepOptions:
             raise DefinitionError(f"A step's timeout is above zero, not {self.timeout}; leave it out for none.")
         if self.on_failure not in ("rollback", "continue") and not isinstance(self.on_failure, SkipTo):
             raise DefinitionError(f'on_failure is "rollback", "continue" or SkipTo("step"), not {self.on_failure!r}.')
+        if self.on_failure != "rollback" or self.external:
+            raise DefinitionError('This version knows on_failure="rollback" and external=False only; leave them out.')
 
     def describe(self) -> dict[str, object]:
         """Return what identifies the options in a graph."""

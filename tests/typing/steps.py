@@ -170,7 +170,7 @@ assert_type(
             never_on=(ValueError,),
         ),
         timeout=None,
-        on_failure="continue",
+        on_failure="rollback",
     ),
     Step[Order, Reservation, str],
 )
