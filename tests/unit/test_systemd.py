@@ -21,6 +21,7 @@ from daemon.lifecycle import Lifecycle
 from daemon.log import captured_log
 from daemon.systemd import Notifier, unit_text
 from daemon.watchdog import LoopMonitor
+from tests.services.programs import find_or_install
 
 
 class Listener:
@@ -270,6 +271,11 @@ def test_an_application_below_a_home_folder_is_refused_and_told_where_to_go(
     )
 
 
+def _analyzer() -> Path | None:
+    found = shutil.which("systemd-analyze")
+    return Path(found) if found else None
+
+
 @pytest.mark.parametrize("base_prefix", ["/usr", "/root/python"])
 def test_systemd_finds_the_unit_correct_and_its_exposure_low(tmp_path: Path, base_prefix: str) -> None:
     program = Path(sys.executable).parent / "sagad"
@@ -282,7 +288,7 @@ def test_systemd_finds_the_unit_correct_and_its_exposure_low(tmp_path: Path, bas
         package=Path("/opt/sagad"),
     )
     file.write_text(text.replace("WorkingDirectory=/opt/shop", "WorkingDirectory=/"), encoding="utf-8")
-    assert shutil.which("systemd-analyze"), "systemd-analyze is needed: install systemd"
+    assert find_or_install("systemd", _analyzer), "systemd-analyze is needed: install systemd"
 
     verified = subprocess.run(["systemd-analyze", "verify", str(file)], capture_output=True, text=True, check=False)
     scored = subprocess.run(
