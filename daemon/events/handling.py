@@ -164,8 +164,9 @@ class Handling:
                     emit=self._emit,
                 )
                 arguments = (payload, ctx)
+            trigger = Trigger("event", subscriber.id, envelope.id, envelope.correlation_id or envelope.id)
             with (
-                activated(Activation(Trigger("event", subscriber.id, envelope.id), self.identity, envelope)),
+                activated(Activation(trigger, self.identity, envelope)),
                 bind(subscriber=subscriber.id, event_id=envelope.id, event_name=envelope.name, attempt=attempt),
             ):
                 try:

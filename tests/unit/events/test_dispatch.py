@@ -101,6 +101,7 @@ async def test_a_run_that_is_started_in_a_handler_has_the_same_id_in_every_attem
     async def note(event: OrderPlaced, ctx: SubscriberContext) -> None:
         activation = current_activation()
         assert activation is not None
+        assert activation.trigger.correlation_id == "c0"
         assert (activation.trigger.kind, activation.trigger.name, activation.trigger.id) == (
             "event",
             "note-order",
