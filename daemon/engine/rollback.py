@@ -10,6 +10,7 @@ from daemon.engine.emitting import stage
 from daemon.engine.execution import Execution, Fenced, Parked, Stop, log
 from daemon.engine.failures import COMPENSATE, INVOKE, describe_doubt, trimmed
 from daemon.engine.values import compensate_input_of, is_due
+from daemon.errors import PermanentFailure
 from daemon.store.model import RunStatus, StepState
 from daemon.workflow.context import StepContext
 from daemon.workflow.definition import CompensationFunction
@@ -108,7 +109,7 @@ async def _undo(run: Execution, node: StepNode) -> None:
             _log(run, node, attempt, "compensation_finished", outcome="ok")
             return
         why = {"error": type(error).__name__, "reason": str(error)}
-        if not retry.allows(attempt, error):
+        if isinstance(error, PermanentFailure) or not retry.allows(attempt, error):
             run.note_failure(node.name, error, phase=COMPENSATE)
             record.state = StepState.COMPENSATION_FAILED
             run.put(record)

@@ -296,6 +296,22 @@ async def test_a_compensation_is_tried_again(shop: Process, journal: Journal) ->
     assert [error.phase for error in run.errors] == ["invoke"]
 
 
+async def test_a_compensation_that_fails_permanently_is_not_tried_again(shop: Process, journal: Journal) -> None:
+    final = journal.step("final", undo_fails=PermanentFailure("never"), compensation_retry=Retry(max_attempts=3))
+    broken = journal.failing()
+
+    @workflow("final-back")
+    def final_back() -> None:
+        final()
+        broken()
+
+    run = await final_back(shop.container).run(raise_on_error=False)
+
+    assert journal == ["final", "break", "undo final"]
+    assert run.status is RunStatus.FAILED
+    assert [(error.step, len(error.attempts)) for error in run.errors] == [("break", 1), ("final", 1)]
+
+
 async def test_a_compensation_that_gives_up_stops_no_other_and_is_told(shop: Process, journal: Journal) -> None:
     first, broken = journal.step("first"), journal.failing()
     stuck = journal.step("stuck", undo_fails=OSError("no way"), compensation_retry=Retry(max_attempts=2))
