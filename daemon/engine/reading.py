@@ -68,7 +68,13 @@ class RunReader:
             text: Occurs in the run id, the workflow's name, the input or the errors, ignoring case.
             after: The `next` of the page before.
             limit: At most this many, 1 to 200.
+
+        Raises:
+            ValueError: `since` is naive.
         """
+        if since is not None and since.tzinfo is None:
+            msg = f"since is an aware datetime, not {since}; add tzinfo=UTC."
+            raise ValueError(msg)
         wanted = RunFilter(workflow, status, trigger, to_us(since) if since is not None else None, text)
         limit = max(1, min(limit, _PAGE_MAX))
         records = await self._ports.store.runs(self._ports.app, wanted, after=after, limit=limit + 1)

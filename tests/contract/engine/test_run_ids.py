@@ -1,7 +1,7 @@
 """One run id is one run: joining, repeating, refusing, and what waits for what."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -178,6 +178,13 @@ async def test_a_run_without_an_id_gets_one(shop: Process, gate: Gate) -> None:
     assert len({run.run_id for run in runs}) == 3
     assert [run.run_id for run in (*page.items, *rest.items)] == [run.run_id for run in reversed(runs)]
     assert rest.next is None
+
+
+async def test_runs_since_a_time_without_a_zone_are_refused(shop: Process) -> None:
+    naive = datetime(2026, 1, 1)  # noqa: DTZ001 - that is the case
+
+    with pytest.raises(ValueError, match="since is an aware datetime, not 2026-01-01 00:00:00; add tzinfo=UTC"):
+        await shop.engine.list(since=naive)
 
 
 async def test_a_run_that_nobody_knows_is_not_found(shop: Process) -> None:
