@@ -1,6 +1,7 @@
 """The recorder of one composition: what steps, refs and helpers call while a workflow is being composed."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -67,6 +68,10 @@ class Composer:
         if not callable(fn) or isinstance(fn, Ref):
             raise CompositionError(
                 f"{where}: the last argument of transform is the function: transform(a, b, lambda a, b: ...)."
+            )
+        if inspect.iscoroutinefunction(fn):
+            raise CompositionError(
+                f"{where}: transform takes a pure function, not an async def; what waits belongs into a step."
             )
         name = name or self._ordinal_name("transform")
         self._claim(name, where, f'{where}: give one of them another name: transform(..., name="...")')

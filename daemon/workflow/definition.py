@@ -43,6 +43,11 @@ class StepOptions:
     external: bool
 
     def __post_init__(self) -> None:
+        for name in ("retry", "compensation_retry"):
+            if not isinstance(getattr(self, name), Retry):
+                raise DefinitionError(f"{name} is a Retry, not {getattr(self, name)!r}: write Retry(max_attempts=...).")
+        if self.timeout is not None and not isinstance(self.timeout, timedelta):
+            raise DefinitionError(f"timeout is a timedelta, not {self.timeout!r}: write timedelta(seconds=...).")
         if self.timeout is not None and self.timeout <= timedelta(0):
             raise DefinitionError(f"A step's timeout is above zero, not {self.timeout}; leave it out for none.")
         if self.on_failure not in ("rollback", "continue") and not isinstance(self.on_failure, SkipTo):

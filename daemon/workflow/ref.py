@@ -171,6 +171,12 @@ class Ref(Generic[T_co]):
         def __setattr__(self, name: str, value: object) -> NoReturn:
             raise CompositionError(_trap(self, "cannot be changed", "transform(ref, lambda v: ...)"))
 
+        def __delattr__(self, name: str) -> NoReturn:
+            raise CompositionError(_trap(self, "cannot be changed", "transform(ref, lambda v: ...)"))
+
+        def __setitem__(self, *_: object) -> NoReturn:
+            raise CompositionError(_trap(self, "cannot be changed", "transform(ref, lambda v: ...)"))
+
         def __bool__(self) -> NoReturn:
             raise CompositionError(_trap(self, "is neither true nor false", "with when(ref, lambda v: ...):"))
 
@@ -204,6 +210,7 @@ class Ref(Generic[T_co]):
         def _compute(self, *_: object) -> NoReturn:
             raise CompositionError(_trap(self, "cannot be computed with", "transform(ref, lambda v: v + ...)"))
 
+        __delitem__ = __setitem__
         __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _compare
         __hash__ = object.__hash__
 

@@ -134,6 +134,10 @@ def test_a_live_object_as_a_constant_is_refused_while_composing() -> None:
         attempt_with(lambda _: take(Socket()))
 
 
+async def _later(order: object) -> object:
+    return order
+
+
 TRANSFORMS: dict[str, tuple[Callable[[Any], object], str]] = {
     "nothing": (lambda _: transform(), "transform takes one to 5 refs and a function, not 0 refs."),  # type: ignore[call-overload]
     "no ref": (lambda _: transform(len), "transform takes one to 5 refs and a function, not 0 refs."),  # type: ignore[call-overload]
@@ -141,6 +145,10 @@ TRANSFORMS: dict[str, tuple[Callable[[Any], object], str]] = {
     "no function": (
         lambda ref: transform(ref, ref),
         "the last argument of transform is the function: transform(a, b, lambda a, b: ...).",
+    ),
+    "async function": (
+        lambda ref: transform(ref, _later),
+        "transform takes a pure function, not an async def; what waits belongs into a step.",
     ),
 }
 

@@ -24,6 +24,18 @@ def written(ref: Any) -> None:
     ref.id = 1
 
 
+def item_written(ref: Any) -> None:
+    ref[0] = 1
+
+
+def item_deleted(ref: Any) -> None:
+    del ref[0]
+
+
+def deleted(ref: Any) -> None:
+    del ref.id
+
+
 def entered(ref: Any) -> None:
     with ref:
         pass
@@ -86,6 +98,9 @@ TRAPS: dict[str, tuple[Callable[[Any], object], str]] = {
     "item": (lambda ref: ref[0], "it has no items. Write ref.pick(lambda v: v[0]) instead."),
     "key": (lambda ref: ref["a"], "it has no items. Write ref.pick(lambda v: v['a']) instead."),
     "assignment": (written, "it cannot be changed. Write transform(ref, lambda v: ...) instead."),
+    "assignment to an item": (item_written, "it cannot be changed. Write transform(ref, lambda v: ...) instead."),
+    "deletion of an item": (item_deleted, "it cannot be changed. Write transform(ref, lambda v: ...) instead."),
+    "deletion": (deleted, "it cannot be changed. Write transform(ref, lambda v: ...) instead."),
     "call": (lambda ref: ref(1), "it cannot be called. Write transform(ref, lambda v: ...) instead."),
     "method": (lambda ref: ref.upper(), "it has no attribute 'upper'. Write ref.pick(lambda v: v.upper) instead."),
     "await": (

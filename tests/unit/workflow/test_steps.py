@@ -254,12 +254,15 @@ _UNKNOWN = 'This version knows on_failure="rollback" and external=False only; le
     ("options", "sentence"),
     [
         ({"timeout": timedelta(0)}, "A step's timeout is above zero, not 0:00:00; leave it out for none."),
+        ({"timeout": 3}, "timeout is a timedelta, not 3: write timedelta(seconds=...)."),
+        ({"retry": 3}, "retry is a Retry, not 3: write Retry(max_attempts=...)."),
+        ({"compensation_retry": 3}, "compensation_retry is a Retry, not 3: write Retry(max_attempts=...)."),
         ({"on_failure": "ignore"}, 'on_failure is "rollback", "continue" or SkipTo("step"), not \'ignore\'.'),
         ({"on_failure": "continue"}, _UNKNOWN),
         ({"on_failure": SkipTo("end")}, _UNKNOWN),
         ({"external": True}, _UNKNOWN),
     ],
-    ids=["timeout", "on_failure", "continue", "skip", "external"],
+    ids=["timeout", "seconds", "retry", "compensation_retry", "on_failure", "continue", "skip", "external"],
 )
 def test_an_option_out_of_its_range_is_refused(options: Any, sentence: str) -> None:
     with pytest.raises(DefinitionError) as of_step:
