@@ -168,13 +168,15 @@ async def _attempt(run: Execution, node: StepNode, record: StepRecord, argument:
         else:
             returned = await in_thread(definition.fn, *args)
         keep(run, node, record, returned)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it raises is a failed attempt
-        failure = trimmed(error)
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if run.stop is None and (task is None or task.cancelling() > 0):
             raise
         failure = error  # it cancelled itself, or it has to end
+    except BaseException as error:  # noqa: BLE001 - whatever it raises is a failed attempt, SystemExit and panics too
+        failure = trimmed(error)
     if ctx.staged:
         stage(run, record, ctx, succeeded=failure is None)
     if failure is not None and run.stop is not None:

@@ -139,13 +139,15 @@ async def _compensate(
             await compensation.fn(*args)
         else:
             await in_thread(compensation.fn, *args)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it raises is a failed attempt
-        failure = trimmed(error)
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if run.stop is not None or task is None or task.cancelling() > 0:
             raise
         failure = error  # it cancelled itself
+    except BaseException as error:  # noqa: BLE001 - whatever it raises is a failed attempt, SystemExit and panics too
+        failure = trimmed(error)
     if failure is not None and run.stop is Stop.SHUTDOWN:
         raise asyncio.CancelledError
     if ctx.staged:

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from daemon import (
     Ref,
+    Retry,
     RunStatus,
     StepContext,
     StepResponse,
@@ -227,3 +228,25 @@ async def test_a_step_that_wants_to_end_the_process_has_failed(shop: Process, *,
     run = await leaving(shop.container).run(raise_on_error=False)
 
     assert str(run.errors[0]) == "SystemExit: 3"
+
+
+async def test_an_exception_that_is_none_of_the_usual_kind_is_a_failed_attempt(shop: Process) -> None:
+    class Panic(BaseException):  # as native extensions raise
+        pass
+
+    @step("panic", compensation_retry=Retry.never())
+    async def panic() -> None:
+        raise Panic
+
+    @panic.compensate
+    async def undo(_: None) -> None:
+        raise Panic
+
+    @workflow("panicking")
+    def panicking() -> None:
+        panic()
+
+    run = await panicking(shop.container).run(raise_on_error=False)
+
+    assert run.status is RunStatus.FAILED
+    assert [(error.step, error.phase) for error in run.errors] == [("panic", "invoke"), ("panic", "compensate")]
