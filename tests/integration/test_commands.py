@@ -126,6 +126,10 @@ def test_a_run_is_started_listed_shown_and_drawn(sagad: Sagad) -> None:
     assert drawn.startswith("<svg ")
 
 
+def _as_in_the_foreground() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # who runs the tests in the background has their children ignore it
+
+
 def test_ctrl_c_ends_the_command_and_leaves_the_run_to_a_daemon(folder: Path, sagad: Sagad) -> None:
     process = subprocess.Popen(
         command("workflow", "run", "hanging", "--run-id", "h1"),
@@ -134,6 +138,7 @@ def test_ctrl_c_ends_the_command_and_leaves_the_run_to_a_daemon(folder: Path, sa
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=_as_in_the_foreground,  # noqa: PLW1509 - this process has no other threads that matter here
     )
     await_true((folder / "hanging").exists, timeout_s=30, otherwise=lambda: "the step did not start")
 
