@@ -11,8 +11,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from daemon.events.model import Envelope, Event
-
 RUN_ID_MAX = 200
 _READABLE_MAX = 80
 
@@ -42,16 +40,12 @@ class Activation:
         trigger: What set it off.
         identity: What makes two handlings the same one, whatever happened in between: for an event
             (source, name, id), for a firing its scheduled time.
-        cause: The event that is handled, for correlation; None if it is none.
-        redeliverable: Whether the same trigger comes again should this process die.
-        staged: Events emitted by the handler outside any run, in order; published when it returns.
+        causation_id: The event in whose handling this happens; what is published meanwhile names it as its cause.
     """
 
     trigger: Trigger
     identity: tuple[str, ...]
-    cause: Envelope | None = None
-    redeliverable: bool = True
-    staged: list[Event] = field(default_factory=list)
+    causation_id: str | None = None
     _ordinals: dict[str, int] = field(default_factory=dict)
 
     def next_run_id(self, workflow: str) -> str:

@@ -1,5 +1,7 @@
 """What an application publishes with, wherever it is: the `EventBus` in the container."""
 
+from dataclasses import replace
+
 from daemon.activation import current_activation
 from daemon.clock import Clock
 from daemon.errors import PayloadTooLargeError
@@ -34,9 +36,12 @@ class EventBus:
             PayloadTooLargeError: The payload is above `max_payload_bytes`.
             BrokerUnavailableError: Whether it was taken is unknown; publish again with the same id.
         """
+        message = encode_event(event, source=self._app, now_us=self._clock.now_us(), id=id)
         activation = current_activation()
-        cause = activation.cause if activation is not None else None
-        message = encode_event(event, source=self._app, now_us=self._clock.now_us(), id=id, cause=cause)
+        if activation is not None and activation.trigger.correlation_id is not None:
+            correlation_id, causation_id = activation.trigger.correlation_id, activation.causation_id
+            envelope = replace(message.envelope, correlation_id=correlation_id, causation_id=causation_id)
+            message = replace(message, envelope=envelope)
         await self.send(message)
         return message.envelope.id
 

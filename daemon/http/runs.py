@@ -45,7 +45,7 @@ class RunsApi:
         value = _input_of(workflow, body)
         run_id = body.run_id or new_id(self._clock.now_us())
         options = RunOptions(run_id, wait=None if body.wait else False)
-        with activated(Activation(_TRIGGER, (run_id,), redeliverable=False)):
+        with activated(Activation(_TRIGGER, (run_id,))):
             run = await self._engine.execute(workflow, value, options)
         status = HTTPStatus.OK if run.status.ended else HTTPStatus.ACCEPTED
         return JsonResponse(run.to_json(), status, headers={"location": f"/api/runs/{run.run_id}"})

@@ -143,5 +143,6 @@ class StepContext:
             self._activation = Activation(
                 Trigger("run", scope.workflow, scope.run_id, scope.correlation_id),
                 (scope.app, scope.run_id, str(scope.attempt), self.step, self.phase),
+                scope.trigger.id if scope.trigger.kind == "event" else None,
             )
         return self._activation
