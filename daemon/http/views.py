@@ -89,7 +89,7 @@ class Run(BaseModel):
     result: Any
     errors: list[FailedStep]
     compensated: list[str]
-    steps: list[RunStep]
+    steps: dict[str, RunStep]
     created_at: datetime
     updated_at: datetime
     waiting_for: str | None

@@ -4,6 +4,7 @@ from typing import Any
 import httpx
 import pytest
 
+from daemon.http.views import Run
 from tests.unit.http.conftest import WITHIN_S, Shop, problem_of, wrong_fields
 
 ORDER = {"sku": "tea"}
@@ -38,6 +39,7 @@ async def test_a_run_that_completes_answers_200_with_the_run(client: httpx.Async
     assert run["input"] == {"sku": "tea", "address": None}
     assert run["result"] == {"text": "one tea"}
     assert list(run["steps"]) == ["write-receipt"]
+    assert Run.model_validate(run).model_dump().keys() == run.keys()  # as /api/openapi.json describes it
 
 
 async def test_a_run_that_fails_answers_200_with_its_end(client: httpx.AsyncClient) -> None:
