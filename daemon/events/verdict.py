@@ -2,7 +2,7 @@
 
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from daemon.errors import BrokerUnavailableError, Reject, RetryAfter, RunNotCompleted, StoreUnavailableError
 from daemon.events.bus import Delivery
@@ -24,7 +24,7 @@ class Verdict:
         outcome: The line's outcome.
         settle: Settles one delivery accordingly.
         handled: Whether the subscriber is done with the event for good.
-        fields: What else the line says: `error`, `reason`, `delay_s`.
+        fields: What else the line says: `error`, `reason`, `delay_s`, `traceback`.
     """
 
     line: str
@@ -66,19 +66,23 @@ def of_error(error: BaseException, retry: Retry, attempt: int, chance: float) ->
         case StoreUnavailableError() | BrokerUnavailableError():
             return _again("postponed", _OURS_AWAY_S, attempt, error)
     if retry.allows(attempt, error):
-        return _again("retried", retry.wait_s(attempt, chance), attempt + 1, error)
+        again = _again("retried", retry.wait_s(attempt, chance), attempt + 1, error)
+        # Who watches the first failure must not have to wait for the dead letter to learn where it was.
+        return replace(again, fields={**again.fields, "traceback": traceback_of(error)})
     return dead(DeadReason.ATTEMPTS_EXHAUSTED, error)
 
 
 def dead(reason: DeadReason, error: BaseException | str) -> Verdict:
     """Given up, with its reason; an exception with its traceback."""
-    text = _storable(error[:ERROR_MAX]) if isinstance(error, str) else describe(error)
-    trace = "" if isinstance(error, str) else traceback_of(error)
+    if isinstance(error, str):
+        text, trace = _storable(error[:ERROR_MAX]), ""
+    else:
+        text, trace = describe(error), traceback_of(error)
     return Verdict(
         "event_dead_lettered",
         "dead_lettered",
         lambda delivery: delivery.dead_letter(reason, error=text, traceback=trace),
-        fields={"reason": str(reason), "error": text},
+        fields={"reason": str(reason), "error": text} | ({"traceback": trace} if trace else {}),
     )
 
 

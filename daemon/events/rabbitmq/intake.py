@@ -155,11 +155,12 @@ class Intake:
 
     async def _give_up(self, delivery: RabbitDelivery, problem: wire.UndecodableError) -> None:
         envelope = delivery.message.envelope
-        _log.warning(
+        _log.info(
             "event_dead_lettered",
             subscriber=delivery.subscriber,
             event_id=envelope.id,
             event_name=envelope.name,
+            attempt=delivery.attempt,
             outcome="dead_lettered",
             reason=str(problem.reason),
             error=str(problem),
