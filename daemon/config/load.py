@@ -49,7 +49,8 @@ def read_config(
     origins = apply_environment(tables, environ, folder=file.parent, problems=problems)
     tables["folder"] = file.parent
     try:
-        return Config.model_validate(tables, context=origins), problems
+        config = Config.model_validate(tables, context=origins)
+        return config, problems + _unreadable(config)
     except ConfigurationError as error:
         problems += error.problems
     left = _without(tables, {problem.where for problem in problems})
@@ -57,6 +58,16 @@ def read_config(
     with suppress(ConfigurationError):
         return Config.model_validate(left, context=origins), problems
     return None, problems
+
+
+def _unreadable(config: Config) -> list[Problem]:
+    """Return what is wrong with the files for TLS: a daemon that has started would try to connect for ever."""
+    files = {key: getattr(config.broker, key) for key in ("tls_ca", "tls_cert", "tls_key")}
+    return [
+        Problem(f"broker.{key}", f"names the file {config.path(file)}, which is not there or may not be read.")
+        for key, file in files.items()
+        if file and config.broker.url.startswith("amqps:") and not os.access(config.path(file), os.R_OK)
+    ]
 
 
 def _without(table: Mapping[str, Any], keys: Collection[str], prefix: str = "") -> dict[str, Any]:

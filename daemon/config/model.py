@@ -71,7 +71,7 @@ class BrokerConfig(_Table):
     url: str = "embedded://"
     exchange: Annotated[str, Field(min_length=1, max_length=127)] = "events"
     prefetch: Annotated[int, Field(ge=1, le=65_535)] = 20
-    heartbeat_s: Annotated[int, Field(ge=1, le=65_535)] = 10
+    heartbeat_s: Annotated[float, Field(ge=1, le=65_535)] = 10
     consumer_timeout_s: PositiveSeconds = 1800
     declare: Literal["missing", "never"] = "missing"
     tls_ca: str = ""

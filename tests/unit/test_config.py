@@ -118,7 +118,7 @@ def test_every_mistake_is_reported_at_once_with_its_key(tmp_path: Path) -> None:
         "not 'My Shop'.",
         "broker.url": "must begin with amqp:// or amqps:// or embedded://. Did you mean 'amqp'?",
         "broker.prefech": "is no key of [broker]. Did you mean 'prefetch'?",
-        "broker.heartbeat_s": "must be a whole number, not '10'.",
+        "broker.heartbeat_s": "must be a number, not '10'.",
         "broker.tls_key": "must come together with tls_cert: a certificate and its key.",
         "storge": "is no table. Did you mean 'storage'?",
         "http.port": "must be 65535 or less, not 99999.",
@@ -162,6 +162,29 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     found = mistakes(file)
 
     assert found[str(file)].startswith("there is no such file. Name another with --config")
+
+
+def test_a_file_for_tls_that_is_not_there_is_named(tmp_path: Path) -> None:
+    (tmp_path / "key.pem").touch()
+    file = write(
+        tmp_path,
+        MINIMAL + '[broker]\nurl = "amqps://rabbit"\ntls_ca = "ca.pem"\ntls_cert = "none.pem"\ntls_key = "key.pem"\n',
+    )
+
+    found = mistakes(file)
+
+    assert found == {
+        "broker.tls_ca": f"names the file {tmp_path}/ca.pem, which is not there or may not be read.",
+        "broker.tls_cert": f"names the file {tmp_path}/none.pem, which is not there or may not be read.",
+    }
+
+
+def test_a_heartbeat_may_have_a_fraction_as_every_time(tmp_path: Path) -> None:
+    file = write(tmp_path, MINIMAL + "[broker]\nheartbeat_s = 2.5\n")
+
+    config = load_config(file, {})
+
+    assert config.broker.heartbeat_s == 2.5
 
 
 def test_the_environment_overrides_every_kind_of_key(tmp_path: Path) -> None:

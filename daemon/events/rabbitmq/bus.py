@@ -56,7 +56,7 @@ class RabbitBus:
         *,
         app: str,
         exchange: str = "events",
-        heartbeat_s: int = 10,
+        heartbeat_s: float = 10,
         consumer_timeout_s: float = 1_800,
         declare: Declare = "missing",
         tls_ca: str = "",

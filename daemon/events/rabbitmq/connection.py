@@ -6,6 +6,7 @@ refuses would then take the connection from every subscriber, over and over.
 
 import asyncio
 import contextlib
+import math
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -192,7 +193,7 @@ class Link:
         name = f"{target.app}/{socket.gethostname()}/{os.getpid()}/{self.role}"
         try:
             tls = await asyncio.to_thread(target.tls)
-            url = target.url.update_query(heartbeat=str(target.heartbeat_s), name=name)
+            url = target.url.update_query(heartbeat=str(math.ceil(target.heartbeat_s)), name=name)
             connection = SafeConnection(url, SafeTransport(tls, with_id=self.role == "publish"))
             await connection.connect(target.timeout_s)
         except (Exception, asyncio.CancelledError) as error:  # whatever it is, there is no connection

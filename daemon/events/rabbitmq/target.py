@@ -15,7 +15,7 @@ class Target:
     Attributes:
         url: With user, password and virtual host.
         app: Names the connections.
-        heartbeat_s: A silent connection is given up after three times this.
+        heartbeat_s: A silent connection is given up after three times this; AMQP knows whole seconds.
         tls_ca: Path of the authority's certificate; empty trusts the system's.
         tls_cert: Path of our own certificate; empty presents none.
         tls_key: Path of its key.
@@ -24,7 +24,7 @@ class Target:
 
     url: URL
     app: str
-    heartbeat_s: int
+    heartbeat_s: float
     tls_ca: str = ""
     tls_cert: str = ""
     tls_key: str = ""
