@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
 from daemon.clock import Clock
+from daemon.errors import ConfigurationError
 from daemon.log import get_logger
 from daemon.systemd import Notifier
 
@@ -162,7 +163,10 @@ class Lifecycle:
             self._notifier.reloading(self._clock.monotonic_s())
             try:
                 await self._reload()
-            except Exception as error:  # noqa: BLE001 - a wrong file changes nothing
+            except ConfigurationError as error:
+                # A mistake in a file: where in our code it was found helps nobody.
+                _log.error("reload_failed", error=type(error).__name__, reason=str(error))
+            except Exception as error:  # noqa: BLE001 - whatever it is, it changes nothing
                 _log.error("reload_failed", exc_info=error)
             self._notifier.ready(self._status)
 

@@ -239,7 +239,9 @@ def captured_log() -> Iterator[list[dict[str, Any]]]:
 
 
 @asynccontextmanager
-async def canonical_line(event: str, clock: Clock, **ids: str | int) -> AsyncIterator[dict[str, object]]:
+async def canonical_line(
+    event: str, clock: Clock, *, log: FilteringBoundLogger, **ids: str | int
+) -> AsyncIterator[dict[str, object]]:
     """Write one line at info about the work in the block: its ids, its outcome, `duration_ms`.
 
     Yields the line's own fields, to be added to. `outcome` becomes `ok`, `failed` with `error` and `reason`, or stays
@@ -256,7 +258,7 @@ async def canonical_line(event: str, clock: Clock, **ids: str | int) -> AsyncIte
             fields |= {"outcome": "failed", "error": type(error).__name__, "reason": str(error)[:_REASON_MAX]}
             raise
         finally:
-            _log.info(event, duration_ms=round((clock.monotonic_s() - started_s) * 1_000, 1), **fields)
+            log.info(event, duration_ms=round((clock.monotonic_s() - started_s) * 1_000, 1), **fields)
 
 
 _log = get_logger(__name__)

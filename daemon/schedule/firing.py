@@ -133,7 +133,7 @@ class Firing:
 
     def _line(self) -> AbstractAsyncContextManager[dict[str, object]]:
         ids = {"job": self._job.name, "scheduled_for": self.scheduled_for.isoformat()}
-        return canonical_line("job_finished", self._around.clock, **ids)
+        return canonical_line("job_finished", self._around.clock, log=_log, **ids)
 
     # --- attempts ---
 

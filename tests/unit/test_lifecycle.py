@@ -10,6 +10,7 @@ from datetime import timedelta
 import pytest
 
 from daemon.clock import ManualClock
+from daemon.errors import ConfigurationError, Problem
 from daemon.lifecycle import Lifecycle, State
 from daemon.log import captured_log
 from daemon.systemd import Notifier
@@ -231,6 +232,26 @@ async def test_sighup_reloads_and_a_failing_reload_is_logged() -> None:
 
     assert files == []
     assert [entry["reason"] for entry in entries if entry["event"] == "reload_failed"] == ["wrong file"]
+
+
+async def test_a_mistake_in_the_configuration_is_logged_without_a_traceback_of_ours() -> None:
+    reloaded = asyncio.Event()
+
+    async def reload() -> None:
+        reloaded.set()
+        raise ConfigurationError([Problem("log.level", "must be 'info'.")])
+
+    lifecycle = Lifecycle(ManualClock(), Notifier(), grace_s=30, reload=reload)
+
+    with captured_log() as entries:
+        async with running(lifecycle):
+            os.kill(os.getpid(), signal.SIGHUP)
+            await asyncio.wait_for(reloaded.wait(), 5)
+            lifecycle.stop("test")
+
+    (failed,) = [entry for entry in entries if entry["event"] == "reload_failed"]
+    assert (failed["level"], failed["reason"]) == ("error", "log.level: must be 'info'.")
+    assert "traceback" not in failed
 
 
 async def test_the_log_tells_of_start_and_stop() -> None:

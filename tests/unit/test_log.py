@@ -241,7 +241,9 @@ async def test_the_canonical_line_tells_ids_outcome_and_duration(
     stream, clock = configured(), ManualClock()
 
     with pytest.raises(type(error)) if error else bind():
-        async with canonical_line("event_handled", clock, subscriber="hello", attempt=2) as fields:
+        async with canonical_line(
+            "event_handled", clock, log=get_logger("shop.orders"), subscriber="hello", attempt=2
+        ) as fields:
             fields["event_id"] = "e1"
             clock.advance(timedelta(milliseconds=12.34))
             if error:
@@ -249,13 +251,14 @@ async def test_the_canonical_line_tells_ids_outcome_and_duration(
 
     (line,) = lines(stream)
     assert line.items() >= {"event": "event_handled", "subscriber": "hello", "attempt": 2, "event_id": "e1"}.items()
+    assert line["logger"] == "shop.orders"
     assert line.items() >= {"duration_ms": 12.3, **expected}.items()
 
 
 async def test_an_outcome_that_the_block_sets_is_kept() -> None:
     stream = configured()
 
-    async with canonical_line("event_handled", ManualClock()) as fields:
+    async with canonical_line("event_handled", ManualClock(), log=log) as fields:
         fields["outcome"] = "parked"
 
     assert lines(stream)[0]["outcome"] == "parked"
