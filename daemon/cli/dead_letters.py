@@ -258,7 +258,7 @@ def _as_json(letter: DeadLetter) -> dict[str, Any]:
         "reason": letter.reason,
         "error": letter.error,
         "attempts": letter.attempts,
-        "first_seen": from_us(letter.first_seen_us).isoformat(),
+        "first_seen_at": from_us(letter.first_seen_us).isoformat(),
         "dead_at": from_us(letter.dead_us).isoformat(),
         "headers": dict(letter.headers),
         "data": data,

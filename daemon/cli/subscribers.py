@@ -40,7 +40,7 @@ def list_(*, config: ConfigOption = CONFIG, json: JsonOption = False) -> None:
             "ready": states[each.id].ready,
             "in_flight": states[each.id].in_flight,
             "consumers": states[each.id].consumers,
-            "dead": states[each.id].dead,
+            "dead_letters": states[each.id].dead,
         }
         for each in discovered.subscribers
     ]

@@ -48,7 +48,7 @@ def test_every_event_that_was_accepted_before_a_kill_is_handled_after_it(laborat
     assert Counter((step, order_id) for step, order_id, _ in laboratory.ledger()) == Counter(
         (step, order_id) for step in ("reserve", "enter") for order_id in ids
     )
-    assert (queue["ready"], queue["in_flight"], queue["dead"]) == (0, 0, 0)
+    assert (queue["ready"], queue["in_flight"], queue["dead_letters"]) == (0, 0, 0)
 
 
 def test_a_stop_lets_a_running_handler_finish(laboratory: Application) -> None:

@@ -95,7 +95,7 @@ def test_an_event_goes_its_way_from_before_the_first_start_to_the_dead_letters(f
     discarded = sagad("dead-letters", "discard", "--all").stdout
 
     assert (published.returncode, published.stdout, published.stderr) == (0, "e1\n", "")
-    assert [(each["id"], each["events"], each["ready"], each["dead"]) for each in waiting] == [
+    assert [(each["id"], each["events"], each["ready"], each["dead_letters"]) for each in waiting] == [
         ("greet", ["customer.created"], 1, 0),
         ("audit", ["customer.*"], 1, 0),
     ]

@@ -104,7 +104,7 @@ def test_a_replayed_dead_letter_is_on_its_queue_again(sagad: Sagad, dead: Dead) 
     states = {each["id"]: each for each in sagad("subscribers", "list", "--json").document}
     assert replayed == {"replayed": 1}
     assert dead() == [("audit", "e1"), ("audit", "e2"), ("greet", "e2")]
-    assert (states["greet"]["ready"], states["greet"]["dead"], states["audit"]["ready"]) == (1, 1, 0)
+    assert (states["greet"]["ready"], states["greet"]["dead_letters"], states["audit"]["ready"]) == (1, 1, 0)
 
 
 def test_what_is_chosen_is_discarded_and_nothing_else(sagad: Sagad, dead: Dead) -> None:
