@@ -62,7 +62,7 @@ class _Table(BaseModel):
 class AppConfig(_Table):
     """`[app]`: the name that prefixes queues, is the source of events and owns rows in the store."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=60)]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=60)]
 
 
 class BrokerConfig(_Table):

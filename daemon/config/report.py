@@ -28,7 +28,7 @@ _SENTENCES = {
     "string_too_short": "must not be empty",
 }
 _PATTERNS = {
-    "app.name": "must be in kebab-case, such as 'my-shop': lower-case letters, digits and single dashes",
+    "app.name": "must be a name such as 'my-shop': letters, digits, '-' and '_'",
     "http.token": "must be visible ASCII characters without spaces",
 }
 

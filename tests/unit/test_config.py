@@ -114,8 +114,7 @@ def test_every_mistake_is_reported_at_once_with_its_key(tmp_path: Path) -> None:
     found = mistakes(file)
 
     assert found == {
-        "app.name": "must be in kebab-case, such as 'my-shop': lower-case letters, digits and single dashes, "
-        "not 'My Shop'.",
+        "app.name": "must be a name such as 'my-shop': letters, digits, '-' and '_', not 'My Shop'.",
         "broker.url": "must begin with amqp:// or amqps:// or embedded://. Did you mean 'amqp'?",
         "broker.prefech": "is no key of [broker]. Did you mean 'prefetch'?",
         "broker.heartbeat_s": "must be a number, not '10'.",
