@@ -37,7 +37,8 @@ from daemon.retry import Retry
 from daemon.schedule.cron import Cron
 from daemon.schedule.job import Job, JobContext, job
 from daemon.store.model import RunStatus, StepState
-from daemon.workflow.compose import parallelize, transform
+from daemon.workflow.branch import Branch
+from daemon.workflow.compose import parallelize, transform, when
 from daemon.workflow.context import StepContext
 from daemon.workflow.decorate import step
 from daemon.workflow.ref import Ref
@@ -47,6 +48,7 @@ from daemon.workflow.workflow import SourceWorkflow, Workflow, workflow
 
 __all__ = [
     "AttemptError",
+    "Branch",
     "BrokerUnavailableError",
     "CodecError",
     "CompositionError",
@@ -101,5 +103,6 @@ __all__ = [
     "step",
     "subscriber",
     "transform",
+    "when",
     "workflow",
 ]

@@ -17,7 +17,7 @@ from daemon.events.subscriber import Subscriber
 from daemon.retry import Retry
 from daemon.schedule.cron import Cron
 from daemon.schedule.job import Job
-from daemon.workflow.graph import ParallelNode, StepNode
+from daemon.workflow.graph import Node, OtherwiseNode, ParallelNode, StepNode, WhenNode
 from daemon.workflow.workflow import WorkflowBase
 
 if TYPE_CHECKING:
@@ -121,23 +121,25 @@ def _job_warnings(jobs: Iterable[Job[Any]], now: datetime) -> Iterator[tuple[str
 
 
 def _workflow(workflow: WorkflowBase) -> dict[str, Any]:
-    nodes: list[dict[str, Any]] = []
-    for node in workflow.graph.nodes:
+    return {"name": workflow.name, "steps": list(_nodes(workflow.graph.nodes, None)), "where": workflow.where}
+
+
+def _nodes(nodes: Iterable[Node], block: str | None) -> Iterator[dict[str, Any]]:
+    for node in nodes:
         members = node.members if isinstance(node, ParallelNode) else (node,)
-        group = node.name if isinstance(node, ParallelNode) else None
         for member in members:
             compensation = member.step.definition.compensation if isinstance(member, StepNode) else None
             timeout = member.step.settings.timeout if isinstance(member, StepNode) else None
-            nodes.append(
-                {
-                    "name": member.name,
-                    "kind": member.describe()["kind"],
-                    "parallel": group,
-                    "compensation": compensation and compensation.fn.__name__,
-                    "timeout_s": None if timeout is None else timeout.total_seconds(),
-                }
-            )
-    return {"name": workflow.name, "steps": nodes, "where": workflow.where}
+            yield {
+                "name": member.name,
+                "kind": member.describe()["kind"],
+                "parallel": node.name if isinstance(node, ParallelNode) else None,
+                "block": block,
+                "compensation": compensation and compensation.fn.__name__,
+                "timeout_s": None if timeout is None else timeout.total_seconds(),
+            }
+        if isinstance(node, (WhenNode, OtherwiseNode)):
+            yield from _nodes(node.nodes, node.name)
 
 
 def _step_warnings(workflows: Iterable[WorkflowBase]) -> Iterator[tuple[str, str]]:
@@ -211,10 +213,11 @@ def _show_workflows(workflows: list[dict[str, Any]]) -> None:
     rows: list[tuple[object, ...]] = []
     for each in workflows:
         name = each["name"]
-        for step in each["steps"] or [{"name": None, "kind": None, "parallel": None, "compensation": None}]:
-            rows.append((name, step["name"], step["kind"], step["parallel"], step["compensation"]))
+        for step in each["steps"] or [{}]:
+            inside = step.get("parallel") or step.get("block")
+            rows.append((name, step.get("name"), step.get("kind"), inside, step.get("compensation")))
             name = " "
-    show_table(("workflow", "step", "kind", "together in", "undone by"), rows)
+    show_table(("workflow", "step", "kind", "inside", "undone by"), rows)
     show("")
 
 

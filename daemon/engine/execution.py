@@ -11,6 +11,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from daemon.clock import Clock
+from daemon.engine.computed import recall
 from daemon.engine.failures import INVOKE, describe_error
 from daemon.log import get_logger
 from daemon.store.model import (
@@ -93,6 +94,7 @@ class Execution:
         undone: How many steps were undone.
         abreast: Whether members of a parallel group are running.
         emitted: Whether a step emitted events.
+        known: Slots whose stored decisions and results of transforms are in the values.
         resumed: Whether another process began it, and may have left a step half done.
         sleepers: Whoever waits for a retry; woken when the run begins to fail.
         waiters: Whoever waits for the run, and whether to its end or until it is parked.
@@ -100,6 +102,7 @@ class Execution:
     """
 
     __slots__ = (
+        "_ahead",
         "_fence",
         "_stale",
         "abreast",
@@ -109,6 +112,7 @@ class Execution:
         "failing",
         "failures",
         "is_debugged",
+        "known",
         "pending",
         "ports",
         "record",
@@ -135,6 +139,8 @@ class Execution:
         self.steps: dict[str, StepRecord] = {}
         self.failures: dict[str, list[dict[str, Any]]] = {}
         self.pending: list[Write] = []
+        self.known: set[int] = set()
+        self._ahead: list[Write] = []
         self.errors: list[dict[str, Any]] = []
         self.cause: BaseException | None = None
         self.failing = False
@@ -157,14 +163,17 @@ class Execution:
         codec = self.workflow.graph.input
         if codec is not None and self.record.input is not None:
             self.values[0] = codec.restore(self.record.input)
-        nodes = {node.name: node for node in self.workflow.graph.steps()}
+        nodes = self.workflow.graph.by_name
         for step in steps:
+            if step.kind != "step":
+                recall(self, step)
+                continue
             self.steps[step.name] = step
             self.failures[step.name] = json.loads(step.failures)
             self.seq = max(self.seq, step.seq)
             self.undone = max(self.undone, step.done_seq or 0)
             node = nodes.get(step.name)
-            if node is not None and step.output is not None:
+            if isinstance(node, StepNode) and step.output is not None:
                 self.values[node.slot] = node.step.definition.output.restore(step.output)
         self.errors = json.loads(self.record.errors)
         self.resumed = self.record.status is RunStatus.RUNNING
@@ -184,8 +193,7 @@ class Execution:
         if self._stale:
             await self.put_run()
             return
-        writes, self.pending = self.pending, []
-        if await self.ports.store.commit(self._fence, *writes) is not Outcome.APPLIED:
+        if await self.ports.store.commit(self._fence, *self._writes()) is not Outcome.APPLIED:
             raise Fenced
 
     async def put_run(self) -> None:
@@ -195,9 +203,21 @@ class Execution:
         if self.errors:
             record.errors = to_json(self.errors)
         self._stale = False
-        writes, self.pending = self.pending, []
-        if await self.ports.store.commit(UpdateRun(record), *writes) is not Outcome.APPLIED:
+        if await self.ports.store.commit(UpdateRun(record), *self._writes()) is not Outcome.APPLIED:
             raise Fenced
+
+    def _writes(self) -> list[Write]:
+        writes, self.pending = self.pending, []
+        if self._ahead:
+            writes, self._ahead = [*self._ahead, *writes], []
+        return writes
+
+    def put_computed(self, record: StepRecord) -> None:
+        """Have a decision or a transform's result written with the preceding step's checkpoint.
+
+        Without one it waits for the first that there is: no step waits for it, since it may be evaluated again.
+        """
+        (self.pending if self.steps else self._ahead).append(PutStep(record))
 
     def put(self, record: StepRecord) -> None:
         """Have a checkpoint written with the next commit."""

@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 from daemon.activation import activate
 from daemon.engine.attempt import call_within, in_thread
+from daemon.engine.computed import compute, decide
 from daemon.engine.emitting import stage
 from daemon.engine.execution import Execution, Failed, Fenced, Parked, Stop, log
 from daemon.engine.failures import INVOKE, describe_doubt, trimmed
@@ -13,7 +14,7 @@ from daemon.engine.values import argument_of, keep, keep_partial
 from daemon.errors import CodecError, PayloadTooLargeError, PermanentFailure, StepTimeout
 from daemon.store.model import RunStatus, StepRecord, StepState
 from daemon.workflow.context import StepContext
-from daemon.workflow.graph import Node, ParallelNode, StepNode, TransformNode
+from daemon.workflow.graph import Node, OtherwiseNode, ParallelNode, StepNode, TransformNode, WhenNode
 
 _DONE = frozenset({StepState.COMPLETED, StepState.SKIPPED})
 
@@ -26,16 +27,22 @@ async def go_forward(run: Execution) -> None:
         Parked: The run waits for long; nothing of it is running any more.
         Fenced: Another process has taken the run over.
     """
-    for node in run.workflow.graph.nodes:
+    await _walk(run, run.workflow.graph.nodes)
+    if run.stop is not None:
+        raise asyncio.CancelledError  # the last step did not let itself be cancelled
+
+
+async def _walk(run: Execution, nodes: tuple[Node, ...]) -> None:
+    for node in nodes:
         kind = type(node)
         if kind is StepNode:
             await _step(run, node)  # type: ignore[arg-type]
         elif kind is TransformNode:
             _transform(run, node)  # type: ignore[arg-type]
-        else:
+        elif kind is ParallelNode:
             await _parallel(run, node)  # type: ignore[arg-type]
-    if run.stop is not None:
-        raise asyncio.CancelledError  # the last step did not let itself be cancelled
+        elif _is_taken(run, node):  # type: ignore[arg-type]
+            await _walk(run, node.nodes)  # type: ignore[union-attr]
 
 
 def end_unfinished(run: Execution, *, in_doubt: bool) -> None:
@@ -50,24 +57,36 @@ def end_unfinished(run: Execution, *, in_doubt: bool) -> None:
             run.end(record, StepState.FAILED)
     if not in_doubt:
         return
-    for node in run.workflow.graph.nodes:
-        ahead = [each for each in _steps_of(node) if not _is_done(run, each)]
-        for each in ahead:
-            record = run.begin(each, None)
-            if record.state is not StepState.FAILED:
-                record.attempts += 1
-                doubt = describe_doubt(each.name, run.ports.clock.now_us())
-                run.failures.setdefault(each.name, []).append({**doubt, "phase": INVOKE})
-                run.end(record, StepState.FAILED)
+    for each in _next_steps(run, run.workflow.graph.nodes):
+        record = run.begin(each, None)
+        if record.state is not StepState.FAILED:
+            record.attempts += 1
+            doubt = describe_doubt(each.name, run.ports.clock.now_us())
+            run.failures.setdefault(each.name, []).append({**doubt, "phase": INVOKE})
+            run.end(record, StepState.FAILED)
+
+
+def _next_steps(run: Execution, nodes: tuple[Node, ...]) -> list[StepNode]:
+    """Return the steps that may have been running: those of the first node that has any that are not done."""
+    for node in nodes:
+        try:  # what is evaluated here has no record yet, and what follows it may have been running all the same
+            ahead = _undone_of(run, node)
+        except Exception:  # noqa: BLE001 - whatever the application's function raises, it came no further
+            return []
         if ahead:
-            return
+            return ahead
+    return []
 
 
-def _steps_of(node: Node) -> tuple[StepNode, ...]:
-    """Return the steps of a node."""
-    if isinstance(node, ParallelNode):
-        return node.members
-    return (node,) if isinstance(node, StepNode) else ()
+def _undone_of(run: Execution, node: Node) -> list[StepNode]:
+    if isinstance(node, TransformNode):
+        compute(run, node)
+        return []
+    if isinstance(node, (WhenNode, OtherwiseNode)):
+        is_taken = decide(run, node) if isinstance(node, WhenNode) else run.values[node.slot] is False
+        return _next_steps(run, node.nodes) if is_taken else []
+    members = node.members if isinstance(node, ParallelNode) else (node,)
+    return [each for each in members if not _is_done(run, each)]
 
 
 def _is_done(run: Execution, node: StepNode) -> bool:
@@ -77,8 +96,17 @@ def _is_done(run: Execution, node: StepNode) -> bool:
 
 def _transform(run: Execution, node: TransformNode) -> None:
     try:
-        run.values[node.slot] = node.fn(*[operand.resolve(run.values) for operand in node.operands])
+        compute(run, node)
     except Exception as error:  # noqa: BLE001 - whatever the application's function raises fails the run
+        _give_up(run, node.name, error)
+
+
+def _is_taken(run: Execution, node: WhenNode | OtherwiseNode) -> bool:
+    if type(node) is not WhenNode:
+        return run.values[node.slot] is False
+    try:
+        return decide(run, node)
+    except Exception as error:  # noqa: BLE001 - whatever the application's predicate raises fails the run
         _give_up(run, node.name, error)
 
 

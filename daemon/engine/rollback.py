@@ -14,7 +14,7 @@ from daemon.errors import PermanentFailure
 from daemon.store.model import RunStatus, StepState
 from daemon.workflow.context import StepContext
 from daemon.workflow.definition import CompensationFunction
-from daemon.workflow.graph import ParallelNode, StepNode
+from daemon.workflow.graph import Node, OtherwiseNode, ParallelNode, StepNode, WhenNode
 from daemon.workflow.run import IN_DOUBT
 
 _UNKNOWN = frozenset({"StepTimeout", IN_DOUBT})
@@ -38,14 +38,20 @@ async def roll_back(run: Execution, end: RunStatus) -> None:
         if due:
             run.set_status(RunStatus.COMPENSATING)
             await run.put_run()  # from here on a crash never turns the run forward again
-    for node in reversed(run.workflow.graph.nodes):
+    await _walk_back(run, run.workflow.graph.nodes, due)
+    gave_up = any(error["phase"] == COMPENSATE for error in run.errors)
+    run.finish(RunStatus.FAILED if gave_up else end)
+
+
+async def _walk_back(run: Execution, nodes: tuple[Node, ...], due: set[str]) -> None:
+    for node in reversed(nodes):
         if isinstance(node, StepNode):
             if node.name in due:
                 await _undo(run, node)
         elif isinstance(node, ParallelNode):
             await _undo_group(run, [step for step in node.members if step.name in due])
-    gave_up = any(error["phase"] == COMPENSATE for error in run.errors)
-    run.finish(RunStatus.FAILED if gave_up else end)
+        elif isinstance(node, (WhenNode, OtherwiseNode)):
+            await _walk_back(run, node.nodes, due)
 
 
 def _note_doubts(run: Execution, due: set[str]) -> None:

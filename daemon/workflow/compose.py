@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from typing_extensions import TypeVar
 
 from daemon.errors import CompositionError
+from daemon.workflow.branch import Branch
 from daemon.workflow.codec import ANY
 from daemon.workflow.composer import Composer, composing, composition
 from daemon.workflow.graph import Graph
@@ -135,3 +136,16 @@ def parallelize(*refs: *Ts, name: str | None = None) -> tuple[*Ts]:
     """
     composing("parallelize", "elsewhere, use an asyncio.TaskGroup").add_parallel(refs, name)
     return refs
+
+
+def when(ref: Ref[A], predicate: Callable[[A], bool], /, *, name: str | None = None) -> Branch:
+    """Begin a block that runs only if the predicate holds.
+
+    Written `with when(order, lambda o: o.is_large) as large:`. The predicate is evaluated once in a run, and what it
+    said is stored. An exception in it fails the run and names the condition. Outside the block, a value made in it is
+    read as `large.output(ref)`.
+
+    Raises:
+        CompositionError: Outside a composition, without a ref, or without a plain function.
+    """
+    return composing("when", "elsewhere, use if").add_when(ref, predicate, name)

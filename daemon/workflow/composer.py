@@ -9,11 +9,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from daemon.errors import CodecError, CompositionError
+from daemon.workflow.branch import Block, Branch
 from daemon.workflow.codec import ANY, Codec
 from daemon.workflow.definition import BoundStep
-from daemon.workflow.graph import Graph, Node, ParallelNode, StepNode, TransformNode
+from daemon.workflow.graph import Graph, Node, ParallelNode, StepNode, TransformNode, WhenNode, walk
 from daemon.workflow.ref import Constant, Operand, Ref, Slot, Structure
-from daemon.workflow.signature import hints_of, where_called
+from daemon.workflow.signature import codec_or_any, hints_of, where_called
 
 _UNLIMITED = 1 << 62
 _DEPTH_MAX = 50  # deeper values are refused by the codec
@@ -41,20 +42,24 @@ class Composer:
 
     def __init__(self, workflow: str) -> None:
         self.workflow = workflow
-        self._nodes: list[Node] = []
+        self._block = Block()
+        self._unused: list[Branch] = []
         self._names: dict[str, str] = {}
         self._ordinals: dict[str, int] = {}
         self._slots = 1
         self._producers: dict[int, StepNode | TransformNode] = {}
+        self._blocks: dict[int, Block] = {}
+        self._takers: dict[int, list[Codec]] = {}
 
     def add_step(self, step: BoundStep, *argument: Any) -> Ref[Any]:
         """Record a use of a step, with its argument if it takes one."""
         where = where_called()
-        self._claim(
+        self.claim(
             step.name, where, f'{where}: use .named("...") for a second use: my_step.named("{step.name}-again")(...)'
         )
         what = f"the input of step {step.name!r}"
         operand = self.operand(argument[0], step.definition.input, what, where) if argument else None
+        self._note_taker(operand, step.definition.input)
         node = StepNode(step.name, self._new_slot(), operand, step, where)
         return self._record(node, step.definition.output.type, f"the output of step {step.name!r}")
 
@@ -74,12 +79,55 @@ class Composer:
                 f"{where}: transform takes a pure function, not an async def; what waits belongs into a step."
             )
         name = name or self._ordinal_name("transform")
-        self._claim(name, where, f'{where}: give one of them another name: transform(..., name="...")')
+        self.claim(name, where, f'{where}: give one of them another name: transform(..., name="...")')
         operands = tuple(self.operand(ref, ANY, f"an input of {name!r}", where) for ref in refs)
         node = TransformNode(name, self._new_slot(), operands, fn, where)
-        return self._record(
-            node, hints_of(fn).get("return", Any) if hasattr(fn, "__annotations__") else Any, f"the result of {name!r}"
-        )
+        type_ = hints_of(fn).get("return", Any) if hasattr(fn, "__annotations__") else Any
+        ref = self._record(node, type_, f"the result of {name!r}")
+        if type_ is not Any:
+            self._note_taker(ref._operand, codec_or_any(type_))  # noqa: SLF001
+        return ref
+
+    def add_when(self, ref: Any, predicate: Callable[..., Any], name: str | None) -> Branch:
+        """Begin a condition; its node is recorded when its block ends."""
+        where = where_called()
+        if not isinstance(ref, Ref):
+            raise CompositionError(
+                f"{where}: when takes a ref and a predicate of its value, not {type(ref).__name__}: "
+                "with when(ref, lambda v: ...) as branch:."
+            )
+        if not callable(predicate) or isinstance(predicate, Ref) or inspect.iscoroutinefunction(predicate):
+            raise CompositionError(
+                f"{where}: the predicate of when is a plain function of the ref's value: when(ref, lambda v: v > 1)."
+            )
+        name = name or self._ordinal_name("when")
+        self.claim(name, where, f'{where}: give one of them another name: when(..., name="...")')
+        operands = (self._own(ref, where),)
+        return self.open(Branch(self, name, self._new_slot(), where=where, operands=operands, fn=predicate))
+
+    def open(self, branch: Branch) -> Branch:
+        """Note a branch that is to be entered."""
+        self._unused.append(branch)
+        return branch
+
+    @property
+    def block(self) -> Block:
+        """The block that is being recorded."""
+        return self._block
+
+    def enter(self, branch: Branch, opened: str) -> Block:
+        """Begin the block of a branch."""
+        if branch not in self._unused:
+            raise CompositionError(f"{where_called()}: {opened} is entered a second time; write another when(...).")
+        self._unused.remove(branch)
+        self._block = Block(self._block, opened)
+        return self._block
+
+    def leave(self, node: Node | None) -> None:
+        """End the block that is being recorded, and record what it was in the one around it."""
+        self._block = self._block.outer or self._block
+        if node is not None:
+            self._block.nodes.append(node)
 
     def add_parallel(self, refs: tuple[Any, ...], name: str | None) -> None:
         """Make the steps that these refs come from one group."""
@@ -92,11 +140,11 @@ class Composer:
         if len(set(map(id, members))) < len(members):
             raise CompositionError(f"{where}: a step is given to parallelize twice.")
         name = name or self._ordinal_name("parallel")
-        self._claim(name, where, f'{where}: give one of them another name: parallelize(..., name="...")')
-        first = min(self._nodes.index(member) for member in members)
+        self.claim(name, where, f'{where}: give one of them another name: parallelize(..., name="...")')
+        first = min(self._block.nodes.index(member) for member in members)
         made_inside = {member.slot for member in members}
         before: list[Node] = []
-        for node in self._nodes[first:]:
+        for node in self._block.nodes[first:]:
             if node in members:
                 self._check_independent(node, made_inside, members, where)
                 continue
@@ -106,7 +154,7 @@ class Composer:
                     "write it after the group."
                 )
             before.append(node)
-        self._nodes[first:] = [*before, ParallelNode(name, tuple(members), where)]
+        self._block.nodes[first:] = [*before, ParallelNode(name, tuple(members), where)]
 
     def operand(self, value: Any, codec: Codec, what: str, where: str) -> Operand:
         """Return what stands for a ref or a plain value in the graph."""
@@ -141,8 +189,23 @@ class Composer:
         )
 
     def graph(self, input_: Codec | None, result: Operand | None, codec: Codec) -> Graph:
-        """Return what was recorded."""
-        return Graph(self.workflow, tuple(self._nodes), self._slots, input_, result, codec)
+        """Return what was recorded. Raises `CompositionError` for a condition without a block."""
+        for branch in self._unused:
+            raise CompositionError(f"{branch.where}: nothing is inside: write `with when(...) as branch:`.")
+        self._note_taker(result, codec)
+        nodes = tuple(self._block.nodes)
+        return Graph(self.workflow, nodes, self._slots, input_, result, codec, self._computed(nodes))
+
+    def _computed(self, nodes: tuple[Node, ...]) -> dict[int, tuple[Codec, ...]]:
+        """Return as what the results of transforms may be stored; those after everything else need not be."""
+        last = max((at for at, node in enumerate(nodes) if not isinstance(node, TransformNode)), default=-1)
+        slots = [node.slot for node in walk(nodes[: last + 1]) if isinstance(node, TransformNode)]
+        return {slot: (*dict.fromkeys(self._takers.get(slot, ())), ANY) for slot in slots}
+
+    def _note_taker(self, operand: Operand | None, codec: Codec) -> None:
+        """Note as what a value is used."""
+        if isinstance(operand, Slot) and not operand.path and codec is not ANY:
+            self._takers.setdefault(operand.index, []).append(codec)
 
     def _part(self, value: Any, where: str) -> Operand:
         if type(value) in (dict, list, tuple) and _hidden_ref(value) is not None:
@@ -157,6 +220,12 @@ class Composer:
                 f"{where}: {ref!r} belongs to another workflow's composition; pass its value in as an input."
             )
         operand: Slot = ref._operand  # noqa: SLF001
+        block = operand.block
+        if isinstance(block, Block) and block not in self._block.around():
+            raise CompositionError(
+                f"{where}: {ref!r} is made inside {block.opened} and is not there if that does not run. Outside of it, "
+                "write branch.output(ref), with the name after `as` for branch."
+            )
         return operand
 
     def _member(self, ref: Any, where: str) -> StepNode:
@@ -168,7 +237,11 @@ class Composer:
             raise CompositionError(
                 f"{where}: {ref!r} is no step's result; parallelize takes the results of steps, as they are."
             )
-        if node not in self._nodes:
+        if self._blocks[node.slot] is not self._block:
+            raise CompositionError(
+                f"{where}: step {node.name!r} is in another block; parallelize takes the steps of its own block."
+            )
+        if node not in self._block.nodes:
             raise CompositionError(f"{where}: step {node.name!r} is in another parallelize(...) already.")
         return node
 
@@ -181,11 +254,13 @@ class Composer:
             )
 
     def _record(self, node: StepNode | TransformNode, type_: Any, label: str) -> Ref[Any]:
-        self._nodes.append(node)
+        self._block.nodes.append(node)
         self._producers[node.slot] = node
-        return Ref(self, Slot(node.slot, node.name, type_), label)
+        self._blocks[node.slot] = self._block
+        return Ref(self, Slot(node.slot, node.name, type_, block=self._block), label)
 
-    def _claim(self, name: str, where: str, hint: str) -> None:
+    def claim(self, name: str, where: str, hint: str) -> None:
+        """Note a name as used. Raises `CompositionError` if it is already."""
         if name in self._names:
             raise CompositionError(
                 f"The name {name!r} is used twice in workflow {self.workflow!r}: at {self._names[name]} and at {hint}."
@@ -202,8 +277,9 @@ class Composer:
 
 
 def _slots_of(node: Node) -> Iterator[int]:
-    for each in node.members if isinstance(node, ParallelNode) else (node,):
-        yield from (operand.index for operand in each.operands if isinstance(operand, Slot))
+    for each in walk((node,)):
+        if isinstance(each, (StepNode, TransformNode, WhenNode)):
+            yield from (operand.index for operand in each.operands if isinstance(operand, Slot))
 
 
 def _hidden_ref(value: Any, depth: int = 0) -> Ref[Any] | None:

@@ -1,62 +1,35 @@
 """Draws a workflow's graph as Graphviz DOT and as SVG; pure."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
-from itertools import pairwise
+from itertools import groupby
 
-from daemon.workflow.graph import Graph, ParallelNode, StepNode, TransformNode
+from daemon.workflow.flow import Arrow, Box, flow_of
+from daemon.workflow.graph import Graph
 
 _CHARACTER_PX = 7.5  # of a 12 px monospaced font
 _BOX_PX = 34
 _GAP_PX = 30
+_LANE_PX = 12
 _STYLE = (
     "text{font:12px monospace;text-anchor:middle;dominant-baseline:central}"
     "rect,path{fill:#fff;stroke:#334;stroke-width:1.2}.undo{stroke-dasharray:4 3;stroke:#a40}.line{fill:none}"
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Box:
-    """One box of a drawing; those of a row run at the same time, and one row after the other."""
-
-    id: str
-    label: str
-    kind: str
-    undo: str | None
-
-
-def _rows(graph: Graph) -> list[list[_Box]]:
-    numbers = iter(range(1, graph.slots + len(graph.nodes) + 1))
-    rows = [[_Box("start", graph.workflow, "end", None)]]
-    for node in graph.nodes:
-        members = node.members if isinstance(node, ParallelNode) else (node,)
-        rows.append([_box(member, f"n{next(numbers)}") for member in members])
-    return [*rows, [_Box("done", "end", "end", None)]]
-
-
-def _box(node: StepNode | TransformNode, id: str) -> _Box:
-    compensation = node.step.definition.compensation if isinstance(node, StepNode) else None
-    return _Box(
-        id,
-        node.name,
-        "step" if isinstance(node, StepNode) else "transform",
-        None if compensation is None else compensation.fn.__name__,
-    )
-
-
 def to_dot(graph: Graph) -> str:
     """Return the graph as Graphviz DOT, to be laid out by `dot`."""
-    shapes = {"step": "box", "transform": "parallelogram", "end": "oval"}
-    rows = _rows(graph)
+    shapes = {"step": "box", "transform": "parallelogram", "when": "diamond", "end": "oval"}
+    flow = flow_of(graph)
     lines = [f"digraph {_quoted(graph.workflow)} {{", "    node [fontname=monospace];"]
-    for box in (box for row in rows for box in row):
+    for box in flow.boxes:
         lines.append(f"    {box.id} [label={_quoted(box.label)}, shape={shapes[box.kind]}];")
         if box.undo is not None:
             lines.append(f"    {box.id}u [label={_quoted(box.undo)}, shape=box, style=dashed];")
             lines.append(f'    {box.id} -> {box.id}u [label="undo", style=dashed, constraint=false];')
-    for above, below in pairwise(rows):
-        lines += [f"    {before.id} -> {after.id};" for before in above for after in below]
+    for arrow in flow.arrows:
+        case = f" [label={_quoted(arrow.label)}]" if arrow.label else ""
+        lines.append(f"    {arrow.start.id} -> {arrow.end.id}{case};")
     return "\n".join([*lines, "}"])
 
 
@@ -65,28 +38,48 @@ def _quoted(text: str) -> str:
 
 
 def to_svg(graph: Graph) -> str:
-    """Return the graph as an SVG document: rows from top to bottom, every compensation to the right of its step."""
-    rows = _rows(graph)
-    width = max(sum(_width(box) + _GAP_PX for box in row) for row in rows) + _GAP_PX
+    """Return the graph as an SVG document: rows from top to bottom, every compensation to the right of its step.
+
+    An arrow that passes a row by, since a condition's other case is there, has a lane of its own on the left.
+    """
+    flow = flow_of(graph)
+    rows = [list(row) for _, row in groupby(flow.boxes, key=lambda box: box.row)]
+    lanes = {arrow: lane for lane, arrow in enumerate(each for each in flow.arrows if _passes_by(each))}
+    left = len(lanes) * _LANE_PX
+    width = left + max(sum(_width(box) + _GAP_PX for box in row) for row in rows) + _GAP_PX
     height = len(rows) * (_BOX_PX + _GAP_PX) + _GAP_PX
     size = f'width="{width:g}" height="{height:g}" viewBox="0 0 {width:g} {height:g}"'
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" {size}>',
-        f"<style>{_STYLE}</style>",
-    ]
-    above: list[tuple[float, float]] = []
-    for number, row in enumerate(rows):
-        top = _GAP_PX + number * (_BOX_PX + _GAP_PX)
-        centres = list(_centres(row, width))
-        for x in centres:
-            parts += [f'<path class="line" d="M{at:g} {bottom:g}L{x:g} {top:g}"/>' for at, bottom in above]
-        for box, x in zip(row, centres, strict=True):
-            parts += _drawn(box, x, top)
-        above = [(x, top + _BOX_PX) for x in centres]
+    middles = {box: x for row in rows for box, x in zip(row, _centres(row, left, width), strict=True)}
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" {size}>', f"<style>{_STYLE}</style>"]
+    for arrow in flow.arrows:
+        lane = lanes.get(arrow)
+        parts += _line(arrow, middles, None if lane is None else _GAP_PX / 2 + lane * _LANE_PX)
+    for box, x in middles.items():
+        parts += _drawn(box, x, _top(box))
     return "\n".join([*parts, "</svg>"])
 
 
-def _width(box: _Box) -> float:
+def _passes_by(arrow: Arrow) -> bool:
+    return arrow.end.row > arrow.start.row + 1
+
+
+def _top(box: Box) -> float:
+    return _GAP_PX + box.row * (_BOX_PX + _GAP_PX)
+
+
+def _line(arrow: Arrow, middles: Mapping[Box, float], lane_x: float | None) -> Iterator[str]:
+    """Yield an arrow from the bottom of a box to the top of another, by way of its lane if it has one."""
+    x, top, end_x, end_top = middles[arrow.start], _top(arrow.start), middles[arrow.end], _top(arrow.end)
+    path = f"M{x:g} {top + _BOX_PX:g}"
+    if lane_x is not None:
+        path += f"L{lane_x:g} {top + _BOX_PX + _GAP_PX / 2:g}L{lane_x:g} {end_top - _GAP_PX / 2:g}"
+    yield f'<path class="line" d="{path}L{end_x:g} {end_top:g}"/>'
+    if arrow.label:
+        near_x, near_y = (x + 20, _GAP_PX / 2) if lane_x is None else ((2 * x + lane_x) / 3, _GAP_PX / 3)
+        yield f'<text x="{near_x:g}" y="{top + _BOX_PX + near_y:g}">{escape(arrow.label)}</text>'
+
+
+def _width(box: Box) -> float:
     """Return what a box takes, its compensation included."""
     return _label_width(box.label) + (0 if box.undo is None else _GAP_PX + _label_width(box.undo))
 
@@ -95,15 +88,15 @@ def _label_width(label: str) -> float:
     return len(label) * _CHARACTER_PX + 24
 
 
-def _centres(row: Sequence[_Box], width: float) -> Iterator[float]:
-    """Yield the middle of each box of a row that stands in the middle of the drawing."""
-    left = (width - sum(_width(box) + _GAP_PX for box in row) + _GAP_PX) / 2
+def _centres(row: Sequence[Box], left: float, width: float) -> Iterator[float]:
+    """Yield the middle of each box of a row that stands in the middle of the drawing, its lanes aside."""
+    left += (width - left - sum(_width(box) + _GAP_PX for box in row) + _GAP_PX) / 2
     for box in row:
         yield left + _label_width(box.label) / 2
         left += _width(box) + _GAP_PX
 
 
-def _drawn(box: _Box, x: float, top: float) -> Iterator[str]:
+def _drawn(box: Box, x: float, top: float) -> Iterator[str]:
     width = _label_width(box.label)
     left, middle = x - width / 2, top + _BOX_PX / 2
     if box.kind == "transform":
@@ -113,6 +106,9 @@ def _drawn(box: _Box, x: float, top: float) -> Iterator[str]:
             f'<path d="M{left + lean:g} {top:g}L{right + lean:g} {top:g}L{right - lean:g} {bottom:g}'
             f'L{left - lean:g} {bottom:g}Z"/>'
         )
+    elif box.kind == "when":
+        lean, right, bottom = 12, left + width, top + _BOX_PX
+        yield f'<path d="M{left - lean:g} {middle:g}L{x:g} {top:g}L{right + lean:g} {middle:g}L{x:g} {bottom:g}Z"/>'
     else:
         radius = _BOX_PX / 2 if box.kind == "end" else 3
         yield f'<rect x="{left:g}" y="{top:g}" width="{width:g}" height="{_BOX_PX}" rx="{radius:g}"/>'

@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import CodeType
 from typing import Any
@@ -80,7 +80,65 @@ class ParallelNode:
         return {"kind": "parallel", "name": self.name, "members": [member.describe() for member in self.members]}
 
 
-Node = StepNode | TransformNode | ParallelNode
+@dataclass(frozen=True, slots=True, eq=False)
+class WhenNode:
+    """What runs only if a predicate holds.
+
+    Attributes:
+        slot: Where a run puts the decision.
+        operands: The one value that the predicate gets.
+    """
+
+    name: str
+    slot: int
+    operands: tuple[Operand, ...]
+    fn: Callable[..., Any]
+    nodes: tuple["Node", ...]
+    where: str
+
+    def describe(self) -> dict[str, object]:
+        """Return what identifies it in a graph."""
+        return {
+            "kind": "when",
+            "name": self.name,
+            "inputs": [operand.describe() for operand in self.operands],
+            "function": function_name(self.fn),
+            "nodes": [node.describe() for node in self.nodes],
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OtherwiseNode:
+    """What runs only if the predicate of an earlier condition does not hold.
+
+    Attributes:
+        slot: Where a run has put that decision.
+        condition: Name of the condition.
+    """
+
+    name: str
+    slot: int
+    condition: str
+    nodes: tuple["Node", ...]
+    where: str
+
+    def describe(self) -> dict[str, object]:
+        """Return what identifies it in a graph."""
+        nodes = [node.describe() for node in self.nodes]
+        return {"kind": "otherwise", "name": self.name, "of": self.condition, "nodes": nodes}
+
+
+Node = StepNode | TransformNode | ParallelNode | WhenNode | OtherwiseNode
+
+
+def walk(nodes: Iterable[Node]) -> Iterator[Node]:
+    """Iterate over nodes and all that is inside them, in the order in which they were recorded."""
+    for node in nodes:
+        yield node
+        if isinstance(node, ParallelNode):
+            yield from node.members
+        elif isinstance(node, (WhenNode, OtherwiseNode)):
+            yield from walk(node.nodes)
 
 
 @dataclass(frozen=True)
@@ -93,6 +151,7 @@ class Graph:
         input: Codec of the input; None if it takes none.
         result: What the run returns; None if nothing.
         result_codec: Codec of a result that is one value; a structure's parts have their own.
+        computed: For each transform that something follows, by its slot: as what its result may be stored.
     """
 
     workflow: str
@@ -101,14 +160,16 @@ class Graph:
     input: Codec | None
     result: Operand | None
     result_codec: Codec
+    computed: Mapping[int, tuple[Codec, ...]] = field(default_factory=dict, compare=False)
 
     def steps(self) -> Iterator[StepNode]:
         """Iterate over all step nodes, in the order in which they were recorded."""
-        for node in self.nodes:
-            if isinstance(node, StepNode):
-                yield node
-            elif isinstance(node, ParallelNode):
-                yield from node.members
+        return (node for node in walk(self.nodes) if isinstance(node, StepNode))
+
+    @cached_property
+    def by_name(self) -> dict[str, Node]:
+        """Every node, also those inside others."""
+        return {node.name: node for node in walk(self.nodes)}
 
     def hold_result(self, values: Sequence[Any], limit_bytes: int) -> bytes | None:
         """Return the JSON of what a run with these values returns, or None. Raises as `Codec.hold`."""
@@ -135,7 +196,9 @@ class Graph:
     @cached_property
     def json(self) -> bytes:
         """The description as JSON, with the code hashes of its functions."""
-        codes = {node.name: code_hash(node.fn) for node in self.nodes if isinstance(node, TransformNode)}
+        codes = {
+            node.name: code_hash(node.fn) for node in walk(self.nodes) if isinstance(node, (TransformNode, WhenNode))
+        }
         return json.dumps({**self.describe(), "code": codes}, sort_keys=True, separators=(",", ":")).encode()
 
     @cached_property
@@ -145,29 +208,9 @@ class Graph:
 
     def to_mermaid(self) -> str:
         """Draw the graph as a Mermaid flowchart."""
-        lines = ["flowchart TD", f'    start(["{_label(self.workflow)}"])']
-        previous = ["start"]
-        ids = {node.name: f"n{index}" for index, node in enumerate(self._drawn(), 1)}
-        for node in self.nodes:
-            members = node.members if isinstance(node, ParallelNode) else (node,)
-            for member in members:
-                shape = f'["{_label(member.name)}"]' if isinstance(member, StepNode) else f'[/"{_label(member.name)}"/]'
-                lines.append(f"    {ids[member.name]}{shape}")
-                lines.extend(f"    {before} --> {ids[member.name]}" for before in previous)
-                if isinstance(member, StepNode) and member.step.definition.compensation is not None:
-                    undo = member.step.definition.compensation.fn.__name__
-                    lines.append(f'    {ids[member.name]} -. undo .-> {ids[member.name]}u("{_label(undo)}")')
-            previous = [ids[member.name] for member in members]
-        lines.append('    done(["end"])')
-        lines.extend(f"    {before} --> done" for before in previous)
-        return "\n".join(lines)
+        from daemon.workflow.mermaid import to_mermaid  # noqa: PLC0415 - what draws a graph knows what a graph is
 
-    def _drawn(self) -> Iterator[StepNode | TransformNode]:
-        for node in self.nodes:
-            if isinstance(node, ParallelNode):
-                yield from node.members
-            else:
-                yield node
+        return to_mermaid(self)
 
 
 def function_name(fn: Callable[..., Any]) -> str:
@@ -217,7 +260,3 @@ def _decode_structure(operand: Operand, stored: Any) -> Any:
             key: _decode_structure(item, stored[key]) for key, item in zip(operand.keys, operand.items, strict=True)
         }
     return operand.kind(_decode_structure(item, part) for item, part in zip(operand.items, stored, strict=True))
-
-
-def _label(text: str) -> str:
-    return text.replace('"', "#quot;")

@@ -1,7 +1,7 @@
 """Refs: placeholders for values that exist only in a run, and the operands that stand for them in a graph."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, final, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
@@ -38,17 +38,21 @@ class Slot:
     Attributes:
         node: Name of the node that makes the value; empty: the workflow's input.
         type: Of the value at the end of the path, as far as it is known.
+        block: The block in which it may be used; None: everywhere.
+        inside: How much of the path leads to nothing, instead of failing, where the value's block did not run.
     """
 
     index: int
     node: str
     type: Any
     path: tuple[tuple[str, Any], ...] = ()
+    block: object = None
+    inside: int = 0
 
     def resolve(self, values: Sequence[Any]) -> Any:
         """Return the value in a run, as the caller's own copy."""
         value = taken(values[self.index])
-        for how, part in self.path:
+        for how, part in self.path if value is not None else self.path[self.inside :]:
             value = getattr(value, part) if how == "." else value[part]
         return value
 
@@ -150,7 +154,7 @@ class Ref(Generic[T_co]):
             )
         full: tuple[tuple[str, Any], ...] = found._path  # noqa: SLF001 - the recorder is this module's own
         type_ = type_at(operand.type, full[len(operand.path) :])
-        return Ref(self._composer, Slot(operand.index, operand.node, type_, full), self._label)
+        return Ref(self._composer, replace(operand, type=type_, path=full), self._label)
 
     def __repr__(self) -> str:
         return f"<ref to {self._label}{path_text(self._operand.path)}>"

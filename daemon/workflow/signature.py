@@ -109,6 +109,14 @@ def codec_for(type_: Any, fn: Callable[..., Any], what: str) -> Codec:
         raise CompositionError(f"{where_defined(fn)}: {what} of {fn.__name__}: {error}") from None
 
 
+def codec_or_any(type_: Any) -> Codec:
+    """Return the codec of a type, or that of `Any` if the type has no JSON form."""
+    try:
+        return Codec(type_)
+    except CodecError:
+        return ANY
+
+
 def accepts_none(type_: Any) -> bool:
     """Tell whether a declared type takes None: `X | None`, `None`, `Any`, `object`, or no declaration."""
     if type_ in (Any, object, None, types.NoneType, inspect.Parameter.empty):

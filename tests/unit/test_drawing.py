@@ -2,7 +2,7 @@
 
 from xml.etree import ElementTree as ET
 
-from daemon import Ref, parallelize, step, transform, workflow
+from daemon import Ref, parallelize, step, transform, when, workflow
 from daemon.workflow.drawing import to_dot, to_svg
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -70,3 +70,57 @@ def test_svg_is_a_document_in_which_everything_stands_inside_the_picture() -> No
         assert 0 <= float(box.attrib["y"]) <= float(box.attrib["y"]) + float(box.attrib["height"]) <= height
     assert texts["charge"].attrib["y"] == texts["label"].attrib["y"]
     assert float(texts["reserve"].attrib["y"]) < float(texts["charge"].attrib["y"])
+
+
+@workflow("with-conditions")
+def with_conditions(sku: Ref[str]) -> Ref[str]:
+    reserved = reserve(sku)
+    with when(reserved, bool) as known:
+        charge(reserved)
+    with known.otherwise():
+        label(reserved)
+    return reserve.named("again")(reserved)
+
+
+def test_mermaid_shows_a_condition_and_its_cases() -> None:
+    lines = [line.strip() for line in with_conditions.graph.to_mermaid().splitlines()]
+
+    assert lines == [
+        "flowchart TD",
+        'start(["with-conditions"])',
+        'n1["reserve"]',
+        "start --> n1",
+        'n1 -. undo .-> n1u("release")',
+        'n2{"when-1"}',
+        "n1 --> n2",
+        'n3["charge"]',
+        "n2 -->|yes| n3",
+        'n4["label"]',
+        "n2 -->|no| n4",
+        'n5["again"]',
+        "n3 --> n5",
+        "n4 --> n5",
+        'n5 -. undo .-> n5u("release")',
+        'done(["end"])',
+        "n5 --> done",
+    ]
+
+
+def test_dot_shows_a_condition_and_its_cases() -> None:
+    lines = [line.strip() for line in to_dot(with_conditions.graph).splitlines()]
+
+    assert 'n2 [label="when-1", shape=diamond];' in lines
+    assert 'n2 -> n3 [label="yes"];' in lines
+    assert 'n2 -> n4 [label="no"];' in lines
+    assert [line for line in lines if line.endswith("-> n5;")] == ["n3 -> n5;", "n4 -> n5;"]
+
+
+def test_svg_shows_a_condition_and_its_cases_inside_the_picture() -> None:
+    root = ET.fromstring(to_svg(with_conditions.graph))  # noqa: S314 - we made it
+
+    width = float(root.attrib["width"])
+    texts = [text.text for text in root.iter(f"{SVG}text")]
+    assert {"when-1", "yes", "no"} <= set(texts)
+    for path in root.iter(f"{SVG}path"):
+        places = [float(each.split(" ")[0]) for each in path.attrib["d"].strip("MZ").split("L")]
+        assert all(0 <= x <= width for x in places)

@@ -1,72 +1,19 @@
 """A process that stops, or dies, in the middle: what another one finds and how it goes on."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
 from daemon import Ref, Retry, RunStatus, StoreUnavailableError, parallelize, step, workflow
 from daemon.clock import ManualClock
-from daemon.store.model import InsertRun, Outcome, Store, UpdateRun, Write
+from daemon.store.model import InsertRun, Store, UpdateRun, Write
 from daemon.workflow.workflow import SourceWorkflow
+from tests.contract.engine.mortal import Mortal, living
 from tests.contract.engine.processes import CountingStore, Journal, Process, until
 
 Crash = Callable[[tuple[Write, ...], int], bool]
-
-
-async def _process(store: Any, clock: ManualClock, owner: str) -> Process:
-    process = Process(store, clock, owner)
-    await process.announce()
-    return process
-
-
-async def _cancelled(*tasks: asyncio.Future[Any]) -> None:
-    for each in tasks:
-        each.cancel()
-    if tasks:
-        await asyncio.wait(tasks)
-
-
-class MortalStore(CountingStore):
-    """A store whose process dies at one of its commits: nothing is written any more, and nothing is cleaned up."""
-
-    def __init__(self, store: Store, *, at: int, committed: bool) -> None:
-        super().__init__(store)
-        self.died = asyncio.Event()
-        self._at = at
-        self._committed = committed
-
-    async def commit(self, *writes: Write) -> Outcome:
-        if len(self.commits) + 1 < self._at:
-            return await super().commit(*writes)
-        if self._committed and not self.died.is_set():
-            await super().commit(*writes)
-        self.died.set()
-        await asyncio.Event().wait()
-        raise AssertionError
-
-
-class Mortal:
-    """A process that dies at one of its commits."""
-
-    def __init__(self, store: Store, clock: ManualClock, *, at: int, committed: bool) -> None:
-        self.store = MortalStore(store, at=at, committed=committed)
-        self.died = self.store.died
-        self.process = Process(self.store, clock, "mortal")
-
-    async def live(self, work: Awaitable[Any]) -> bool:
-        """Run until the work is done, or the process died; tell whether it died."""
-        await self.process.announce()
-        task = asyncio.ensure_future(work)
-        death = asyncio.create_task(self.died.wait())
-        await asyncio.wait([task, death], return_when=asyncio.FIRST_COMPLETED)
-        died = not task.done()
-        await _cancelled(task, death, *self.process.engine._tasks())
-        await _cancelled(*self.process.engine._rescues)
-        await self.store.retire("mortal")
-        return died
 
 
 def _three_steps(journal: Journal, *, fails: bool) -> SourceWorkflow[None]:
@@ -87,7 +34,7 @@ def _three_steps(journal: Journal, *, fails: bool) -> SourceWorkflow[None]:
 async def test_a_run_survives_a_crash_at_any_commit(
     store: Store, clock: ManualClock, *, fails: bool, committed: bool
 ) -> None:
-    heir = await _process(store, clock, "heir")
+    heir = await living(store, clock, "heir")
     for at in range(1, 100):
         journal = Journal()
         flow = _three_steps(journal, fails=fails)
@@ -145,7 +92,7 @@ async def test_a_process_that_was_taken_over_reports_nothing_and_undoes_nothing(
     def zombie() -> Ref[str]:
         return slow()
 
-    old, new = [await _process(store, clock, name) for name in ("old", "new")]
+    old, new = [await living(store, clock, name) for name in ("old", "new")]
     caller = asyncio.create_task(zombie(old.container).run(run_id="zombie-1"))
     await entered.wait()
     await store.retire("old")  # its lease is over, and it does not know
@@ -199,7 +146,7 @@ async def test_compensations_count_their_attempts_across_processes(
         first()
         broken()
 
-    old, new = [await _process(store, clock, name) for name in ("old", "new")]
+    old, new = [await living(store, clock, name) for name in ("old", "new")]
     await counted(old.container).run(run_id="counted-1", wait=False)
     await until(lambda: clock.next_due_s() is not None)
     await old.die()
@@ -238,7 +185,7 @@ async def test_a_compensation_that_gave_up_before_a_crash_is_not_forgotten(
         stuck()
         broken()
 
-    old, new = [await _process(store, clock, name) for name in ("old", "new")]
+    old, new = [await living(store, clock, name) for name in ("old", "new")]
     await remembering(old.container).run(run_id="r-1", wait=False)
     await entered.wait()
     await old.die()

@@ -1,0 +1,29 @@
+"""Draws a workflow's graph as a Mermaid flowchart; pure."""
+
+from daemon.workflow.flow import Arrow, Box, flow_of
+from daemon.workflow.graph import Graph
+
+_SHAPES = {"end": '(["{}"])', "step": '["{}"]', "transform": '[/"{}"/]', "when": '{{"{}"}}'}
+
+
+def to_mermaid(graph: Graph) -> str:
+    """Return the graph as a Mermaid flowchart, from top to bottom."""
+    flow = flow_of(graph)
+    arrows: dict[Box, list[Arrow]] = {}
+    for arrow in flow.arrows:
+        arrows.setdefault(arrow.end, []).append(arrow)
+    lines = ["flowchart TD"]
+    for box in flow.boxes:
+        lines.append(f"    {box.id}{_SHAPES[box.kind].format(_label(box.label))}")
+        lines += [f"    {each.start.id} -->{_case(each)} {box.id}" for each in arrows.get(box, ())]
+        if box.undo is not None:
+            lines.append(f'    {box.id} -. undo .-> {box.id}u("{_label(box.undo)}")')
+    return "\n".join(lines)
+
+
+def _case(arrow: Arrow) -> str:
+    return f"|{arrow.label}|" if arrow.label else ""
+
+
+def _label(text: str) -> str:
+    return text.replace('"', "#quot;")
