@@ -14,6 +14,7 @@ _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [first + second for first in _CROCKFORD for second in _CROCKFORD]  # ten bits at a time
 _RANDOM_BITS = 80
 _last_id = 0
+_beginning = (-1, "")  # all but the last 20 bits of the latest id, and their text
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # Not the system's random bytes for each id: to ask for them lets go of the interpreter's lock, and it may take long to
@@ -37,12 +38,17 @@ def new_id(now_us: int) -> str:
 
     Ids of one process and one millisecond sort in the order in which they were made.
     """
-    global _last_id  # noqa: PLW0603 - an order that all of the process shares
+    global _last_id, _beginning  # noqa: PLW0603 - an order that all of the process shares
     moment_ms = now_us // 1_000
     same = moment_ms == _last_id >> _RANDOM_BITS
     _last_id = _last_id + 1 if same else moment_ms << _RANDOM_BITS | int.from_bytes(os.urandom(10))
     value = _last_id
-    return "".join([_PAIRS[value >> shift & 1023] for shift in range(120, -1, -10)])
+    first = value >> 20
+    known, text = _beginning
+    if first != known:  # hundreds of one millisecond begin alike
+        text = "".join([_PAIRS[first >> shift & 1023] for shift in range(100, -1, -10)])
+        _beginning = first, text
+    return text + _PAIRS[value >> 10 & 1023] + _PAIRS[value & 1023]
 
 
 class Timer(Protocol):

@@ -5,6 +5,8 @@ from typing import Any
 from daemon.engine.execution import Execution, log
 from daemon.errors import StoreUnavailableError
 
+_INFO = 20
+
 
 def interrupted(run_id: str, failure: BaseException | None = None) -> BaseException:
     """Return what to tell whoever waits for a run that this process drives no longer."""
@@ -15,6 +17,8 @@ def interrupted(run_id: str, failure: BaseException | None = None) -> BaseExcept
 
 def log_end(run: Execution) -> None:
     """Write the one line that tells what became of a run."""
+    if not log.is_enabled_for(_INFO):
+        return
     record = run.record
     fields: dict[str, Any] = {
         "workflow": record.workflow,

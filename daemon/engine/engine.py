@@ -1,7 +1,6 @@
 """The workflow engine: starts, joins, resumes and shows runs."""
 
 import asyncio
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -14,7 +13,7 @@ from daemon.engine.ending import interrupted, log_end
 from daemon.engine.execution import Execution, Fenced, Ports, Stop, log
 from daemon.engine.parking import Parking, Waiter
 from daemon.engine.reading import RunReader
-from daemon.engine.starting import CALLED, check_same, new_record
+from daemon.engine.starting import CALLED, check_same, new_record, trigger_of
 from daemon.errors import StoreUnavailableError
 from daemon.store.model import FenceRun, InsertRun, Outcome, PutGraph, RunRecord, RunStatus, Write
 from daemon.workflow.context import RunScope
@@ -205,7 +204,7 @@ class WorkflowEngine(RunReader):
             run_id=record.run_id,
             attempt=record.attempt,
             workflow=workflow.name,
-            trigger=trigger or Trigger(**json.loads(record.trigger)),
+            trigger=trigger or trigger_of(record),
             max_payload_bytes=self._ports.max_payload_bytes,
             options=self._options(workflow.name),
             module=workflow.fn.__module__,

@@ -50,6 +50,11 @@ def new_record(
     return record, held
 
 
+def trigger_of(record: RunRecord) -> Trigger:
+    """Return what started a run."""
+    return CALLED if record.trigger == _CALL else Trigger(**json.loads(record.trigger))
+
+
 def check_same(existing: RunRecord, wanted: RunRecord, workflow: WorkflowBase, options: RunOptions) -> None:
     """Raise `RunExists` unless the existing run may answer for the wanted one."""
     if existing.workflow != wanted.workflow:

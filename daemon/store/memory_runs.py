@@ -17,14 +17,18 @@ from daemon.store.model import (
     RunRecord,
     RunStatus,
     StepRecord,
+    StepState,
     UpdateRun,
 )
 
-# A record is kept as the tuple of its values: that copies it three times as fast as its constructor would.
+# A record is kept as the tuple of its values: that copies it three times as fast as its constructor would. A status is
+# kept as its plain text: the garbage collector forgets a tuple that has nothing but texts and numbers, and does not
+# walk over thousands of ended runs again and again.
 _RUN = tuple(each.name for each in fields(RunRecord))
 _OWNER = _RUN.index("owner")
-_run_values = attrgetter(*_RUN)
-_step_values = attrgetter(*(each.name for each in fields(StepRecord)))
+_run_values = attrgetter(*(f"{name}._value_" if name == "status" else name for name in _RUN))
+_STEP = tuple(each.name for each in fields(StepRecord))
+_step_values = attrgetter(*(f"{name}._value_" if name == "state" else name for name in _STEP))
 _LIVE = frozenset(status for status in RunStatus if not status.ended)
 
 Undo = list[Callable[[], object]] | None
@@ -70,7 +74,7 @@ class MemoryRuns:
         if before is None or before[_OWNER] != record.owner:
             return Outcome.FENCED
         if undo is not None:
-            undo.append(lambda: self._put(RunRecord(*before)))
+            undo.append(lambda: self._put(_run_of(before)))
         self._put(record)
         return None
 
@@ -87,23 +91,23 @@ class MemoryRuns:
     def latest(self, app: str, run_id: str) -> RunRecord | None:
         """Return the latest attempt of a run."""
         attempts = self._attempts.get((app, run_id))
-        return RunRecord(*self._runs[attempts[max(attempts)]]) if attempts else None
+        return _run_of(self._runs[attempts[max(attempts)]]) if attempts else None
 
     def page(self, app: str, wanted: RunFilter, *, after: str | None, limit: int) -> list[RunRecord]:
         """Return runs, newest first."""
         keys = sorted((key for key in self._runs if after is None or key < after), reverse=True)
-        records = (RunRecord(*self._runs[key]) for key in keys)
+        records = (_run_of(self._runs[key]) for key in keys)
         return list(islice((each for each in records if each.app == app and matches(each, wanted)), limit))
 
     def steps(self, key: str) -> list[StepRecord]:
         """Return the checkpoints of a run."""
-        return sorted((StepRecord(*row) for row in self._steps.get(key, {}).values()), key=attrgetter("seq"))
+        return sorted(map(_step_of, self._steps.get(key, {}).values()), key=attrgetter("seq"))
 
     def claim(
         self, app: str, owner: str, workflows: Sequence[str], *, limit: int, is_dead: Callable[[str], bool]
     ) -> list[RunRecord]:
         """Give unended runs of the dead to `owner`."""
-        live = (RunRecord(*self._runs[key]) for key in sorted(self._live))
+        live = (_run_of(self._runs[key]) for key in sorted(self._live))
         free = (each for each in live if each.app == app and each.workflow in workflows and is_dead(each.owner))
         claimed = list(islice(free, limit))
         for record in claimed:
@@ -126,7 +130,7 @@ class MemoryRuns:
             self._hint()
 
     def _forget(self, key: str) -> None:
-        record = RunRecord(*self._runs.pop(key))
+        record = _run_of(self._runs.pop(key))
         self._live.discard(key)
         self._ended.pop(key, None)
         self._steps.pop(key, None)
@@ -134,3 +138,15 @@ class MemoryRuns:
         del attempts[record.attempt]
         if not attempts:
             del self._attempts[record.app, record.run_id]
+
+
+def _run_of(row: tuple[Any, ...]) -> RunRecord:
+    record = RunRecord(*row)
+    record.status = RunStatus(record.status)
+    return record
+
+
+def _step_of(row: tuple[Any, ...]) -> StepRecord:
+    record = StepRecord(*row)
+    record.state = StepState(record.state)
+    return record

@@ -93,7 +93,11 @@ def _keys(mapping: Mapping[Any, Any]) -> str:
 
 
 def _model_difference(was: BaseModel, became: BaseModel) -> Difference | None:
-    for name in type(was).__pydantic_fields__:  # and not what cached properties keep beside them
+    if _same_scalars(was.__dict__, became.__dict__):
+        names: Iterable[str] = ()
+    else:
+        names = type(was).__pydantic_fields__  # and not what cached properties keep beside them
+    for name in names:
         left, right = was.__dict__.get(name), became.__dict__.get(name)
         if type(left) is type(right) and type(left) in _SCALARS and left == right:
             continue
@@ -104,6 +108,12 @@ def _model_difference(was: BaseModel, became: BaseModel) -> Difference | None:
         return None
     extra = _mapping_difference(was.__pydantic_extra__ or {}, became.__pydantic_extra__ or {})
     return extra or _mapping_difference(was.__pydantic_private__ or {}, became.__pydantic_private__ or {})
+
+
+def _same_scalars(was: dict[str, Any], became: dict[str, Any]) -> bool:
+    """Tell whether two mappings are the same and flat, which most are; False says nothing."""
+    kinds = list(map(type, was.values()))
+    return _SCALARS.issuperset(kinds) and kinds == list(map(type, became.values())) and was == became
 
 
 def _shown(value: Any) -> str:
