@@ -33,9 +33,21 @@ class App:
     """One application and everything that it runs on, in one process.
 
     It opens and closes the store, the bus, the engine, the outbox and the services; `Work` consumes and fires with it.
+    What is not given is made as the configuration says; `look_s` is how often outbox and scheduler look without a hint.
     """
 
-    def __init__(self, config: Config, discovered: Discovered, *, is_daemon: bool, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        discovered: Discovered,
+        *,
+        is_daemon: bool,
+        clock: Clock | None = None,
+        store: Store | None = None,
+        bus: Bus | None = None,
+        services: Services | None = None,
+        look_s: float = 5.0,
+    ) -> None:
         self.config = config
         self.discovered = discovered
         self.clock = clock or SystemClock()
@@ -43,11 +55,11 @@ class App:
         self._is_daemon = is_daemon
         name, limit = config.app.name, config.daemon.max_payload_bytes
         owner = new_id(self.clock.now_us())
-        self.services = Services(discovered.services)
-        self.store = _store(config)
-        self.bus = _bus(config, self.store, owner, self.clock)
+        self.services = services or Services(discovered.services)
+        self.store = store or _store(config)
+        self.bus = bus or _bus(config, self.store, owner, self.clock)
         self.events = EventBus(self.bus, app=name, clock=self.clock, max_payload_bytes=limit)
-        self.outbox = Outbox(self.store, self.bus, app=name, clock=self.clock)
+        self.outbox = Outbox(self.store, self.bus, app=name, clock=self.clock, look_s=look_s)
         ports = Ports(self.store, self.clock, name, owner, limit, config.daemon.park_after_s)
         self.engine = WorkflowEngine(
             ports, containers=self.services.handler_container, options=self.options, on_staged=self.outbox.poke
@@ -75,6 +87,7 @@ class App:
             containers=self.services.handler_container,
             options=self.options,
             on_staged=self.outbox.poke,
+            look_s=look_s,
             max_payload_bytes=limit,
         )
 

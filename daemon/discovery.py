@@ -80,7 +80,7 @@ def _imported(package: str, folder: Path, problems: list[Problem]) -> Iterator[M
                 Problem(file.name, f"is one module: make it a package, and this file {package}/{file.name}.")
             )
         return
-    if (other := _elsewhere(package, place)) is not None:
+    if (other := elsewhere(package, place)) is not None:
         what = f"is imported from {other} already: start the application in a process that loaded no other {package}."
         problems.append(Problem(package, what))
         return
@@ -113,12 +113,12 @@ def discover_beside(folder: Path) -> Discovered:
     """
     folder = folder.resolve()
     there = [name for name in PACKAGES if (folder / name).is_dir()]
-    if not there or any(_elsewhere(name, folder / name) is not None for name in there):
+    if not there or any(elsewhere(name, folder / name) is not None for name in there):
         return Discovered()
     return discover(folder)
 
 
-def _elsewhere(package: str, place: Path) -> str | None:
+def elsewhere(package: str, place: Path) -> str | None:
     """Return where `package` is imported from, if it is, and not from `place`."""
     module = sys.modules.get(package)
     if module is None:

@@ -4,7 +4,8 @@ import gc
 import inspect
 import re
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Generic, Literal, overload
 
@@ -213,6 +214,18 @@ def _registered(workflow: WorkflowBase) -> WorkflowBase:
         )
     _defined[workflow.name] = workflow
     return workflow
+
+
+@contextmanager
+def names_apart() -> Iterator[None]:
+    """Have the workflows that are defined inside the block be another application's; afterwards it is as before."""
+    before = dict(_defined)
+    _defined.clear()
+    try:
+        yield
+    finally:
+        _defined.clear()
+        _defined.update(before)
 
 
 def _conflicts(workflow: WorkflowBase) -> bool:

@@ -97,6 +97,8 @@ class Reader:
                     assert block.file, f"{block.place}: a block of Python says which file it is"
                     compile(block.text, block.place, "exec")
                     self.application.add(block.file, block.text)
+                case "ini" if block.file:
+                    self.application.add(block.file, block.text)
                 case "toml":
                     Config(**{"app": {"name": "page"}, **tomllib.loads(block.text)})
                 case "console":

@@ -11,11 +11,12 @@ from tests.acceptance.broker import Broker
 from tests.acceptance.pages import PAGES, Reader, blocks_of, configuration_keys, configuration_table
 
 RUN_THE_TESTS = """
-import asyncio, test_orders
-for name, test in vars(test_orders).items():
-    if name.startswith("test_"):
-        asyncio.run(test())
-        print(name)
+import asyncio, test_greetings, test_orders
+for module in (test_greetings, test_orders):
+    for name, test in vars(module).items():
+        if name.startswith("test_"):
+            asyncio.run(test())
+            print(name)
 """
 ASK_THE_WEB_APPLICATION = """
 import asyncio, httpx
@@ -73,7 +74,7 @@ def test_the_tests_that_are_shown_pass(application: Application) -> None:
 
     passed = python(application, "-c", RUN_THE_TESTS).splitlines()
 
-    assert len(passed) == 2
+    assert len(passed) == 3
 
 
 def test_the_web_application_starts_runs_that_everybody_sees(application: Application) -> None:
