@@ -6,7 +6,7 @@ until one of these goes on.
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from datetime import timedelta
 from types import FrameType
 from typing import Any
@@ -37,24 +37,27 @@ class Rest:
         Raises:
             TimeoutError: That was not so within the patience; it says what still runs, and where.
         """
-        until_s = self._real.monotonic_s() + self._patience_s
-        while True:
-            await self._quiet(until_s)
-            due_s = self._clock.next_due_s()
-            if due_s is None or due_s > 0:
-                return
-            self._clock.advance(timedelta(0))
+        if stuck := await self._settle({}):
+            raise TimeoutError(_still_running(stuck, self._patience_s))
 
     async def advance(self, delta: timedelta) -> None:
-        """Move the clock on, from one timer to the next, and settle after each. Raises as `settle` does."""
-        await self.settle()
+        """Move the clock on, from one timer to the next, and settle after each.
+
+        What has not settled within the patience may wait for its own timeout, and so the time goes on.
+
+        Raises:
+            TimeoutError: As `settle`, but for what has ended meanwhile.
+        """
+        stuck = await self._settle({})
         until_us = self._clock.now_us() + delta // timedelta(microseconds=1)
         while (due_s := self._clock.next_due_s()) is not None:
             wait = timedelta(seconds=due_s)
             if self._clock.now_us() + wait // timedelta(microseconds=1) > until_us:
                 break
             self._clock.advance(wait)
-            await self.settle()
+            stuck = await self._settle(stuck)
+        if stuck:
+            raise TimeoutError(_still_running(stuck, self._patience_s))
         self._clock.advance(timedelta(microseconds=until_us - self._clock.now_us()))
 
     async def moving(self, work: Coroutine[Any, Any, None]) -> None:
@@ -65,19 +68,32 @@ class Rest:
             await asyncio.wait([task], timeout=_REAL_WAIT_S)
         await task
 
-    async def _quiet(self, until_s: float) -> None:
+    async def _settle(self, stuck: _Positions) -> _Positions:
+        """Return when nothing else than what is stuck runs or is due, with what is stuck by then."""
+        until_s = self._real.monotonic_s() + self._patience_s
+        while True:
+            stuck = await self._quiet(until_s, stuck)
+            due_s = self._clock.next_due_s()
+            if due_s is None or due_s > 0 or (stuck and self._real.monotonic_s() > until_s):
+                return stuck
+            self._clock.advance(timedelta(0))
+
+    async def _quiet(self, until_s: float, stuck: _Positions) -> _Positions:
         before: _Positions = {}
+        busy: _Positions = {}
         quiet = 0
         while quiet < _QUIET_TURNS:
-            tasks = asyncio.all_tasks() - {asyncio.current_task()}
-            now = {task: _position(task) for task in tasks}
-            busy = [task for task in tasks if _is_busy(task)]
+            now = {task: _position(task) for task in asyncio.all_tasks() if task is not asyncio.current_task()}
             is_still, before = now == before, now
-            quiet = quiet + 1 if is_still and not busy else 0
+            busy = {task: position for task, position in now.items() if _is_busy(task)}
+            quiet = quiet + 1 if is_still and busy.items() <= stuck.items() else 0
             if self._real.monotonic_s() > until_s:
-                raise TimeoutError(_unsettled(busy, self._patience_s))
+                if not busy:
+                    raise TimeoutError(_in_circles(self._patience_s))
+                return busy
             # What is busy may wait for a thread or a socket, which a loop that spins would only slow down.
             await self._real.sleep(_REAL_WAIT_S if busy and is_still else 0)
+        return busy
 
 
 def _frames(task: asyncio.Task[Any]) -> Iterator[FrameType]:
@@ -112,16 +128,18 @@ def _is_in(frame: FrameType, *packages: str) -> bool:
     return any(module == package or module.startswith(f"{package}.") for package in packages)
 
 
-def _unsettled(busy: list[asyncio.Task[Any]], patience_s: float) -> str:
-    started = f"The application has not settled within {patience_s:g} s"
-    if not busy:
-        return (
-            f"{started}: whatever it does sets off something else, such as an event whose handler publishes it again."
-        )
-    places = "; ".join(sorted(_place(task) for task in busy))
+def _in_circles(patience_s: float) -> str:
     return (
-        f"{started}. Still running: {places}. What waits for the world outside needs a stand-in, or more patience: "
-        "Harness(..., patience_s=60)."
+        f"The application has not settled within {patience_s:g} s: whatever it does sets off something else, such as "
+        "an event whose handler publishes it again."
+    )
+
+
+def _still_running(stuck: Iterable[asyncio.Task[Any]], patience_s: float) -> str:
+    places = "; ".join(sorted(_place(task) for task in stuck))
+    return (
+        f"The application has not settled within {patience_s:g} s. Still running: {places}. What waits for the world "
+        "outside needs a stand-in, or more patience: Harness(..., patience_s=60)."
     )
 
 

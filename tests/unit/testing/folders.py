@@ -78,11 +78,19 @@ async def turn(event: Turned, ctx: SubscriberContext) -> None:
 """
 STUCK = """
 import asyncio
+from datetime import timedelta
 
-from daemon import Event, subscriber
+from daemon import Event, Retry, subscriber
 
 class Stuck(Event, name="stuck"):
     pass
+
+class Patient(Event, name="patient"):
+    pass
+
+@subscriber(Patient, timeout=timedelta(hours=1), retry=Retry(max_attempts=2))
+async def wait_an_hour(event: Patient) -> None:
+    await asyncio.Event().wait()
 
 @subscriber(Stuck)
 async def wait_forever(event: Stuck) -> None:

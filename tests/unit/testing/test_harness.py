@@ -21,6 +21,10 @@ class Stuck(Event, name="stuck"):
     pass
 
 
+class Patient(Event, name="patient"):
+    pass
+
+
 class Turned(Event, name="turned"):
     times: int
 
@@ -114,7 +118,15 @@ async def test_work_that_never_ends_is_named(tmp_path: Path) -> None:
             await app.settle()
 
     assert str(error.value).startswith("The application has not settled within 0.2 s. Still running: wait_forever (")
-    assert "subscribers/stuck.py:11)" in str(error.value)
+    assert "subscribers/stuck.py:19)" in str(error.value)
+
+
+async def test_work_that_never_ends_meets_its_timeout_when_the_time_goes_on(tmp_path: Path) -> None:
+    async with Harness(application(tmp_path, subscribers__stuck=STUCK), patience_s=0.2) as app:
+        await app.publish(Patient())
+        await app.advance(timedelta(hours=2))
+
+        assert [(each.subscriber, each.attempts) for each in app.dead_letters] == [("wait-an-hour", 2)]
 
 
 async def test_events_that_go_in_circles_are_found_out(tmp_path: Path) -> None:
