@@ -38,7 +38,7 @@ from daemon.schedule.cron import Cron
 from daemon.schedule.job import Job, JobContext, job
 from daemon.store.model import RunStatus, StepState
 from daemon.workflow.branch import Branch
-from daemon.workflow.compose import parallelize, transform, when
+from daemon.workflow.compose import for_each, parallelize, transform, when
 from daemon.workflow.context import StepContext
 from daemon.workflow.decorate import step
 from daemon.workflow.ref import Ref
@@ -96,6 +96,7 @@ __all__ = [
     "WorkflowEngine",
     "WorkflowFailed",
     "WorkflowRun",
+    "for_each",
     "job",
     "open_container",
     "parallelize",

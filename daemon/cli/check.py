@@ -17,7 +17,7 @@ from daemon.events.subscriber import Subscriber
 from daemon.retry import Retry
 from daemon.schedule.cron import Cron
 from daemon.schedule.job import Job
-from daemon.workflow.graph import Node, OtherwiseNode, ParallelNode, StepNode, WhenNode
+from daemon.workflow.graph import LoopNode, Node, OtherwiseNode, ParallelNode, StepNode, WhenNode
 from daemon.workflow.workflow import WorkflowBase
 
 if TYPE_CHECKING:
@@ -128,8 +128,8 @@ def _nodes(nodes: Iterable[Node], block: str | None) -> Iterator[dict[str, Any]]
     for node in nodes:
         members = node.members if isinstance(node, ParallelNode) else (node,)
         for member in members:
-            compensation = member.step.definition.compensation if isinstance(member, StepNode) else None
-            timeout = member.step.settings.timeout if isinstance(member, StepNode) else None
+            compensation = member.step.definition.compensation if isinstance(member, (StepNode, LoopNode)) else None
+            timeout = member.step.settings.timeout if isinstance(member, (StepNode, LoopNode)) else None
             yield {
                 "name": member.name,
                 "kind": member.describe()["kind"],

@@ -13,6 +13,7 @@ from pydantic_core import to_json
 from daemon.clock import Clock
 from daemon.engine.computed import recall
 from daemon.engine.failures import INVOKE, describe_error
+from daemon.engine.loops import item_named
 from daemon.log import get_logger
 from daemon.store.model import (
     FenceRun,
@@ -94,6 +95,7 @@ class Execution:
         undone: How many steps were undone.
         abreast: Whether members of a parallel group are running.
         emitted: Whether a step emitted events.
+        items: For each loop that was begun, its calls by index.
         known: Slots whose stored decisions and results of transforms are in the values.
         resumed: Whether another process began it, and may have left a step half done.
         sleepers: Whoever waits for a retry; woken when the run begins to fail.
@@ -112,6 +114,7 @@ class Execution:
         "failing",
         "failures",
         "is_debugged",
+        "items",
         "known",
         "pending",
         "ports",
@@ -140,6 +143,7 @@ class Execution:
         self.failures: dict[str, list[dict[str, Any]]] = {}
         self.pending: list[Write] = []
         self.known: set[int] = set()
+        self.items: dict[str, dict[int, StepNode]] = {}
         self._ahead: list[Write] = []
         self.errors: list[dict[str, Any]] = []
         self.cause: BaseException | None = None
@@ -172,7 +176,7 @@ class Execution:
             self.failures[step.name] = json.loads(step.failures)
             self.seq = max(self.seq, step.seq)
             self.undone = max(self.undone, step.done_seq or 0)
-            node = nodes.get(step.name)
+            node = nodes.get(step.name) or item_named(self, step.name)
             if isinstance(node, StepNode) and step.output is not None:
                 self.values[node.slot] = node.step.definition.output.restore(step.output)
         self.errors = json.loads(self.record.errors)

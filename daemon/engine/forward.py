@@ -2,19 +2,23 @@
 
 import asyncio
 import random
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 from daemon.activation import activate
+from daemon.engine.abreast import Stopped, do_abreast
 from daemon.engine.attempt import call_within, in_thread
 from daemon.engine.computed import compute, decide
 from daemon.engine.emitting import stage
 from daemon.engine.execution import Execution, Failed, Fenced, Parked, Stop, log
 from daemon.engine.failures import INVOKE, describe_doubt, trimmed
+from daemon.engine.loops import begun, items_of, keep_outputs
 from daemon.engine.values import argument_of, keep, keep_partial
 from daemon.errors import CodecError, PayloadTooLargeError, PermanentFailure, StepTimeout
 from daemon.store.model import RunStatus, StepRecord, StepState
 from daemon.workflow.context import StepContext
-from daemon.workflow.graph import Node, OtherwiseNode, ParallelNode, StepNode, TransformNode, WhenNode
+from daemon.workflow.graph import LoopNode, Node, OtherwiseNode, ParallelNode, StepNode, TransformNode, WhenNode
 
 _DONE = frozenset({StepState.COMPLETED, StepState.SKIPPED})
 
@@ -41,6 +45,8 @@ async def _walk(run: Execution, nodes: tuple[Node, ...]) -> None:
             _transform(run, node)  # type: ignore[arg-type]
         elif kind is ParallelNode:
             await _parallel(run, node)  # type: ignore[arg-type]
+        elif kind is LoopNode:
+            await _loop(run, node)  # type: ignore[arg-type]
         elif _is_taken(run, node):  # type: ignore[arg-type]
             await _walk(run, node.nodes)  # type: ignore[union-attr]
 
@@ -85,11 +91,15 @@ def _undone_of(run: Execution, node: Node) -> list[StepNode]:
     if isinstance(node, (WhenNode, OtherwiseNode)):
         is_taken = decide(run, node) if isinstance(node, WhenNode) else run.values[node.slot] is False
         return _next_steps(run, node.nodes) if is_taken else []
-    members = node.members if isinstance(node, ParallelNode) else (node,)
-    return [each for each in members if not _is_done(run, each)]
+    if isinstance(node, ParallelNode):
+        return [each for member in node.members for each in _undone_of(run, member)]
+    if isinstance(node, LoopNode):  # they were begun in order, and each was stored before another was begun
+        undone = [each for each in items_of(run, node) if not _is_done(run, each)]
+        return undone if node.step.settings.idempotent else undone[: node.concurrency]
+    return [] if _is_done(run, node) else [node]
 
 
-def _is_done(run: Execution, node: StepNode) -> bool:
+def _is_done(run: Execution, node: StepNode | LoopNode) -> bool:
     record = run.steps.get(node.name)
     return record is not None and record.state in _DONE
 
@@ -112,36 +122,49 @@ def _is_taken(run: Execution, node: WhenNode | OtherwiseNode) -> bool:
 
 async def _parallel(run: Execution, node: ParallelNode) -> None:
     """Run the members at the same time; all have ended, one way or another, when it returns or raises."""
-    ahead = [step for step in node.members if not _is_done(run, step)]
-    if run.pending and not all(step.step.settings.idempotent for step in ahead):
+    ahead = [each for each in node.members if not _is_done(run, each)]
+    if run.pending and not all(each.step.settings.idempotent for each in ahead):
         await run.flush()  # once and for all of them: none may start before it is durable
-    stopped: list[Failed | Parked | Fenced] = []
-
-    async def member(step: StepNode) -> None:
-        try:
-            await _step(run, step)
-        except (Failed, Parked, Fenced) as why:
-            stopped.append(why)
-
-    run.abreast = True
-    try:
-        async with asyncio.TaskGroup() as group:
-            for step in ahead:
-                group.create_task(member(step))
-    finally:
-        run.abreast = False
+    work = [partial(_loop if type(each) is LoopNode else _step, run, each) for each in ahead]  # type: ignore[arg-type]
+    stopped = await do_abreast(run, work, limit=len(work))
     if stopped:
         _stop_group(run, ahead, stopped)
 
 
-def _stop_group(run: Execution, members: list[StepNode], stopped: list[Failed | Parked | Fenced]) -> NoReturn:
+async def _loop(run: Execution, node: LoopNode) -> None:
+    """Call a step for each item; all calls have ended, one way or another, when it returns or raises."""
+    try:
+        items = items_of(run, node)
+    except Exception as error:  # noqa: BLE001 - a pick into what is not there, or what is no list
+        _give_up(run, node.name, error)
+    ahead = [item for item in items if not _is_done(run, item)]
+    is_effectful, left = not node.step.settings.idempotent, len(ahead)
+    if run.pending and is_effectful and ahead and not run.abreast:
+        await run.flush()
+
+    async def call(item: StepNode) -> None:
+        nonlocal left
+        await _step(run, item)
+        left -= 1
+        if left and is_effectful and run.pending:
+            await run.flush()  # a crash repeats no finished item, however long the others take
+
+    stopped = await do_abreast(run, [partial(call, item) for item in ahead], limit=node.concurrency)
+    if stopped:
+        _stop_group(run, (node,), stopped)
+    if run.failing:
+        raise Failed
+    keep_outputs(run, node, items)
+
+
+def _stop_group(run: Execution, members: Sequence[Node], stopped: list[Stopped]) -> NoReturn:
     """Raise what a group's members stopped for; the first that is due decides when the run is."""
     for why in stopped:
         if isinstance(why, Fenced):
             raise why
     if not run.failing:
         raise min((why for why in stopped if isinstance(why, Parked)), key=lambda why: why.wake_us)
-    for step in members:
+    for step in begun(run, members):
         record = run.steps.get(step.name)
         if record is not None and record.state is StepState.WAITING:
             _retry_no_more(run, record)

@@ -9,12 +9,13 @@ from daemon.engine.attempt import in_thread
 from daemon.engine.emitting import stage
 from daemon.engine.execution import Execution, Fenced, Parked, Stop, log
 from daemon.engine.failures import COMPENSATE, INVOKE, describe_doubt, trimmed
+from daemon.engine.loops import begun
 from daemon.engine.values import compensate_input_of, is_due
 from daemon.errors import PermanentFailure
 from daemon.store.model import RunStatus, StepState
 from daemon.workflow.context import StepContext
 from daemon.workflow.definition import CompensationFunction
-from daemon.workflow.graph import Node, OtherwiseNode, ParallelNode, StepNode, WhenNode
+from daemon.workflow.graph import LoopNode, Node, OtherwiseNode, ParallelNode, StepNode, WhenNode
 from daemon.workflow.run import IN_DOUBT
 
 _UNKNOWN = frozenset({"StepTimeout", IN_DOUBT})
@@ -32,7 +33,7 @@ async def roll_back(run: Execution, end: RunStatus) -> None:
         Parked: A compensation is tried again, but not soon.
     """
     run.failing = True
-    due = {node.name for node in run.workflow.graph.steps() if is_due(run, node)}
+    due = {node.name for node in begun(run, run.workflow.graph.steps()) if is_due(run, node)}
     if run.record.status is not RunStatus.COMPENSATING:
         _note_doubts(run, due)
         if due:
@@ -48,8 +49,8 @@ async def _walk_back(run: Execution, nodes: tuple[Node, ...], due: set[str]) -> 
         if isinstance(node, StepNode):
             if node.name in due:
                 await _undo(run, node)
-        elif isinstance(node, ParallelNode):
-            await _undo_group(run, [step for step in node.members if step.name in due])
+        elif isinstance(node, (LoopNode, ParallelNode)):
+            await _undo_group(run, [step for step in begun(run, (node,)) if step.name in due])
         elif isinstance(node, (WhenNode, OtherwiseNode)):
             await _walk_back(run, node.nodes, due)
 
@@ -57,7 +58,7 @@ async def _walk_back(run: Execution, nodes: tuple[Node, ...], due: set[str]) -> 
 def _note_doubts(run: Execution, due: set[str]) -> None:
     """Note the steps that may have left an effect and that nobody can undo: their compensation refuses None."""
     noted = {error["step"] for error in run.errors if error["phase"] == COMPENSATE}
-    for node in run.workflow.graph.steps():
+    for node in begun(run, run.workflow.graph.steps()):
         name, record = node.name, run.steps.get(node.name)
         if record is None or record.state is not StepState.FAILED or name in due or name in noted:
             continue

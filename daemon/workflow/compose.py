@@ -1,6 +1,6 @@
 """Composing: calling a plain function once, and recording what it does as a graph."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from traceback import walk_tb
 from typing import Any, TypeVarTuple, get_args, get_origin, overload
@@ -15,6 +15,7 @@ from daemon.workflow.composer import Composer, composing, composition
 from daemon.workflow.graph import Graph
 from daemon.workflow.ref import Ref, Slot
 from daemon.workflow.signature import accepts_none, codec_for, hints_of, relative, where_called, where_defined
+from daemon.workflow.step import Step
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -149,3 +150,20 @@ def when(ref: Ref[A], predicate: Callable[[A], bool], /, *, name: str | None = N
         CompositionError: Outside a composition, without a ref, or without a plain function.
     """
     return composing("when", "elsewhere, use if").add_when(ref, predicate, name)
+
+
+def for_each(items: Ref[Sequence[A]] | Ref[list[A]], step: Step[A, R, Any], *, concurrency: int = 10) -> Ref[list[R]]:
+    """Call a step once for each item of a list that is known only in a run; return the outputs, in the items' order.
+
+    Every call is a step of its own, `step[0]`, `step[1]`, ...: stored, retried and undone by itself. In a rollback all
+    of them are undone at the same time.
+
+    Args:
+        items: The list.
+        step: What is called; it takes an item.
+        concurrency: How many calls may run at the same time.
+
+    Raises:
+        CompositionError: Outside a composition, without a ref of a list, or without a step that takes an input.
+    """
+    return composing("for_each", "elsewhere, use for").add_loop(items, step, concurrency)

@@ -12,7 +12,8 @@ from daemon.errors import CodecError, CompositionError
 from daemon.workflow.branch import Block, Branch
 from daemon.workflow.codec import ANY, Codec
 from daemon.workflow.definition import BoundStep
-from daemon.workflow.graph import Graph, Node, ParallelNode, StepNode, TransformNode, WhenNode, walk
+from daemon.workflow.graph import Graph, LoopNode, Node, OtherwiseNode, ParallelNode, StepNode, TransformNode, walk
+from daemon.workflow.loop import check_loop
 from daemon.workflow.ref import Constant, Operand, Ref, Slot, Structure
 from daemon.workflow.signature import codec_or_any, hints_of, where_called
 
@@ -47,7 +48,7 @@ class Composer:
         self._names: dict[str, str] = {}
         self._ordinals: dict[str, int] = {}
         self._slots = 1
-        self._producers: dict[int, StepNode | TransformNode] = {}
+        self._producers: dict[int, StepNode | LoopNode | TransformNode] = {}
         self._blocks: dict[int, Block] = {}
         self._takers: dict[int, list[Codec]] = {}
 
@@ -62,6 +63,17 @@ class Composer:
         self._note_taker(operand, step.definition.input)
         node = StepNode(step.name, self._new_slot(), operand, step, where)
         return self._record(node, step.definition.output.type, f"the output of step {step.name!r}")
+
+    def add_loop(self, items: Any, step: BoundStep, concurrency: int) -> Ref[Any]:
+        """Record one call of a step for each item of a list."""
+        where = where_called()
+        check_loop(items, step, concurrency, where)
+        self.claim(step.name, where, f'{where}: use .named("...") for a second use: my_step.named("{step.name}-again")')
+        operand = self._own(items, where)
+        self._note_taker(operand, codec_or_any(list[step.definition.input.type]))  # type: ignore[name-defined]
+        slot, items_slot = self._new_slot(), self._new_slot()
+        node = LoopNode(step.name, slot, items_slot, operand, step, concurrency, where)
+        return self._record(node, list[step.definition.output.type], f"the outputs of step {step.name!r}")  # type: ignore[name-defined]
 
     def add_transform(self, refs: tuple[Any, ...], fn: Callable[..., Any], name: str | None) -> Ref[Any]:
         """Record a pure function of refs."""
@@ -228,12 +240,12 @@ class Composer:
             )
         return operand
 
-    def _member(self, ref: Any, where: str) -> StepNode:
+    def _member(self, ref: Any, where: str) -> StepNode | LoopNode:
         if not isinstance(ref, Ref):
             raise CompositionError(f"{where}: parallelize takes results of steps, not {type(ref).__name__}.")
         operand = self._own(ref, where)
         node = self._producers.get(operand.index)
-        if not isinstance(node, StepNode) or operand.path:
+        if not isinstance(node, (StepNode, LoopNode)) or operand.path:
             raise CompositionError(
                 f"{where}: {ref!r} is no step's result; parallelize takes the results of steps, as they are."
             )
@@ -245,7 +257,9 @@ class Composer:
             raise CompositionError(f"{where}: step {node.name!r} is in another parallelize(...) already.")
         return node
 
-    def _check_independent(self, node: Node, made_inside: set[int], members: list[StepNode], where: str) -> None:
+    def _check_independent(
+        self, node: Node, made_inside: set[int], members: list[StepNode | LoopNode], where: str
+    ) -> None:
         needed = next((slot for slot in _slots_of(node) if slot in made_inside), None)
         if needed is not None:
             other = next(member.name for member in members if member.slot == needed)
@@ -253,7 +267,7 @@ class Composer:
                 f"{where}: {node.name!r} needs the result of {other!r}, so they cannot run at the same time."
             )
 
-    def _record(self, node: StepNode | TransformNode, type_: Any, label: str) -> Ref[Any]:
+    def _record(self, node: StepNode | LoopNode | TransformNode, type_: Any, label: str) -> Ref[Any]:
         self._block.nodes.append(node)
         self._producers[node.slot] = node
         self._blocks[node.slot] = self._block
@@ -278,7 +292,7 @@ class Composer:
 
 def _slots_of(node: Node) -> Iterator[int]:
     for each in walk((node,)):
-        if isinstance(each, (StepNode, TransformNode, WhenNode)):
+        if not isinstance(each, (ParallelNode, OtherwiseNode)):
             yield from (operand.index for operand in each.operands if isinstance(operand, Slot))
 
 

@@ -19,7 +19,7 @@ _STYLE = (
 
 def to_dot(graph: Graph) -> str:
     """Return the graph as Graphviz DOT, to be laid out by `dot`."""
-    shapes = {"step": "box", "transform": "parallelogram", "when": "diamond", "end": "oval"}
+    shapes = {"step": "box", "loop": "box3d", "transform": "parallelogram", "when": "diamond", "end": "oval"}
     flow = flow_of(graph)
     lines = [f"digraph {_quoted(graph.workflow)} {{", "    node [fontname=monospace];"]
     for box in flow.boxes:
@@ -111,6 +111,8 @@ def _drawn(box: Box, x: float, top: float) -> Iterator[str]:
         yield f'<path d="M{left - lean:g} {middle:g}L{x:g} {top:g}L{right + lean:g} {middle:g}L{x:g} {bottom:g}Z"/>'
     else:
         radius = _BOX_PX / 2 if box.kind == "end" else 3
+        if box.kind == "loop":  # a second sheet behind the first
+            yield f'<rect x="{left + 5:g}" y="{top - 5:g}" width="{width:g}" height="{_BOX_PX}" rx="3"/>'
         yield f'<rect x="{left:g}" y="{top:g}" width="{width:g}" height="{_BOX_PX}" rx="{radius:g}"/>'
     yield f'<text x="{x:g}" y="{middle:g}">{escape(box.label)}</text>'
     if box.undo is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from daemon.workflow.graph import Graph, Node, OtherwiseNode, ParallelNode, StepNode, TransformNode, WhenNode
+from daemon.workflow.graph import Graph, LoopNode, Node, OtherwiseNode, ParallelNode, StepNode, TransformNode, WhenNode
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -11,7 +11,7 @@ class Box:
     """One box of a drawing.
 
     Attributes:
-        kind: `end`, `step`, `transform` or `when`.
+        kind: `end`, `step`, `loop`, `transform` or `when`.
         undo: Name of what compensates it.
         row: 0 is the first; boxes of one row run at the same time.
     """
@@ -74,10 +74,11 @@ class Flow:
         return boxes
 
 
-def _box(node: StepNode | TransformNode | WhenNode) -> tuple[str, str, str | None]:
-    if isinstance(node, StepNode):
+def _box(node: StepNode | LoopNode | TransformNode | WhenNode) -> tuple[str, str, str | None]:
+    if isinstance(node, (StepNode, LoopNode)):
         compensation = node.step.definition.compensation
-        return node.name, "step", None if compensation is None else compensation.fn.__name__
+        label, kind = (node.name, "step") if isinstance(node, StepNode) else (f"{node.name} for each", "loop")
+        return label, kind, None if compensation is None else compensation.fn.__name__
     return node.name, "when" if isinstance(node, WhenNode) else "transform", None
 
 

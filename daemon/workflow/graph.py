@@ -68,11 +68,42 @@ class TransformNode:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class LoopNode:
+    """One call of a step for each item of a list.
+
+    Attributes:
+        name: The step's; the calls have it with their index: `step[0]`.
+        slot: Where a run puts the list of the outputs.
+        items_slot: Where a run puts the list of the items.
+        items: That list.
+        concurrency: How many calls may run at the same time.
+    """
+
+    name: str
+    slot: int
+    items_slot: int
+    items: Operand
+    step: BoundStep
+    concurrency: int
+    where: str
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        """What it depends on."""
+        return (self.items,)
+
+    def describe(self) -> dict[str, object]:
+        """Return what identifies it in a graph."""
+        one = StepNode(self.name, self.slot, self.items, self.step, self.where).describe()
+        return {**one, "kind": "for_each", "concurrency": self.concurrency}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ParallelNode:
     """Steps that run, and are undone, at the same time."""
 
     name: str
-    members: tuple[StepNode, ...]
+    members: tuple[StepNode | LoopNode, ...]
     where: str
 
     def describe(self) -> dict[str, object]:
@@ -128,7 +159,7 @@ class OtherwiseNode:
         return {"kind": "otherwise", "name": self.name, "of": self.condition, "nodes": nodes}
 
 
-Node = StepNode | TransformNode | ParallelNode | WhenNode | OtherwiseNode
+Node = StepNode | LoopNode | TransformNode | ParallelNode | WhenNode | OtherwiseNode
 
 
 def walk(nodes: Iterable[Node]) -> Iterator[Node]:
@@ -162,9 +193,9 @@ class Graph:
     result_codec: Codec
     computed: Mapping[int, tuple[Codec, ...]] = field(default_factory=dict, compare=False)
 
-    def steps(self) -> Iterator[StepNode]:
-        """Iterate over all step nodes, in the order in which they were recorded."""
-        return (node for node in walk(self.nodes) if isinstance(node, StepNode))
+    def steps(self) -> Iterator[StepNode | LoopNode]:
+        """Iterate over all uses of steps, in the order in which they were recorded."""
+        return (node for node in walk(self.nodes) if isinstance(node, (StepNode, LoopNode)))
 
     @cached_property
     def by_name(self) -> dict[str, Node]:

@@ -3,7 +3,7 @@
 from daemon.workflow.flow import Arrow, Box, flow_of
 from daemon.workflow.graph import Graph
 
-_SHAPES = {"end": '(["{}"])', "step": '["{}"]', "transform": '[/"{}"/]', "when": '{{"{}"}}'}
+_SHAPES = {"end": '(["{}"])', "step": '["{}"]', "loop": '[["{}"]]', "transform": '[/"{}"/]', "when": '{{"{}"}}'}
 
 
 def to_mermaid(graph: Graph) -> str:

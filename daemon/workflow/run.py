@@ -177,7 +177,7 @@ class WorkflowRun(Generic[Out_co]):
         nodes = {node.name: node.step.definition for node in self._graph.steps()} if self._graph is not None else {}
         found = {}
         for step in sorted((s for s in self._steps if s.kind == "step"), key=lambda s: s.seq):
-            definition = nodes.get(step.name)
+            definition = nodes.get(step.name.partition("[")[0])  # `step[0]` is a call of `step`
             found[step.name] = StepRun(
                 step.name,
                 step.state,

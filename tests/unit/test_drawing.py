@@ -2,7 +2,7 @@
 
 from xml.etree import ElementTree as ET
 
-from daemon import Ref, parallelize, step, transform, when, workflow
+from daemon import Ref, for_each, parallelize, step, transform, when, workflow
 from daemon.workflow.drawing import to_dot, to_svg
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -124,3 +124,18 @@ def test_svg_shows_a_condition_and_its_cases_inside_the_picture() -> None:
     for path in root.iter(f"{SVG}path"):
         places = [float(each.split(" ")[0]) for each in path.attrib["d"].strip("MZ").split("L")]
         assert all(0 <= x <= width for x in places)
+
+
+@workflow("with-a-loop")
+def with_a_loop(skus: Ref[list[str]]) -> Ref[list[str]]:
+    return for_each(skus, reserve)
+
+
+def test_every_drawing_shows_a_loop_and_how_it_is_undone() -> None:
+    mermaid = [line.strip() for line in with_a_loop.graph.to_mermaid().splitlines()]
+    texts = [text.text for text in ET.fromstring(to_svg(with_a_loop.graph)).iter(f"{SVG}text")]  # noqa: S314 - ours
+
+    assert 'n1[["reserve for each"]]' in mermaid
+    assert 'n1 -. undo .-> n1u("release")' in mermaid
+    assert 'n1 [label="reserve for each", shape=box3d];' in to_dot(with_a_loop.graph)
+    assert texts == ["with-a-loop", "reserve for each", "release", "end"]
