@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from daemon.engine.reading import RunPage
     from daemon.workflow.run import WorkflowRun
 
-app = group("List and show runs.")
+app = group("List, show and cancel runs.")
+RunArgument = Annotated[str, typer.Argument(metavar="RUN_ID", help="The run's id.")]
 
 
 def _moment(given: str | None) -> str | None:
@@ -84,7 +85,7 @@ def list_(
 
 @app.command("show")
 def show_(
-    run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help="The run's id.")],
+    run_id: RunArgument,
     *,
     config: ConfigOption = CONFIG,
     json: JsonOption = False,
@@ -99,6 +100,20 @@ def show_(
         show_json(found)
     else:
         _show(found)
+
+
+@app.command()
+def cancel(run_id: RunArgument, *, config: ConfigOption = CONFIG, json: JsonOption = False) -> None:
+    """Ask for a run to be rolled back and to end cancelled.
+
+    The daemon that drives it is told at once; if none runs, the next one sees to it.
+    """
+
+    async def ask(app: "App") -> "WorkflowRun[Any]":
+        return await app.engine.cancel(run_id)
+
+    found = perform(load_config(config), None, ask)
+    show_json(found.to_json()) if json else show(f"Run {found.run_id} is to be cancelled; it was {found.status}.")
 
 
 def _show(run: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from daemon.activation import Trigger, current_activation
 from daemon.engine.drive import drive
 from daemon.engine.ending import interrupted, log_end
 from daemon.engine.execution import Execution, Fenced, Ports, Stop, log
+from daemon.engine.operations import request_cancel
 from daemon.engine.parking import Parking, Waiter
 from daemon.engine.reading import RunReader
 from daemon.engine.starting import CALLED, check_same, new_record, trigger_of
@@ -52,6 +53,8 @@ class WorkflowEngine(RunReader):
         self._starting: dict[str, asyncio.Future[None]] = {}
         self._parking = Parking(ports.clock, self._resume)
         self._graphs: set[str] = set()
+        self._resuming: set[str] = set()
+        self._cancelled: set[str] = set()  # those among them that somebody cancels meanwhile
         self._rescues: set[asyncio.Task[None]] = set()
         self._closing = False
 
@@ -79,13 +82,33 @@ class WorkflowEngine(RunReader):
             run_id = activation.next_run_id(workflow.name)
         record, held = new_record(self._ports, workflow, value, run_id, trigger)
         found = await self._begin(workflow, record, held, options, fresh=run_id is None)
-        if isinstance(found, WorkflowRun):
-            return found
-        if options.wait is False:
-            return found.view()
-        done: asyncio.Future[WorkflowRun[Any]] = asyncio.get_running_loop().create_future()
-        found.waiters.append((done, options.wait is True))
-        return await done
+        return await self._answer(found, options.wait)
+
+    async def cancel(self, run_id: str, *, wait: bool = False) -> WorkflowRun[Any]:
+        """Ask for a run to be rolled back and to end `cancelled`; return it as it stands once that is durable.
+
+        No new step starts. Those that run are awaited, then everything is undone as after a failure. A run that
+        waits does so at once; one that rolls back already goes on with it, and ends `cancelled`, too. It ends `failed`
+        if a compensation gives up. The request reaches the run in whichever process it is, also after a crash; a run
+        that completes before it does stays completed.
+
+        Args:
+            run_id: Its latest attempt is cancelled.
+            wait: Wait for the end.
+
+        Raises:
+            RunNotFound: No run has this id.
+            RunStateError: It has ended; the message says how.
+        """
+        record = await request_cancel(self._ports, run_id)
+        await self._cancel_here(record)
+        found = self._live.get(run_id) or await self._join_stored(record, RunOptions(wait=wait))
+        return await self._answer(found, wait)
+
+    async def heed(self) -> None:
+        """Take up what other processes asked of the runs of this one."""
+        for record in await self._ports.store.cancellations(self._ports.app, self._ports.owner):
+            await self._cancel_here(record)
 
     async def resume(self, owned: Iterable[RunRecord]) -> None:
         """Go on with runs that this process has just claimed; those that wait are woken when they are due."""
@@ -171,6 +194,16 @@ class WorkflowEngine(RunReader):
                 self._launch(self._fresh(workflow, record, held))
         finally:
             self._started(record)
+
+    async def _answer(self, found: Execution | WorkflowRun[Any], wait: bool | None) -> WorkflowRun[Any]:  # noqa: FBT001 - as `run` got it
+        """Return a run when it has ended, or as `wait` says; see `RunOptions`."""
+        if isinstance(found, WorkflowRun):
+            return found
+        if wait is False:
+            return found.view()
+        done: asyncio.Future[WorkflowRun[Any]] = asyncio.get_running_loop().create_future()
+        found.waiters.append((done, wait is True))
+        return await done
 
     async def _join_stored(self, existing: RunRecord, options: RunOptions) -> Execution | WorkflowRun[Any]:
         """Wait for a run that another process drives, or that is parked, as `options.wait` says."""
@@ -260,24 +293,47 @@ class WorkflowEngine(RunReader):
         if run.settled and not ended and not self._closing:
             self._parking.hold(record.run_id, waiting)
             self._parking.wake_later(record)
+            if run.cancelling and record.status is RunStatus.WAITING:  # somebody cancelled it while it was parked
+                self._parking.wake_now(record.run_id)
 
     async def _resume(self, record: RunRecord) -> None:
         workflow = self._workflows.get(record.workflow)
-        if workflow is None or self._closing or record.run_id in self._live:
+        run_id = record.run_id
+        if workflow is None or self._closing or run_id in self._live or run_id in self._resuming:
             return
-        self._parking.hold(record.run_id, [])
-        if record.wake_us is not None and record.wake_us > self._ports.clock.now_us():
+        self._parking.hold(run_id, [])
+        is_cancelled = record.cancel_us is not None
+        is_due = record.wake_us is None or record.wake_us <= self._ports.clock.now_us()
+        if not is_due and not (is_cancelled and record.status is RunStatus.WAITING):
             self._parking.wake_later(record)
             return
+        self._resuming.add(run_id)
         try:
             steps = await self._ports.store.steps([record.key])
             run = Execution(self._ports, workflow, record, self._scope(workflow, record))
             run.restore(steps[record.key])
+            if is_cancelled or run_id in self._cancelled:
+                run.cancel()
         except Exception as error:  # noqa: BLE001 - one run's trouble must not keep others from going on
-            log.error("run_not_resumed", exc_info=error, run_id=record.run_id, workflow=record.workflow)
-            self._parking.drop(record.run_id, interrupted(record.run_id, error))
+            log.error("run_not_resumed", exc_info=error, run_id=run_id, workflow=record.workflow)
+            self._parking.drop(run_id, interrupted(run_id, error))
         else:
             self._launch(run)
+        finally:
+            self._resuming.discard(run_id)
+            self._cancelled.discard(run_id)
+
+    async def _cancel_here(self, record: RunRecord) -> None:
+        """Cancel a run that is to be cancelled if it is here: driven, waiting, or on its way."""
+        run_id = record.run_id
+        live, parked = self._live.get(run_id), self._parking.parked(run_id)
+        if live is not None and live.record.key == record.key:
+            live.cancel()
+        elif run_id in self._resuming:
+            self._cancelled.add(run_id)
+        elif parked is not None and parked.key == record.key:
+            parked.cancel_us = record.cancel_us
+            await self._resume(parked)
 
     def _tasks(self) -> Sequence[asyncio.Task[None]]:
         return [run.task for run in self._live.values() if run.task is not None]

@@ -299,6 +299,20 @@ class Execution:
         for sleeper in self.sleepers:
             _wake(sleeper)
 
+    @property
+    def cancelling(self) -> bool:
+        """Whether somebody asked to cancel it: its rollback ends `cancelled`."""
+        return self.record.cancel_us is not None
+
+    def cancel(self) -> None:
+        """Have nothing new start, and what is done undone once what runs has ended; a rollback just goes on."""
+        if self.record.cancel_us is None:
+            self.record.cancel_us = self.ports.clock.now_us()
+        if not self.failing:
+            self.failing = True
+            for sleeper in self.sleepers:
+                _wake(sleeper)
+
     async def wait_until(self, due_us: int, waiting_for: str) -> None:
         """Wait for a retry, at most until the run begins to fail. Raises `Parked` if that is far off."""
         left_s = (due_us - self.ports.clock.now_us()) / 1_000_000

@@ -34,10 +34,14 @@ async def go_forward(run: Execution) -> None:
     await _walk(run, run.workflow.graph.nodes)
     if run.stop is not None:
         raise asyncio.CancelledError  # the last step did not let itself be cancelled
+    if run.failing:
+        raise Failed
 
 
 async def _walk(run: Execution, nodes: tuple[Node, ...]) -> None:
     for node in nodes:
+        if run.failing:
+            raise Failed  # somebody cancelled the run
         kind = type(node)
         if kind is StepNode:
             await _step(run, node)  # type: ignore[arg-type]
@@ -52,7 +56,7 @@ async def _walk(run: Execution, nodes: tuple[Node, ...]) -> None:
 
 
 def end_unfinished(run: Execution, *, in_doubt: bool) -> None:
-    """End the steps that will have no further attempt, since the run's time is up.
+    """End the steps that will have no further attempt, since the run's time is up, or it is cancelled.
 
     Args:
         run: A run of which nothing is running any more.
@@ -60,6 +64,8 @@ def end_unfinished(run: Execution, *, in_doubt: bool) -> None:
     """
     for record in run.steps.values():
         if record.state is StepState.WAITING:
+            if run.cancelling:
+                run.fail_step(record.name, None)
             run.end(record, StepState.FAILED)
     if not in_doubt:
         return

@@ -23,6 +23,7 @@ class Parking:
         self._wake = wake
         self._waiters: dict[str, list[Waiter]] = {}
         self._timers: dict[str, Timer] = {}
+        self._records: dict[str, RunRecord] = {}
         self._waking: set[asyncio.Task[None]] = set()
 
     def hold(self, run_id: str, waiters: list[Waiter]) -> None:
@@ -31,10 +32,20 @@ class Parking:
 
     def wake_later(self, record: RunRecord) -> None:
         """Wake a run that is held at its time, if it has one."""
+        self._records[record.run_id] = record
         if record.wake_us is not None:
             self._forget_timer(record.run_id)
             delay_s = max(0, record.wake_us - self._clock.now_us()) / 1_000_000
             self._timers[record.run_id] = self._clock.call_later(delay_s, lambda: self._start(record))
+
+    def wake_now(self, run_id: str) -> None:
+        """Wake a run that is held, whenever it is due."""
+        self._forget_timer(run_id)
+        self._start(self._records[run_id])
+
+    def parked(self, run_id: str) -> RunRecord | None:
+        """Return a run that is held until it is due, as it was when it was parked."""
+        return self._records.get(run_id)
 
     def join(self, run_id: str) -> asyncio.Future[WorkflowRun[Any]] | None:
         """Return what gets the run when it has ended, or None if it is not held."""
@@ -48,6 +59,7 @@ class Parking:
     def take(self, run_id: str) -> list[Waiter]:
         """Return who waits for a run that is driven again, and hold it no longer."""
         self._forget_timer(run_id)
+        self._records.pop(run_id, None)
         return self._waiters.pop(run_id, [])
 
     def drop(self, run_id: str, error: BaseException) -> None:
@@ -69,7 +81,7 @@ class Parking:
             timer.cancel()
 
     def _start(self, record: RunRecord) -> None:
-        del self._timers[record.run_id]
+        self._timers.pop(record.run_id, None)
         task = asyncio.get_running_loop().create_task(self._wake(record), name=f"wake {record.run_id}")
         self._waking.add(task)
         task.add_done_callback(self._waking.discard)

@@ -1,4 +1,4 @@
-"""Keeps this process's lease, and takes over the runs of processes that are dead."""
+"""Keeps this process's lease, takes over the runs of the dead, and takes up what others ask of its own."""
 
 import asyncio
 
@@ -11,11 +11,14 @@ from daemon.store.model import Store
 LEASE_S = 6.0
 _BEAT_S = 2.0
 _BATCH = 100
+_HEED_S = 0.1  # hints come for every event, too
 log = get_logger(__name__)
 
 
 class Recovery:
     """Announces this process to the store, and goes on with runs that nobody drives any more.
+
+    What other processes ask of its runs it learns by a hint, and by looking every two seconds.
 
     Args:
         claims: Whether to take over others' runs; a process that only starts runs of its own does not.
@@ -30,7 +33,9 @@ class Recovery:
         self._app = app
         self._owner = owner
         self._claims = claims
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
+        self._hinted = asyncio.Event()
+        self._unsubscribe = _nothing
 
     async def announce(self) -> None:
         """Take out the lease: what this process owns from now on is its own for as long as it lives."""
@@ -40,7 +45,11 @@ class Recovery:
         """Take over what is there to be taken over, and keep looking."""
         if self._claims:
             await self._take_over()
-        self._task = asyncio.create_task(self._beat(), name="recovery")
+        self._unsubscribe = self._store.on_hint(self._hinted.set)
+        self._tasks = (
+            asyncio.create_task(self._beat(), name="recovery"),
+            asyncio.create_task(self._heed(), name="requests"),
+        )
 
     async def aclose(self) -> None:
         """Take over nothing more; the lease goes on until `retire`."""
@@ -48,9 +57,11 @@ class Recovery:
 
     async def retire(self) -> None:
         """End the lease: others may claim what this process still owns."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        self._unsubscribe()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
         await self._store.retire(self._owner)
 
     async def _beat(self) -> None:
@@ -59,10 +70,23 @@ class Recovery:
             try:
                 await self.announce()
                 await self._take_over()
+                self._hinted.set()
             except StoreUnavailableError as error:
                 log.warning("lease_not_renewed", reason=str(error))
             except Exception:
                 log.exception("recovery_failed")
+
+    async def _heed(self) -> None:
+        while True:
+            await self._hinted.wait()
+            self._hinted.clear()
+            try:
+                await self._engine.heed()
+            except StoreUnavailableError as error:
+                log.warning("requests_not_read", reason=str(error))
+            except Exception:
+                log.exception("recovery_failed")
+            await self._clock.sleep(_HEED_S)
 
     async def _take_over(self) -> None:
         while self._claims:
@@ -73,3 +97,7 @@ class Recovery:
             await self._engine.resume(claimed)
             if len(claimed) < _BATCH:
                 return
+
+
+def _nothing() -> None:
+    """Unsubscribe from nothing."""

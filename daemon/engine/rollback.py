@@ -26,7 +26,7 @@ async def roll_back(run: Execution, end: RunStatus) -> None:
 
     Args:
         run: A run of which nothing is running any more, with what failed in its errors.
-        end: How it ends if every compensation that was due succeeds; else it ends `failed`.
+        end: How it ends if every compensation that was due succeeds, unless it was cancelled; else it ends `failed`.
 
     Raises:
         Fenced: Another process has taken the run over.
@@ -41,7 +41,7 @@ async def roll_back(run: Execution, end: RunStatus) -> None:
             await run.put_run()  # from here on a crash never turns the run forward again
     await _walk_back(run, run.workflow.graph.nodes, due)
     gave_up = any(error["phase"] == COMPENSATE for error in run.errors)
-    run.finish(RunStatus.FAILED if gave_up else end)
+    run.finish(RunStatus.FAILED if gave_up else RunStatus.CANCELLED if run.cancelling else end)
 
 
 async def _walk_back(run: Execution, nodes: tuple[Node, ...], due: set[str]) -> None:

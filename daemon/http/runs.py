@@ -57,17 +57,28 @@ class RunsApi:
 
     async def get_run(self, run_id: str) -> JsonResponse:
         """Show a run as it stands."""
-        try:
-            check_run_id(run_id)
-        except ValueError:
-            raise RunNotFound(run_id) from None
-        return JsonResponse((await self._engine.get(run_id)).to_json())
+        return JsonResponse((await self._engine.get(_checked(run_id))).to_json())
+
+    async def cancel_run(self, run_id: str) -> JsonResponse:
+        """Ask for a run to be rolled back and to end cancelled; answer with the run as it stands.
+
+        The request is durable and reaches the run wherever it is driven. 409 if the run has ended.
+        """
+        run = await self._engine.cancel(_checked(run_id))
+        return JsonResponse(run.to_json(), HTTPStatus.ACCEPTED)
 
     def _workflow(self, name: str) -> WorkflowBase:
         known = self._engine.workflows
         if name not in known:
             raise Refusal(HTTPStatus.NOT_FOUND, f"No workflow has the name {name[:80]!r}.{did_you_mean(name, known)}")
         return known[name]
+
+
+def _checked(run_id: str) -> str:
+    try:
+        return check_run_id(run_id)
+    except ValueError:
+        raise RunNotFound(run_id) from None
 
 
 def _input_of(workflow: WorkflowBase, body: NewRun) -> Any:

@@ -25,6 +25,7 @@ from daemon.store.model import (
     PutStep,
     QueuedDelivery,
     RecordHandled,
+    RequestCancel,
     RunFilter,
     RunRecord,
     SettleDelivery,
@@ -37,7 +38,17 @@ from daemon.store.model import (
 )
 
 _GUARDS = frozenset(
-    {InsertRun, UpdateRun, FenceRun, RecordHandled, SettleDelivery, UpdateDelivery, ClaimFiring, UpdateFiring}
+    {
+        InsertRun,
+        UpdateRun,
+        FenceRun,
+        RequestCancel,
+        RecordHandled,
+        SettleDelivery,
+        UpdateDelivery,
+        ClaimFiring,
+        UpdateFiring,
+    }
 )
 
 
@@ -84,6 +95,7 @@ class MemoryStore:
             InsertRun: self._runs.insert,
             UpdateRun: self._runs.update,
             FenceRun: self._runs.fence,
+            RequestCancel: self._runs.request_cancel,
             RecordHandled: self._record_handled,
             SettleDelivery: self._settle,
             UpdateDelivery: self._update_delivery,
@@ -208,6 +220,9 @@ class MemoryStore:
 
     async def claim_runs(self, app: str, owner: str, workflows: Sequence[str], *, limit: int) -> list[RunRecord]:
         return self._runs.claim(app, owner, workflows, limit=limit, is_dead=lambda of: self._is_dead(of, to=owner))
+
+    async def cancellations(self, app: str, owner: str) -> list[RunRecord]:
+        return self._runs.cancellations(app, owner)
 
     # --- processes ---
     async def register(self, app: str, owner: str, *, lease_s: float) -> None:  # noqa: ARG002 - every app has its lease

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import islice
 from operator import attrgetter
 from typing import Any
@@ -13,6 +13,7 @@ from daemon.store.model import (
     InsertRun,
     Outcome,
     PutStep,
+    RequestCancel,
     RunFilter,
     RunRecord,
     RunStatus,
@@ -26,6 +27,7 @@ from daemon.store.model import (
 # walk over thousands of ended runs again and again.
 _RUN = tuple(each.name for each in fields(RunRecord))
 _OWNER = _RUN.index("owner")
+_CANCEL = _RUN.index("cancel_us")
 _run_values = attrgetter(*(f"{name}._value_" if name == "status" else name for name in _RUN))
 _STEP = tuple(each.name for each in fields(StepRecord))
 _step_values = attrgetter(*(f"{name}._value_" if name == "state" else name for name in _STEP))
@@ -41,7 +43,7 @@ class MemoryRuns:
 
     Args:
         keep_ended: How many runs that have ended are kept.
-        hint: Called when a run belongs to nobody.
+        hint: Called when a run belongs to nobody, or is to be cancelled.
     """
 
     def __init__(self, keep_ended: int, hint: Callable[[], object]) -> None:
@@ -75,13 +77,31 @@ class MemoryRuns:
             return Outcome.FENCED
         if undo is not None:
             undo.append(lambda: self._put(_run_of(before)))
-        self._put(record)
+        self._put(record if before[_CANCEL] is None else replace(record, cancel_us=before[_CANCEL]))
         return None
 
     def fence(self, write: FenceRun, _undo: Undo = None) -> Outcome | None:
         """Refuse if a run is owned by another."""
         row = self._runs.get(write.key)
         return Outcome.FENCED if row is None or row[_OWNER] != write.owner else None
+
+    def request_cancel(self, write: RequestCancel, undo: Undo = None) -> Outcome | None:
+        """Note that a run is to be cancelled."""
+        before = self._runs.get(write.key)
+        if before is None or write.key not in self._live:
+            return Outcome.CONFLICT
+        if before[_CANCEL] is None:
+            if undo is not None:
+                undo.append(lambda: self._put(_run_of(before)))
+            self._put(replace(_run_of(before), cancel_us=write.at_us))
+        self._hint()
+        return None
+
+    def cancellations(self, app: str, owner: str) -> list[RunRecord]:
+        """Return the unended runs of an owner that are to be cancelled."""
+        rows = (self._runs[key] for key in sorted(self._live))
+        asked = (_run_of(row) for row in rows if row[_CANCEL] is not None and row[_OWNER] == owner)
+        return [record for record in asked if record.app == app]
 
     def put_step(self, write: PutStep) -> None:
         """Keep a checkpoint."""

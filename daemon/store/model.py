@@ -71,6 +71,7 @@ class RunRecord:
         waiting_for: What a waiting run waits for, in words; empty if it does not.
         deadline_us: When the run's own timeout strikes.
         graph_hash: Which graph it was started with.
+        cancel_us: When somebody asked to cancel it; its owner never writes it.
     """
 
     key: str
@@ -92,6 +93,7 @@ class RunRecord:
     waiting_for: str = ""
     deadline_us: int | None = None
     parent_key: str | None = None
+    cancel_us: int | None = None
 
 
 @dataclass(slots=True)
@@ -226,6 +228,14 @@ class FenceRun:
 
 
 @dataclass(slots=True)
+class RequestCancel:
+    """Guard: note that a run is to be cancelled, whoever owns it. CONFLICT if it has ended, or is not there."""
+
+    key: str
+    at_us: int
+
+
+@dataclass(slots=True)
 class PutStep:
     """Insert or replace a checkpoint. Its commit has a guard for the same run."""
 
@@ -311,6 +321,7 @@ Write = (
     InsertRun
     | UpdateRun
     | FenceRun
+    | RequestCancel
     | PutStep
     | PutGraph
     | StageEvent
@@ -394,6 +405,9 @@ class Store(Protocol):
     async def claim_runs(self, app: str, owner: str, workflows: Sequence[str], *, limit: int) -> list[RunRecord]:
         """Take over unended runs of these workflows whose owner is dead or nobody; in one transaction."""
 
+    async def cancellations(self, app: str, owner: str) -> list[RunRecord]:
+        """Return the unended runs of this owner that are to be cancelled."""
+
     # --- processes ---
     async def register(self, app: str, owner: str, *, lease_s: float) -> None:
         """Announce or renew this process's lease on what it owns; by the database's clock."""
@@ -444,7 +458,7 @@ class Store(Protocol):
 
     # --- hints ---
     def on_hint(self, callback: Callable[[], object]) -> Callable[[], None]:
-        """Call back in the event loop when a queue may have changed, or a run may have lost its owner.
+        """Call back in the event loop when a queue may have changed, or a run lost its owner or is to be cancelled.
 
         This process's own commits count as well as other processes'. Returns the unsubscriber. A hint may come
         without reason, or be lost: whoever relies on it also looks now and then by itself.

@@ -22,6 +22,7 @@ from daemon.store.model import (
     PutStep,
     QueuedDelivery,
     RecordHandled,
+    RequestCancel,
     RunRecord,
     RunStatus,
     SettleDelivery,
@@ -130,6 +131,12 @@ STATEMENTS: dict[type[Write], Statement] = {
         _is_nobodys,
     ),
     FenceRun: Statement("SELECT 1 FROM runs WHERE key = ? AND owner = ?", _one("key", "owner"), Outcome.FENCED),
+    RequestCancel: Statement(
+        f"UPDATE runs SET cancel_us = coalesce(cancel_us, ?) WHERE key = ? AND {UNENDED}",
+        _one("at_us", "key"),
+        Outcome.CONFLICT,
+        lambda _: True,
+    ),
     PutStep: Statement(
         _insert(
             "steps",

@@ -134,6 +134,10 @@ class SqliteStore:
             )
         )
 
+    async def cancellations(self, app: str, owner: str) -> list[RunRecord]:
+        query = f"SELECT {sql.RUN_COLUMNS} FROM runs WHERE app = ? AND owner = ? AND cancel_us IS NOT NULL"
+        return [sql.run_record(row) for row in await self._read(f"{query} AND {sql.UNENDED}", app, owner)]
+
     # --- processes ---
     async def register(self, app: str, owner: str, *, lease_s: float) -> None:
         await self._call(

@@ -1,5 +1,7 @@
 """Reading, finding and taking over runs; claiming firings."""
 
+import asyncio
+
 import pytest
 
 from daemon.store.model import (
@@ -8,6 +10,7 @@ from daemon.store.model import (
     FiringState,
     Outcome,
     PutStep,
+    RequestCancel,
     RunFilter,
     RunRecord,
     RunStatus,
@@ -262,3 +265,44 @@ async def test_a_firing_that_was_taken_over_is_no_longer_its_former_owners(store
     outcome = await store.commit(UpdateFiring(firing(100, owner=GONE, state=FiringState.COMPLETED)))
 
     assert outcome is Outcome.FENCED
+
+
+async def test_a_request_to_cancel_stays_with_the_run_whatever_its_owner_writes(store: Store) -> None:
+    await store.register(APP, ME, lease_s=60)
+    await store.commit(started("1"))
+    await store.commit(started("2"))
+    hinted = asyncio.Event()
+    store.on_hint(hinted.set)
+    first = await store.commit(RequestCancel("key-1", 2_000))
+    second = await store.commit(RequestCancel("key-1", 3_000))
+    await asyncio.wait_for(hinted.wait(), 5)
+    await store.commit(UpdateRun(run("1", status=RunStatus.WAITING)))
+
+    (found,) = await store.cancellations(APP, ME)
+
+    assert (first, second) == (Outcome.APPLIED, Outcome.APPLIED)
+    assert (found.run_id, found.status, found.cancel_us) == ("run-1", RunStatus.WAITING, 2_000)
+    assert await store.cancellations(APP, OTHER) == []
+    assert await store.cancellations("another-app", ME) == []
+
+
+async def test_a_run_that_has_ended_takes_no_request_to_cancel(store: Store) -> None:
+    await store.commit(started("1", status=RunStatus.COMPLETED))
+    await store.commit(started("2"))
+    await store.commit(RequestCancel("key-2", 2_000))
+    await store.commit(UpdateRun(run("2", status=RunStatus.CANCELLED)))
+
+    ended = await store.commit(RequestCancel("key-1", 2_000))
+    nobody = await store.commit(RequestCancel("key-3", 2_000))
+
+    assert (ended, nobody) == (Outcome.CONFLICT, Outcome.CONFLICT)
+    assert await store.cancellations(APP, ME) == []
+
+
+async def test_a_request_to_cancel_is_taken_over_with_the_run(store: Store) -> None:
+    await store.commit(started("1", owner=GONE))
+    await store.commit(RequestCancel("key-1", 2_000))
+
+    (claimed,) = await store.claim_runs(APP, ME, ["place-order"], limit=10)
+
+    assert claimed.cancel_us == 2_000

@@ -54,3 +54,24 @@ def test_a_run_that_is_not_there_fails_with_a_sentence(sagad: Sagad) -> None:
     done = sagad("runs", "show", "nobody")
 
     assert (done.status, done.out, done.err) == (1, "", "No run has the id 'nobody'.\n")
+
+
+def test_a_run_that_nobody_drives_is_cancelled_for_the_next_daemon(sagad: Sagad) -> None:
+    sagad("workflow", "run", "hanging", "--run-id", "h1", "--no-wait")
+
+    asked = sagad("runs", "cancel", "h1")
+    again = sagad("runs", "cancel", "h1", "--json").document
+
+    assert (asked.status, asked.out, asked.err) == (0, "Run h1 is to be cancelled; it was running.\n", "")
+    assert (again["run_id"], again["status"]) == ("h1", "running")
+
+
+def test_a_run_that_has_ended_cannot_be_cancelled(sagad: Sagad) -> None:
+    sagad("workflow", "run", "broken", '{"name": "x"}', "--run-id", "b1")
+
+    done = sagad("runs", "cancel", "b1")
+    nobody = sagad("runs", "cancel", "nobody")
+
+    assert (done.status, done.out) == (1, "")
+    assert done.err == "Run 'b1' cannot be cancelled: it has ended, reverted.\n"
+    assert (nobody.status, nobody.err) == (1, "No run has the id 'nobody'.\n")

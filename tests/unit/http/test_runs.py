@@ -5,6 +5,7 @@ import httpx
 import pytest
 
 from daemon.http.views import Run
+from daemon.workflow.port import RunOptions
 from tests.unit.http.conftest import WITHIN_S, Shop, problem_of, wrong_fields
 
 ORDER = {"sku": "tea"}
@@ -247,3 +248,26 @@ async def test_what_is_asked_of_a_stopping_daemon_is_a_503(shop: Shop, client: h
 
     problem_of(await asking, 503)
     problem_of(await start(client, "take-stock"), 503)
+
+
+async def test_cancelling_a_run_answers_202_and_the_run_ends_cancelled(shop: Shop, client: httpx.AsyncClient) -> None:
+    await start(client, "visit", run_id="visit-1")
+
+    answer = await client.post("/api/runs/visit-1/cancel")
+    ended = await shop.engine.execute(shop.engine.workflows["visit"], None, RunOptions("visit-1", wait=True))
+
+    assert answer.status_code == 202
+    assert answer.json()["run_id"] == "visit-1"
+    assert ended.status == "cancelled"
+
+
+async def test_a_run_that_has_ended_or_is_not_there_cannot_be_cancelled(client: httpx.AsyncClient) -> None:
+    await start(client, "charge", run_id="charge-1")
+
+    ended = await client.post("/api/runs/charge-1/cancel")
+    unknown = await client.post("/api/runs/nobody/cancel")
+    no_id = await client.post("/api/runs/no body/cancel")
+
+    assert problem_of(ended, 409)["detail"] == "Run 'charge-1' cannot be cancelled: it has ended, reverted."
+    problem_of(unknown, 404)
+    problem_of(no_id, 404)

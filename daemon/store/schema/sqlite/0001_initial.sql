@@ -20,13 +20,16 @@ CREATE TABLE runs (
     wake_us INTEGER,
     waiting_for TEXT NOT NULL,
     deadline_us INTEGER,
-    parent_key TEXT
+    parent_key TEXT,
+    cancel_us INTEGER
 ) STRICT, WITHOUT ROWID;
 
 -- `app` does not come first on purpose: a list of all runs of an app has to walk the primary key, not sort one of these.
 CREATE UNIQUE INDEX runs_by_id ON runs (run_id, app, attempt);
 CREATE INDEX runs_by_workflow ON runs (workflow, app, key);
 CREATE INDEX runs_by_status ON runs (status, app, key) WHERE status <> 'completed';
+CREATE INDEX runs_to_cancel ON runs (app, owner)
+    WHERE cancel_us IS NOT NULL AND status IN ('running', 'waiting', 'compensating');
 CREATE INDEX runs_unended ON runs (app, owner, workflow) WHERE status IN ('running', 'waiting', 'compensating');
 
 -- Not clustered by run: the checkpoints of hundreds of runs that go on together would each dirty a page of their own,
