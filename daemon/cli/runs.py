@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from daemon.engine.reading import RunPage
     from daemon.workflow.run import WorkflowRun
 
-app = group("List, show and cancel runs.")
+app = group("List, show, cancel and retry runs.")
 RunArgument = Annotated[str, typer.Argument(metavar="RUN_ID", help="The run's id.")]
 
 
@@ -114,6 +114,20 @@ def cancel(run_id: RunArgument, *, config: ConfigOption = CONFIG, json: JsonOpti
 
     found = perform(load_config(config), None, ask)
     show_json(found.to_json()) if json else show(f"Run {found.run_id} is to be cancelled; it was {found.status}.")
+
+
+@app.command()
+def retry(run_id: RunArgument, *, config: ConfigOption = CONFIG, json: JsonOption = False) -> None:
+    """Go on with a rollback that gave up, from the compensations that did.
+
+    A daemon takes it up within two seconds; if none runs, the next one does.
+    """
+
+    async def ask(app: "App") -> "WorkflowRun[Any]":
+        return await app.engine.retry(run_id)
+
+    found = perform(load_config(config), None, ask)
+    show_json(found.to_json()) if json else show(f"Run {found.run_id} goes on with its rollback.")
 
 
 def _show(run: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import Any
 
 import svcs
@@ -11,12 +12,12 @@ from daemon.activation import Trigger, current_activation
 from daemon.engine.drive import drive
 from daemon.engine.ending import interrupted, log_end
 from daemon.engine.execution import Execution, Fenced, Ports, Stop, log
-from daemon.engine.operations import request_cancel
+from daemon.engine.operations import reopen, request_cancel
 from daemon.engine.parking import Parking, Waiter
 from daemon.engine.reading import RunReader
 from daemon.engine.starting import CALLED, check_same, new_record, trigger_of
 from daemon.errors import StoreUnavailableError
-from daemon.store.model import FenceRun, InsertRun, Outcome, PutGraph, RunRecord, RunStatus, Write
+from daemon.store.model import FenceRun, InsertRun, Outcome, PutGraph, RequireEnded, RunRecord, RunStatus, Write
 from daemon.workflow.context import RunScope
 from daemon.workflow.port import RunOptions
 from daemon.workflow.run import WorkflowRun
@@ -55,7 +56,7 @@ class WorkflowEngine(RunReader):
         self._graphs: set[str] = set()
         self._resuming: set[str] = set()
         self._cancelled: set[str] = set()  # those among them that somebody cancels meanwhile
-        self._rescues: set[asyncio.Task[None]] = set()
+        self._rescues: set[asyncio.Task[Any]] = set()
         self._closing = False
 
     def register(self, workflows: Iterable[WorkflowBase]) -> None:
@@ -102,8 +103,26 @@ class WorkflowEngine(RunReader):
         """
         record = await request_cancel(self._ports, run_id)
         await self._cancel_here(record)
-        found = self._live.get(run_id) or await self._join_stored(record, RunOptions(wait=wait))
-        return await self._answer(found, wait)
+        return await self._asked(record, wait=wait)
+
+    async def retry(self, run_id: str, *, wait: bool = False) -> WorkflowRun[Any]:
+        """Go on with a rollback that gave up; return the run as it stands once that is durable.
+
+        The compensations that gave up are tried afresh, by their `compensation_retry`; nothing else is undone again.
+        The run ends as it would have then. It goes on here if its workflow is known here, else in a daemon.
+
+        Args:
+            run_id: Its latest attempt is meant.
+            wait: Wait for the end.
+
+        Raises:
+            RunNotFound: No run has this id.
+            RunStateError: It is not `failed`, or none of its compensations gave up.
+        """
+        reopening = asyncio.create_task(self._reopen(run_id), name=f"retry {run_id}")
+        self._rescues.add(reopening)
+        reopening.add_done_callback(self._rescues.discard)
+        return await self._asked(await asyncio.shield(reopening), wait=wait)
 
     async def heed(self) -> None:
         """Take up what other processes asked of the runs of this one."""
@@ -167,7 +186,9 @@ class WorkflowEngine(RunReader):
 
     async def _insert(self, workflow: WorkflowBase, record: RunRecord, options: RunOptions) -> RunRecord | None:
         """Make the start durable as the run's next attempt, or return the run that answers for it."""
-        while await self._ports.store.commit(InsertRun(record), *self._graph_write(workflow)) is Outcome.CONFLICT:
+        former: tuple[Write, ...] = ()
+        graph = self._graph_write(workflow)
+        while await self._ports.store.commit(InsertRun(record), *former, *graph) is Outcome.CONFLICT:
             existing = await self._ports.store.run(self._ports.app, record.run_id)
             if existing is None:
                 continue
@@ -175,8 +196,26 @@ class WorkflowEngine(RunReader):
             if existing.status is RunStatus.COMPLETED or not existing.status.ended:
                 return existing
             record.attempt = existing.attempt + 1
+            former = (RequireEnded(existing.key),)  # a rollback that gave up may be retried meanwhile
         self._graphs.add(workflow.graph.hash)
         return None
+
+    async def _reopen(self, run_id: str) -> RunRecord:
+        """Make it durable that a rollback goes on, and go on with it if its workflow is known here."""
+        while (other := self._starting.get(run_id)) is not None:
+            await asyncio.wait([other])
+        self._starting[run_id] = asyncio.get_running_loop().create_future()
+        try:
+            live = self._live.get(run_id)
+            if live is not None and live.task is not None and live.record.status.ended:
+                await asyncio.wait([live.task])  # it still closes its services
+            record = await reopen(self._ports, run_id, self._workflows, closing=self._closing)
+            asked = replace(record)
+            if record.owner:
+                await self._resume(record)
+            return asked
+        finally:
+            self._starting.pop(run_id).set_result(None)
 
     def _started(self, record: RunRecord) -> None:
         self._starting.pop(record.run_id).set_result(None)
@@ -194,6 +233,13 @@ class WorkflowEngine(RunReader):
                 self._launch(self._fresh(workflow, record, held))
         finally:
             self._started(record)
+
+    async def _asked(self, record: RunRecord, *, wait: bool) -> WorkflowRun[Any]:
+        """Return a run of which something was asked: as it stands, or at its end."""
+        if not wait:
+            return await self.get(record.run_id)
+        found = self._live.get(record.run_id) or await self._join_stored(record, RunOptions(wait=True))
+        return await self._answer(found, wait)
 
     async def _answer(self, found: Execution | WorkflowRun[Any], wait: bool | None) -> WorkflowRun[Any]:  # noqa: FBT001 - as `run` got it
         """Return a run when it has ended, or as `wait` says; see `RunOptions`."""

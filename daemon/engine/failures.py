@@ -7,6 +7,7 @@ from typing import Any
 from daemon.workflow.run import IN_DOUBT
 
 INVOKE, COMPENSATE = "invoke", "compensate"
+FINAL = "final"  # marks the attempt after which a compensation gave up, before it was taken up again
 _TEXT_MAX = 8192
 _FRAMES_MAX = 20
 

@@ -8,7 +8,7 @@ from daemon.activation import activate
 from daemon.engine.attempt import in_thread
 from daemon.engine.emitting import stage
 from daemon.engine.execution import Execution, Fenced, Parked, Stop, log
-from daemon.engine.failures import COMPENSATE, INVOKE, describe_doubt, trimmed
+from daemon.engine.failures import COMPENSATE, FINAL, INVOKE, describe_doubt, trimmed
 from daemon.engine.loops import begun
 from daemon.engine.values import compensate_input_of, is_due
 from daemon.errors import PermanentFailure
@@ -101,6 +101,7 @@ async def _undo(run: Execution, node: StepNode) -> None:
         await run.flush()
     retry = node.step.settings.compensation_retry
     failures = run.failures_of(node.name, COMPENSATE)
+    former = max((number for number, failure in enumerate(failures, 1) if FINAL in failure), default=0)
     while True:
         if failures:
             await run.wait_until(failures[-1].get("again_us", 0), f"the compensation of {node.name}")
@@ -116,14 +117,14 @@ async def _undo(run: Execution, node: StepNode) -> None:
             _log(run, node, attempt, "compensation_finished", outcome="ok")
             return
         why = {"error": type(error).__name__, "reason": str(error)}
-        if isinstance(error, PermanentFailure) or not retry.allows(attempt, error):
+        if isinstance(error, PermanentFailure) or not retry.allows(attempt - former, error):
             run.note_failure(node.name, error, phase=COMPENSATE)
             record.state = StepState.COMPENSATION_FAILED
             run.put(record)
             run.give_up(node.name, COMPENSATE, run.failures_of(node.name, COMPENSATE), error)
             _log(run, node, attempt, "compensation_finished", outcome="failed", **why)
             return
-        wait_s = retry.wait_s(attempt, random.random())  # noqa: S311 - jitter
+        wait_s = retry.wait_s(attempt - former, random.random())  # noqa: S311 - jitter
         again_us = run.ports.clock.now_us() + round(wait_s * 1_000_000)
         run.note_failure(node.name, error, phase=COMPENSATE, again_us=again_us)
         _log(run, node, attempt, "step_retried", wait_s=round(wait_s, 3), **why)

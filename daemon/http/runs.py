@@ -67,6 +67,14 @@ class RunsApi:
         run = await self._engine.cancel(_checked(run_id))
         return JsonResponse(run.to_json(), HTTPStatus.ACCEPTED)
 
+    async def retry_run(self, run_id: str) -> JsonResponse:
+        """Go on with a rollback that gave up, from the compensations that did; answer with the run as it stands.
+
+        409 if the run is not failed, or none of its compensations gave up.
+        """
+        run = await self._engine.retry(_checked(run_id))
+        return JsonResponse(run.to_json(), HTTPStatus.ACCEPTED)
+
     def _workflow(self, name: str) -> WorkflowBase:
         known = self._engine.workflows
         if name not in known:

@@ -13,7 +13,9 @@ from daemon.store.model import (
     InsertRun,
     Outcome,
     PutStep,
+    ReopenRun,
     RequestCancel,
+    RequireEnded,
     RunFilter,
     RunRecord,
     RunStatus,
@@ -27,6 +29,7 @@ from daemon.store.model import (
 # walk over thousands of ended runs again and again.
 _RUN = tuple(each.name for each in fields(RunRecord))
 _OWNER = _RUN.index("owner")
+_STATUS = _RUN.index("status")
 _CANCEL = _RUN.index("cancel_us")
 _run_values = attrgetter(*(f"{name}._value_" if name == "status" else name for name in _RUN))
 _STEP = tuple(each.name for each in fields(StepRecord))
@@ -96,6 +99,22 @@ class MemoryRuns:
             self._put(replace(_run_of(before), cancel_us=write.at_us))
         self._hint()
         return None
+
+    def reopen(self, write: ReopenRun, undo: Undo = None) -> Outcome | None:
+        """Go on with a run that has failed."""
+        record = write.record
+        before = self._runs.get(record.key)
+        is_latest = max(self._attempts.get((record.app, record.run_id), (0,))) == record.attempt
+        if before is None or before[_STATUS] != RunStatus.FAILED or not is_latest:
+            return Outcome.CONFLICT
+        if undo is not None:
+            undo.append(lambda: self._put(_run_of(before)))
+        self._put(record)
+        return None
+
+    def require_ended(self, write: RequireEnded, _undo: Undo = None) -> Outcome | None:
+        """Refuse unless a run has ended."""
+        return None if write.key in self._ended else Outcome.CONFLICT
 
     def cancellations(self, app: str, owner: str) -> list[RunRecord]:
         """Return the unended runs of an owner that are to be cancelled."""

@@ -19,7 +19,7 @@ class RunStatus(StrEnum):
     waiting      (a timer, an event, an external step, a retry, a free place, or held)
        |
        v
-    compensating --> reverted | failed | cancelled      (running goes here, too)
+    compensating --> reverted | failed | cancelled      (running goes here, too; a retry goes back from failed)
     """
 
     RUNNING = "running"
@@ -43,7 +43,7 @@ class StepState(StrEnum):
     """Where a step stands in its run.
 
     running -> completed | skipped | failed | waiting (for a retry, or the outside)
-    completed, failed -> compensating -> compensated | compensation_failed
+    completed, failed -> compensating -> compensated | compensation_failed (-> compensating: the run is retried)
     """
 
     RUNNING = "running"
@@ -236,6 +236,20 @@ class RequestCancel:
 
 
 @dataclass(slots=True)
+class ReopenRun:
+    """Guard: write a run's status, owner, errors and end. CONFLICT unless it is `failed`, and its latest attempt."""
+
+    record: RunRecord
+
+
+@dataclass(slots=True)
+class RequireEnded:
+    """Guard: write nothing to the run's row. CONFLICT unless it has ended."""
+
+    key: str
+
+
+@dataclass(slots=True)
 class PutStep:
     """Insert or replace a checkpoint. Its commit has a guard for the same run."""
 
@@ -322,6 +336,8 @@ Write = (
     | UpdateRun
     | FenceRun
     | RequestCancel
+    | ReopenRun
+    | RequireEnded
     | PutStep
     | PutGraph
     | StageEvent

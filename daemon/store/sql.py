@@ -22,7 +22,9 @@ from daemon.store.model import (
     PutStep,
     QueuedDelivery,
     RecordHandled,
+    ReopenRun,
     RequestCancel,
+    RequireEnded,
     RunRecord,
     RunStatus,
     SettleDelivery,
@@ -70,6 +72,7 @@ _RUN_CHANGES = (
     "waiting_for",
     "deadline_us",
 )
+_REOPENED = ("status", "owner", "updated_us", "errors", "ended_us")
 _DELIVERY_CHANGES = ("attempt", "due_us", "owner", "deliveries", "reason", "error", "traceback", "dead_us")
 _FIRING_CHANGES = ("state", "attempt", "ended_us", "error")
 
@@ -112,7 +115,7 @@ def _delivery_update(write: UpdateDelivery) -> Sequence[Row]:
     return ((*_delivery_changes(write.record), write.record.seq, write.owner),)
 
 
-def _is_nobodys(write: InsertRun | UpdateRun) -> bool:
+def _is_nobodys(write: InsertRun | UpdateRun | ReopenRun) -> bool:
     return not write.record.owner
 
 
@@ -136,6 +139,17 @@ STATEMENTS: dict[type[Write], Statement] = {
         _one("at_us", "key"),
         Outcome.CONFLICT,
         lambda _: True,
+    ),
+    ReopenRun: Statement(
+        f"UPDATE runs SET {_assign(_REOPENED)} WHERE key = ? AND status = 'failed' AND NOT EXISTS ("
+        "SELECT 1 FROM runs AS later"
+        " WHERE later.run_id = runs.run_id AND later.app = runs.app AND later.attempt > runs.attempt)",
+        _record(*_REOPENED, "key"),
+        Outcome.CONFLICT,
+        _is_nobodys,
+    ),
+    RequireEnded: Statement(
+        f"SELECT 1 FROM runs WHERE key = ? AND NOT ({UNENDED})", lambda write: ((write.key,),), Outcome.CONFLICT
     ),
     PutStep: Statement(
         _insert(

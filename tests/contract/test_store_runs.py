@@ -8,9 +8,12 @@ from daemon.store.model import (
     ClaimFiring,
     FenceRun,
     FiringState,
+    InsertRun,
     Outcome,
     PutStep,
+    ReopenRun,
     RequestCancel,
+    RequireEnded,
     RunFilter,
     RunRecord,
     RunStatus,
@@ -306,3 +309,41 @@ async def test_a_request_to_cancel_is_taken_over_with_the_run(store: Store) -> N
     (claimed,) = await store.claim_runs(APP, ME, ["place-order"], limit=10)
 
     assert claimed.cancel_us == 2_000
+
+
+async def test_a_failed_run_is_reopened_once_for_whoever_goes_on_with_it(store: Store) -> None:
+    await store.commit(started("1", status=RunStatus.FAILED, ended_us=2_000, owner=GONE))
+    reopened = run("1", status=RunStatus.COMPENSATING, errors=b'["left"]', owner=ME)
+
+    outcomes = [await store.commit(ReopenRun(reopened), PutStep(step("1", "first"))) for _ in range(2)]
+
+    assert outcomes == [Outcome.APPLIED, Outcome.CONFLICT]
+    found = await store.run(APP, "run-1")
+    assert found is not None
+    assert (found.status, found.owner, found.errors, found.ended_us) == (
+        RunStatus.COMPENSATING,
+        ME,
+        b'["left"]',
+        None,
+    )
+    assert await store.commit(RequireEnded("key-1")) is Outcome.CONFLICT
+
+
+async def test_a_run_that_was_started_afresh_is_not_reopened(store: Store) -> None:
+    await store.commit(started("1", status=RunStatus.FAILED))
+    afresh = InsertRun(run("1", key="key-2", attempt=2))
+    started_afresh = await store.commit(afresh, RequireEnded("key-1"))
+
+    outcome = await store.commit(ReopenRun(run("1", status=RunStatus.COMPENSATING)))
+
+    assert (started_afresh, outcome) == (Outcome.APPLIED, Outcome.CONFLICT)
+
+
+async def test_a_run_that_was_reopened_is_not_started_afresh(store: Store) -> None:
+    await store.commit(started("1", status=RunStatus.FAILED))
+    await store.commit(ReopenRun(run("1", status=RunStatus.COMPENSATING)))
+
+    outcome = await store.commit(InsertRun(run("1", key="key-2", attempt=2)), RequireEnded("key-1"))
+
+    assert outcome is Outcome.CONFLICT
+    assert names(await store.runs(APP, RunFilter(), after=None, limit=10)) == ["1"]

@@ -1,6 +1,34 @@
 """`sagad runs`."""
 
+from pathlib import Path
+
+from tests.unit.cli.application import write
 from tests.unit.cli.conftest import Sagad
+
+STUCK = """
+from daemon import Retry, step, workflow
+
+
+@step("reserve", compensation_retry=Retry.never())
+async def reserve() -> str:
+    return "r"
+
+
+@reserve.compensate
+async def release(_: str) -> None:
+    raise OSError("not yet")
+
+
+@step("break")
+async def break_() -> None:
+    raise RuntimeError("out of order")
+
+
+@workflow("stuck")
+def stuck() -> None:
+    reserve()
+    break_()
+"""
 
 
 def test_runs_are_listed_newest_first_filtered_and_in_pages(sagad: Sagad) -> None:
@@ -75,3 +103,19 @@ def test_a_run_that_has_ended_cannot_be_cancelled(sagad: Sagad) -> None:
     assert (done.status, done.out) == (1, "")
     assert done.err == "Run 'b1' cannot be cancelled: it has ended, reverted.\n"
     assert (nobody.status, nobody.err) == (1, "No run has the id 'nobody'.\n")
+
+
+def test_a_rollback_that_gave_up_goes_on_in_the_next_daemon(sagad: Sagad, folder: Path) -> None:
+    write(folder, "workflows/stuck.py", STUCK)
+    sagad("workflow", "run", "stuck", "--run-id", "s1")
+
+    failed = sagad("runs", "show", "s1", "--json").document
+    asked = sagad("runs", "retry", "s1")
+    found = sagad("runs", "show", "s1", "--json").document
+    again = sagad("runs", "retry", "s1")
+
+    assert (failed["status"], len(failed["errors"])) == ("failed", 2)
+    assert (asked.status, asked.out, asked.err) == (0, "Run s1 goes on with its rollback.\n", "")
+    assert (found["status"], [each["step"] for each in found["errors"]]) == ("compensating", ["break"])
+    assert (again.status, again.out) == (1, "")
+    assert again.err == ("Run 's1' cannot be retried: only a rollback that gave up can be, and it is compensating.\n")

@@ -4,6 +4,7 @@ from typing import Any
 import httpx
 import pytest
 
+from daemon import PermanentFailure, step, workflow
 from daemon.http.views import Run
 from daemon.workflow.port import RunOptions
 from tests.unit.http.conftest import WITHIN_S, Shop, problem_of, wrong_fields
@@ -271,3 +272,44 @@ async def test_a_run_that_has_ended_or_is_not_there_cannot_be_cancelled(client: 
     assert problem_of(ended, 409)["detail"] == "Run 'charge-1' cannot be cancelled: it has ended, reverted."
     problem_of(unknown, 404)
     problem_of(no_id, 404)
+
+
+async def test_retrying_a_rollback_answers_202_and_goes_on_with_it(shop: Shop, client: httpx.AsyncClient) -> None:
+    troubles = [PermanentFailure("not yet")]
+
+    @step("open-door")
+    async def open_door() -> str:
+        return "open"
+
+    @open_door.compensate
+    async def close_door(_: str) -> None:
+        if troubles:
+            raise troubles.pop()
+
+    @step("stumble")
+    async def stumble() -> None:
+        raise PermanentFailure("a step")
+
+    @workflow("enter")
+    def enter() -> None:
+        open_door()
+        stumble()
+
+    shop.engine.register([enter])
+    failed = await start(client, "enter", run_id="enter-1")
+    answer = await client.post("/api/runs/enter-1/retry")
+    ended = await shop.engine.execute(enter, None, RunOptions("enter-1", wait=True))
+
+    assert failed.json()["status"] == "failed"
+    assert (answer.status_code, answer.json()["run_id"]) == (202, "enter-1")
+    assert (ended.status, ended.compensated) == ("reverted", ["open-door"])
+
+
+async def test_only_a_rollback_that_gave_up_can_be_retried(client: httpx.AsyncClient) -> None:
+    await start(client, "charge", run_id="charge-1")
+
+    ended = await client.post("/api/runs/charge-1/retry")
+    unknown = await client.post("/api/runs/nobody/retry")
+
+    assert "it is reverted" in problem_of(ended, 409)["detail"]
+    problem_of(unknown, 404)
