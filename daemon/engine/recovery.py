@@ -58,6 +58,7 @@ class Recovery:
     async def retire(self) -> None:
         """End the lease: others may claim what this process still owns."""
         self._unsubscribe()
+        self._unsubscribe = _nothing
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -70,7 +71,7 @@ class Recovery:
             try:
                 await self.announce()
                 await self._take_over()
-                self._hinted.set()
+                await self._engine.heed()
             except StoreUnavailableError as error:
                 log.warning("lease_not_renewed", reason=str(error))
             except Exception:
