@@ -20,7 +20,15 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Not the system's random bytes for each id: to ask for them lets go of the interpreter's lock, and it may take long to
 # have it back. Not `random` itself either: an application may seed that. A process that was forked draws its own.
 _random = random.Random()  # noqa: S311 - ids are unique, and no secret
-os.register_at_fork(after_in_child=_random.seed)
+
+
+def _begin_anew() -> None:
+    global _last_id  # noqa: PLW0603 - as in `new_id`
+    _last_id = 0
+    _random.seed()
+
+
+os.register_at_fork(after_in_child=_begin_anew)
 
 
 def to_us(moment: datetime) -> int:
@@ -41,7 +49,7 @@ def new_id(now_us: int) -> str:
     global _last_id, _beginning  # noqa: PLW0603 - an order that all of the process shares
     moment_ms = now_us // 1_000
     same = moment_ms == _last_id >> _RANDOM_BITS
-    _last_id = _last_id + 1 if same else moment_ms << _RANDOM_BITS | int.from_bytes(os.urandom(10))
+    _last_id = _last_id + 1 if same else moment_ms << _RANDOM_BITS | _random.getrandbits(_RANDOM_BITS)
     value = _last_id
     first = value >> 20
     known, text = _beginning

@@ -1,6 +1,8 @@
 """Clocks: the machine's, and one that a test moves."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -129,3 +131,24 @@ def test_a_clock_does_not_go_back() -> None:
         ManualClock().advance(-SECOND)
     with pytest.raises(ValueError, match="aware datetime"):
         ManualClock(datetime(2026, 1, 1))  # noqa: DTZ001
+
+
+FORKED = """
+import os
+from daemon.clock import new_id
+
+new_id(1)
+reader, writer = os.pipe()
+if os.fork() == 0:
+    os.write(writer, new_id(1).encode())
+    os._exit(0)
+os.wait()
+print(os.read(reader, 26).decode(), new_id(1))
+"""
+
+
+def test_a_process_that_was_forked_makes_ids_of_its_own() -> None:
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=True)
+
+    of_child, of_parent = done.stdout.split()
+    assert of_child != of_parent
