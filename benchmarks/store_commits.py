@@ -15,19 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from daemon.clock import new_id
-from daemon.store.model import (
-    FenceRun,
-    InsertRun,
-    Outcome,
-    PutStep,
-    RunRecord,
-    RunStatus,
-    StepRecord,
-    StepState,
-    UpdateRun,
-    Write,
-)
+from daemon.store.model import RunRecord, RunStatus, StepRecord, StepState
 from daemon.store.sqlite import SqliteStore
+from daemon.store.writes import FenceRun, InsertRun, Outcome, PutStep, UpdateRun, Write
 
 OUTPUT = b'{"n": 1, "x": "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"}'
 

@@ -23,7 +23,7 @@ from daemon.events.subscriber import overridden as subscriber_overridden
 from daemon.schedule.job import Job
 from daemon.schedule.job import overridden as job_overridden
 from daemon.schedule.scheduler import Scheduler
-from daemon.store.model import Store
+from daemon.store.port import Store
 from daemon.workflow.port import Engine
 
 _FOREVER_S = 365 * 86_400.0

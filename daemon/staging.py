@@ -6,7 +6,8 @@ from collections.abc import Callable
 from daemon.clock import Clock
 from daemon.errors import PayloadTooLargeError
 from daemon.events.model import Envelope, Event, encode_event, name_of, pack
-from daemon.store.model import OutgoingEvent, StageEvent
+from daemon.store.model import OutgoingEvent
+from daemon.store.writes import StageEvent
 
 
 class Staging:

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from daemon.engine.execution import Execution
 from daemon.events.model import Message, message_of, pack, unpack
-from daemon.store.model import OutgoingEvent, StageEvent, StepRecord
+from daemon.store.model import OutgoingEvent, StepRecord
+from daemon.store.writes import StageEvent
 from daemon.workflow.context import Emitted, StepContext
 
 _PER_STEP = 1000

@@ -17,7 +17,8 @@ from daemon.engine.parking import Parking, Waiter
 from daemon.engine.reading import RunReader
 from daemon.engine.starting import CALLED, check_same, new_record, trigger_of
 from daemon.errors import StoreUnavailableError
-from daemon.store.model import FenceRun, InsertRun, Outcome, PutGraph, RequireEnded, RunRecord, RunStatus, Write
+from daemon.store.model import RunRecord, RunStatus
+from daemon.store.writes import FenceRun, InsertRun, Outcome, PutGraph, RequireEnded, Write
 from daemon.workflow.context import RunScope
 from daemon.workflow.port import RunOptions
 from daemon.workflow.run import WorkflowRun

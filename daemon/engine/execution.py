@@ -15,18 +15,9 @@ from daemon.engine.computed import recall
 from daemon.engine.failures import INVOKE, describe_error
 from daemon.engine.loops import item_named
 from daemon.log import get_logger
-from daemon.store.model import (
-    FenceRun,
-    Outcome,
-    PutStep,
-    RunRecord,
-    RunStatus,
-    StepRecord,
-    StepState,
-    Store,
-    UpdateRun,
-    Write,
-)
+from daemon.store.model import RunRecord, RunStatus, StepRecord, StepState
+from daemon.store.port import Store
+from daemon.store.writes import FenceRun, Outcome, PutStep, UpdateRun, Write
 from daemon.workflow.context import RunScope
 from daemon.workflow.graph import StepNode
 from daemon.workflow.run import WorkflowRun

@@ -6,7 +6,8 @@ from collections.abc import Container
 from daemon.engine.execution import Ports
 from daemon.engine.failures import COMPENSATE, FINAL
 from daemon.errors import RunNotFound, RunStateError
-from daemon.store.model import Outcome, PutStep, ReopenRun, RequestCancel, RunRecord, RunStatus, StepState
+from daemon.store.model import RunRecord, RunStatus, StepState
+from daemon.store.writes import Outcome, PutStep, ReopenRun, RequestCancel
 
 
 async def request_cancel(ports: Ports, run_id: str) -> RunRecord:

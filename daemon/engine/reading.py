@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from daemon.clock import to_us
 from daemon.engine.execution import Execution, Ports
 from daemon.errors import RunNotFound
-from daemon.store.model import RunFilter, RunRecord, RunStatus
+from daemon.store.model import RunRecord, RunStatus
+from daemon.store.port import RunFilter
 from daemon.workflow.graph import Graph
 from daemon.workflow.run import WorkflowRun
 

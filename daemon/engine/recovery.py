@@ -6,7 +6,7 @@ from daemon.clock import Clock
 from daemon.engine.engine import WorkflowEngine
 from daemon.errors import StoreUnavailableError
 from daemon.log import get_logger
-from daemon.store.model import Store
+from daemon.store.port import Store
 
 LEASE_S = 6.0
 _BEAT_S = 2.0

@@ -21,7 +21,9 @@ from daemon.events.subscriber import Subscriber, SubscriberContext
 from daemon.events.verdict import Verdict
 from daemon.log import bind, get_logger
 from daemon.staging import Staging
-from daemon.store.model import Outcome, RecordHandled, RunStatus, StageEvent, Store
+from daemon.store.model import RunStatus
+from daemon.store.port import Store
+from daemon.store.writes import Outcome, RecordHandled, StageEvent
 
 MAX_CRASHES = 3
 _PATIENCE_S = (0.05, 5.0)  # first and longest wait for a store or broker that is away

@@ -15,7 +15,9 @@ from daemon.errors import BrokerUnavailableError, StoreUnavailableError
 from daemon.events.bus import Bus
 from daemon.events.model import unpack
 from daemon.log import get_logger
-from daemon.store.model import DropOutgoing, OutgoingEvent, Store
+from daemon.store.model import OutgoingEvent
+from daemon.store.port import Store
+from daemon.store.writes import DropOutgoing
 
 _AWAY_S = (0.1, 5.0)  # first and longest wait while the broker or the store is away
 _BATCH = 500

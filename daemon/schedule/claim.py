@@ -11,7 +11,9 @@ import svcs
 from daemon.clock import Clock, to_us
 from daemon.log import get_logger
 from daemon.schedule.job import Job
-from daemon.store.model import ClaimFiring, FiringRecord, FiringState, Outcome, Store
+from daemon.store.model import FiringRecord, FiringState
+from daemon.store.port import Store
+from daemon.store.writes import ClaimFiring, Outcome
 
 _log = get_logger(__name__)
 

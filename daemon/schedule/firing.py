@@ -30,7 +30,8 @@ from daemon.redact import text_of
 from daemon.schedule.claim import Surroundings
 from daemon.schedule.job import Job, JobContext
 from daemon.staging import Staging
-from daemon.store.model import FiringRecord, FiringState, Outcome, RunStatus, StageEvent, UpdateFiring
+from daemon.store.model import FiringRecord, FiringState, RunStatus
+from daemon.store.writes import Outcome, StageEvent, UpdateFiring
 
 MAX_CRASHES = 3
 _ERROR_MAX = 4_000

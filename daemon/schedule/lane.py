@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from daemon.schedule.job import Job
-from daemon.store.model import FiringState, Store
+from daemon.store.model import FiringState
+from daemon.store.port import Store
 
 _PAGE = 1_000
 _UNCOUNTED = frozenset({FiringState.SKIPPED, FiringState.MISSED})

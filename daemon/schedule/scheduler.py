@@ -28,7 +28,9 @@ from daemon.schedule.claim import Surroundings, new_record, record_missed
 from daemon.schedule.firing import Firing
 from daemon.schedule.job import Job
 from daemon.schedule.lane import Lane, firings_left
-from daemon.store.model import ClaimFiring, FiringState, Outcome, Store
+from daemon.store.model import FiringState
+from daemon.store.port import Store
+from daemon.store.writes import ClaimFiring, Outcome
 
 _GRACE = timedelta(seconds=30)  # a busy loop is late; a machine that slept has missed
 _NO_GRACE = timedelta(0)

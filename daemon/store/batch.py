@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from daemon.store.model import Outcome, Write
 from daemon.store.sql import STATEMENTS, Row
+from daemon.store.writes import Outcome, Write
 
 
 class Job(Protocol):

@@ -4,7 +4,8 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from daemon.store.model import OutgoingEvent, RunFilter, RunRecord
+from daemon.store.model import OutgoingEvent, RunRecord
+from daemon.store.port import RunFilter
 
 
 def matches(record: RunRecord, wanted: RunFilter) -> bool:

@@ -11,28 +11,23 @@ from daemon.clock import Clock, SystemClock
 from daemon.store.listing import in_order
 from daemon.store.memory_queues import MemoryQueues
 from daemon.store.memory_runs import MemoryRuns, Undo
-from daemon.store.model import (
+from daemon.store.model import FiringRecord, FiringState, OutgoingEvent, QueuedDelivery, RunRecord, StepRecord
+from daemon.store.port import RunFilter
+from daemon.store.writes import (
     ClaimFiring,
     DropOutgoing,
     Enqueue,
     FenceRun,
-    FiringRecord,
-    FiringState,
     InsertRun,
     Outcome,
-    OutgoingEvent,
     PutGraph,
     PutStep,
-    QueuedDelivery,
     RecordHandled,
     ReopenRun,
     RequestCancel,
     RequireEnded,
-    RunFilter,
-    RunRecord,
     SettleDelivery,
     StageEvent,
-    StepRecord,
     UpdateDelivery,
     UpdateFiring,
     UpdateRun,

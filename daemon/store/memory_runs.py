@@ -8,21 +8,9 @@ from operator import attrgetter
 from typing import Any
 
 from daemon.store.listing import matches
-from daemon.store.model import (
-    FenceRun,
-    InsertRun,
-    Outcome,
-    PutStep,
-    ReopenRun,
-    RequestCancel,
-    RequireEnded,
-    RunFilter,
-    RunRecord,
-    RunStatus,
-    StepRecord,
-    StepState,
-    UpdateRun,
-)
+from daemon.store.model import RunRecord, RunStatus, StepRecord, StepState
+from daemon.store.port import RunFilter
+from daemon.store.writes import FenceRun, InsertRun, Outcome, PutStep, ReopenRun, RequestCancel, RequireEnded, UpdateRun
 
 # A record is kept as the tuple of its values: that copies it three times as fast as its constructor would. A status is
 # kept as its plain text: the garbage collector forgets a tuple that has nothing but texts and numbers, and does not

@@ -14,19 +14,12 @@ from daemon.store.batch import Call, Commit, Job
 from daemon.store.database import open_database
 from daemon.store.inbox import Inbox
 from daemon.store.listing import in_order
-from daemon.store.model import (
-    FiringRecord,
-    Outcome,
-    OutgoingEvent,
-    QueuedDelivery,
-    RunFilter,
-    RunRecord,
-    StepRecord,
-    Write,
-)
+from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, RunRecord, StepRecord
 from daemon.store.peers import Peers
+from daemon.store.port import RunFilter
 from daemon.store.turn import Turn
 from daemon.store.writer import Writer
+from daemon.store.writes import Outcome, Write
 
 T = TypeVar("T")
 

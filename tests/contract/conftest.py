@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from daemon.store.memory import MemoryStore
-from daemon.store.model import Store
+from daemon.store.port import Store
 from daemon.store.sqlite import SqliteStore
 
 

@@ -5,15 +5,14 @@ from typing import Any
 from daemon.store.model import (
     FiringRecord,
     FiringState,
-    InsertRun,
     OutgoingEvent,
     QueuedDelivery,
-    RecordHandled,
     RunRecord,
     RunStatus,
     StepRecord,
     StepState,
 )
+from daemon.store.writes import InsertRun, RecordHandled
 
 APP = "shop"
 ME = "process-1"

@@ -16,7 +16,7 @@ from daemon.store.sqlite import SqliteStore
 from tests.contract.bus_contract import CLAIMS, Claim, name_of_claim
 
 if TYPE_CHECKING:
-    from daemon.store.model import Store
+    from daemon.store.port import Store
 
 LEASE_S = 60.0
 

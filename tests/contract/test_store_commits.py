@@ -2,7 +2,9 @@
 
 import asyncio
 
-from daemon.store.model import (
+from daemon.store.model import RunStatus
+from daemon.store.port import RunFilter, Store
+from daemon.store.writes import (
     DropOutgoing,
     Enqueue,
     FenceRun,
@@ -10,11 +12,8 @@ from daemon.store.model import (
     Outcome,
     PutGraph,
     PutStep,
-    RunFilter,
-    RunStatus,
     SettleDelivery,
     StageEvent,
-    Store,
     UpdateDelivery,
     UpdateRun,
     Write,

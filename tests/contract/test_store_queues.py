@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from daemon.store.model import Enqueue, Outcome, QueuedDelivery, SettleDelivery, Store, UpdateDelivery, Write
+from daemon.store.model import QueuedDelivery
+from daemon.store.port import Store
+from daemon.store.writes import Enqueue, Outcome, SettleDelivery, UpdateDelivery, Write
 from tests.contract.records import APP, GONE, ME, OTHER, delivery, run, started
 
 

@@ -4,20 +4,17 @@ import asyncio
 
 import pytest
 
-from daemon.store.model import (
+from daemon.store.model import FiringState, RunRecord, RunStatus
+from daemon.store.port import RunFilter, Store
+from daemon.store.writes import (
     ClaimFiring,
     FenceRun,
-    FiringState,
     InsertRun,
     Outcome,
     PutStep,
     ReopenRun,
     RequestCancel,
     RequireEnded,
-    RunFilter,
-    RunRecord,
-    RunStatus,
-    Store,
     UpdateFiring,
     UpdateRun,
 )

@@ -9,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-from daemon.store.model import Enqueue, PutStep
 from daemon.store.sqlite import SqliteStore
+from daemon.store.writes import Enqueue, PutStep
 from tests.contract.records import APP, delivery, started, step
 
 OWNER = "another-process"

@@ -15,9 +15,10 @@ from statistics import median
 import pytest
 
 from daemon.errors import StoreUnavailableError, StoreVersionError
-from daemon.store.model import Enqueue, Outcome, PutStep, RunFilter
+from daemon.store.port import RunFilter
 from daemon.store.schema import migrations
 from daemon.store.sqlite import SqliteStore
+from daemon.store.writes import Enqueue, Outcome, PutStep
 from tests.contract.records import APP, ME, delivery, run, started, step
 from tests.integration.store_process import OWNER
 

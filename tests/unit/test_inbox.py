@@ -10,8 +10,8 @@ import pytest
 
 from daemon.errors import StoreUnavailableError
 from daemon.store.inbox import Inbox
-from daemon.store.model import RecordHandled
 from daemon.store.sqlite import SqliteStore
+from daemon.store.writes import RecordHandled
 
 KEY = ("shop", "note-order", "till", "order.placed")
 

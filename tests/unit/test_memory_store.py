@@ -5,7 +5,9 @@ from datetime import timedelta
 
 from daemon.clock import ManualClock
 from daemon.store.memory import MemoryStore
-from daemon.store.model import PutStep, RunFilter, RunStatus, UpdateRun
+from daemon.store.model import RunStatus
+from daemon.store.port import RunFilter
+from daemon.store.writes import PutStep, UpdateRun
 from tests.contract.records import APP, ME, OTHER, run, started, step
 
 

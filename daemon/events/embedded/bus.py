@@ -17,7 +17,9 @@ from daemon.events.embedded.consumer import EmbeddedConsumer, Ground
 from daemon.events.embedded.rows import dead_letter_of, row_of
 from daemon.events.model import DeadLetter, Message, matches
 from daemon.log import get_logger
-from daemon.store.model import Enqueue, Outcome, QueuedDelivery, SettleDelivery, Store, UpdateDelivery
+from daemon.store.model import QueuedDelivery
+from daemon.store.port import Store
+from daemon.store.writes import Enqueue, Outcome, SettleDelivery, UpdateDelivery
 
 _AWAY_S = (0.1, 5.0)  # first and longest wait while the store is away
 _NOT_YET_S = 0.2  # when something is due that could not be taken: somebody else was faster, or has its turn first

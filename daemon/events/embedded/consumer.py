@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 from daemon.clock import Clock
 from daemon.events.bus import Delivery, Subscription
 from daemon.events.embedded.rows import message_of_row
-from daemon.store.model import QueuedDelivery, SettleDelivery, Store, UpdateDelivery
+from daemon.store.model import QueuedDelivery
+from daemon.store.port import Store
+from daemon.store.writes import SettleDelivery, UpdateDelivery
 
 
 @dataclass(frozen=True, slots=True)

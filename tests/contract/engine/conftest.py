@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from daemon.clock import ManualClock
-from daemon.store.model import Store
+from daemon.store.port import Store
 from tests.contract.engine.processes import Journal, Process
 
 

@@ -5,7 +5,8 @@ from collections.abc import Awaitable
 from typing import Any
 
 from daemon.clock import ManualClock
-from daemon.store.model import Outcome, Store, Write
+from daemon.store.port import Store
+from daemon.store.writes import Outcome, Write
 from tests.contract.engine.processes import CountingStore, Process
 
 

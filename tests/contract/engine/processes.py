@@ -11,7 +11,9 @@ from daemon import PermanentFailure, Retry, SourceStep, step
 from daemon.clock import Clock
 from daemon.engine.engine import WorkflowEngine
 from daemon.engine.execution import Ports
-from daemon.store.model import Outcome, RunRecord, Store, Write
+from daemon.store.model import RunRecord
+from daemon.store.port import Store
+from daemon.store.writes import Outcome, Write
 from daemon.workflow.port import Engine
 from daemon.workflow.workflow import WorkflowBase
 

@@ -21,7 +21,7 @@ from daemon import (
 )
 from daemon.clock import ManualClock
 from daemon.engine.recovery import Recovery
-from daemon.store.model import Store
+from daemon.store.port import Store
 from tests.contract.engine.processes import APP, Journal, Process, until
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from daemon import Ref, RunStatus, parallelize, step, transform, when, workflow
 from daemon.clock import ManualClock
-from daemon.store.model import Store, Write
+from daemon.store.port import Store
+from daemon.store.writes import Write
 from daemon.workflow.workflow import Workflow
 from tests.contract.engine.mortal import Mortal, living
 from tests.contract.engine.processes import Journal, Process, until

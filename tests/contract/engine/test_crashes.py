@@ -8,7 +8,8 @@ import pytest
 
 from daemon import Ref, Retry, RunStatus, StoreUnavailableError, parallelize, step, workflow
 from daemon.clock import ManualClock
-from daemon.store.model import InsertRun, Store, UpdateRun, Write
+from daemon.store.port import Store
+from daemon.store.writes import InsertRun, UpdateRun, Write
 from daemon.workflow.workflow import SourceWorkflow
 from tests.contract.engine.mortal import Mortal, living
 from tests.contract.engine.processes import CountingStore, Journal, Process, until

@@ -8,7 +8,7 @@ import pytest
 
 from daemon import Ref, Retry, RunStatus, StepContext, StoreUnavailableError, step, workflow
 from daemon.clock import ManualClock
-from daemon.store.model import Store
+from daemon.store.port import Store
 from tests.contract.engine.processes import Journal, Process
 
 

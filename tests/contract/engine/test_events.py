@@ -20,7 +20,7 @@ from daemon import (
 from daemon.activation import Activation, Trigger, activated
 from daemon.clock import ManualClock
 from daemon.events.model import Message, unpack
-from daemon.store.model import Store
+from daemon.store.port import Store
 from daemon.workflow.workflow import Workflow
 from tests.contract.engine.processes import Journal, Process
 

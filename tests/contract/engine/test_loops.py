@@ -22,7 +22,7 @@ from daemon import (
     workflow,
 )
 from daemon.clock import ManualClock
-from daemon.store.model import Store
+from daemon.store.port import Store
 from daemon.workflow.workflow import Workflow
 from tests.contract.engine.mortal import Mortal, living
 from tests.contract.engine.processes import Journal, Process, until

@@ -8,7 +8,7 @@ import pytest
 
 from daemon import Retry, RunNotFound, RunStateError, RunStatus, StepContext, step, workflow
 from daemon.clock import ManualClock
-from daemon.store.model import Store
+from daemon.store.port import Store
 from tests.contract.engine.processes import Journal, Process, until
 
 

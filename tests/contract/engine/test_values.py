@@ -20,7 +20,7 @@ from daemon import (
     workflow,
 )
 from daemon.clock import ManualClock
-from daemon.store.model import Store
+from daemon.store.port import Store
 from tests.contract.engine.processes import Process
 
 

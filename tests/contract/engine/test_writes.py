@@ -6,7 +6,7 @@ import pytest
 
 from daemon import Retry, parallelize, workflow
 from daemon.clock import ManualClock
-from daemon.store.model import Store
+from daemon.store.port import Store
 from tests.contract.engine.processes import CountingStore, Journal, Process
 
 

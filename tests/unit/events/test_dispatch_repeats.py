@@ -7,7 +7,7 @@ from daemon.errors import StoreUnavailableError
 from daemon.events.model import Event, unpack
 from daemon.events.subscriber import SubscriberContext, subscriber
 from daemon.store.memory import MemoryStore
-from daemon.store.model import RecordHandled
+from daemon.store.writes import RecordHandled
 from tests.unit.events.conftest import Desk, Handed, order
 
 

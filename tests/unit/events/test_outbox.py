@@ -12,7 +12,8 @@ from daemon.events.embedded import EmbeddedBus
 from daemon.events.model import Message, message_of, pack
 from daemon.events.outbox import Outbox
 from daemon.store.memory import MemoryStore
-from daemon.store.model import OutgoingEvent, StageEvent
+from daemon.store.model import OutgoingEvent
+from daemon.store.writes import StageEvent
 
 HOLD_TURNS = 50
 

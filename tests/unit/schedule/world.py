@@ -12,7 +12,8 @@ from daemon.log import captured_log
 from daemon.schedule.job import Job, JobContext, job
 from daemon.schedule.scheduler import Scheduler
 from daemon.store.memory import MemoryStore
-from daemon.store.model import ClaimFiring, FiringRecord, FiringState
+from daemon.store.model import FiringRecord, FiringState
+from daemon.store.writes import ClaimFiring
 
 APP = "shop"
 ME = "process-1"

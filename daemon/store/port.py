@@ -1,0 +1,130 @@
+"""The seam between sagad and databases: what a store promises."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, RunRecord, RunStatus, StepRecord
+from daemon.store.writes import Outcome, Write
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which runs to list; None does not restrict.
+
+    Attributes:
+        trigger: A trigger's kind (`event`), or kind and name (`event:hello-customer`).
+        since_us: Created at this time or later, in microseconds since the epoch.
+        text: Occurs in the run id, the workflow's name, the input or the errors, ignoring case.
+    """
+
+    workflow: str | None = None
+    status: RunStatus | None = None
+    trigger: str | None = None
+    since_us: int | None = None
+    text: str | None = None
+
+
+class Store(Protocol):
+    """Keeps runs, checkpoints, queues, firings and the outbox of one or many applications.
+
+    Guarantees: a commit is applied whole or not at all; once its outcome is known it is durable (as far as the
+    implementation keeps anything at all); commits of one process are applied in the order in which they were
+    submitted; a guard that affects no row voids its whole commit and no other. A commit whose caller is cancelled
+    is applied all the same. A read sees every commit whose outcome was known before it was called.
+
+    A process is dead when its lease is over, was ended, or was never announced; never to itself.
+
+    Every method that reads or writes raises `StoreUnavailableError` while the database cannot be reached, except
+    `commit`: it waits, as long as the store is open, for a database that will take writes again.
+    """
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be written at the moment, in one sentence; empty if it can."""
+
+    async def open(self) -> None:
+        """Open, and bring the schema up to date. Raises `StoreVersionError` for a newer database."""
+
+    async def aclose(self) -> None:
+        """Commit what was submitted, and close."""
+
+    def commit(self, *writes: Write) -> Awaitable[Outcome]:
+        """Submit writes that belong together; the submission happens at the call, the outcome is awaited.
+
+        Records are as they were at the call; what happens to them afterwards is not stored. The result may be
+        awaited once, or dropped. Awaiting raises `ValueError` for values that no database could keep, and
+        `StoreUnavailableError` if the store was closed before it could write.
+        """
+
+    # --- runs ---
+    async def run(self, app: str, run_id: str) -> RunRecord | None:
+        """Return the latest attempt of a run."""
+
+    async def runs(self, app: str, wanted: RunFilter, *, after: str | None, limit: int) -> list[RunRecord]:
+        """Return runs, newest first, those before the key `after`; a run's former attempts are listed too."""
+
+    async def steps(self, keys: Sequence[str]) -> dict[str, list[StepRecord]]:
+        """Return the checkpoints of runs by their keys, in the order of `seq`; a key without any is there, empty."""
+
+    async def claim_runs(self, app: str, owner: str, workflows: Sequence[str], *, limit: int) -> list[RunRecord]:
+        """Take over unended runs of these workflows whose owner is dead or nobody; in one transaction."""
+
+    async def cancellations(self, app: str, owner: str) -> list[RunRecord]:
+        """Return the unended runs of this owner that are to be cancelled."""
+
+    # --- processes ---
+    async def register(self, app: str, owner: str, *, lease_s: float) -> None:
+        """Announce or renew this process's lease on what it owns; by the database's clock."""
+
+    async def retire(self, owner: str) -> None:
+        """End the lease: what this process still owns may be claimed by others at once."""
+
+    # --- embedded queues ---
+    async def bindings(self, app: str) -> list[tuple[str, str]]:
+        """Return (subscriber, pattern) of every queue."""
+
+    async def bind(self, app: str, subscriber: str, patterns: Sequence[str]) -> None:
+        """Make these exactly the patterns that a queue is bound to."""
+
+    async def take(
+        self, app: str, subscriber: str, owner: str, *, limit: int, now_us: int, ordered: bool = False
+    ) -> list[QueuedDelivery]:
+        """Take over due deliveries that nobody owns, or whose owner is dead; `deliveries` is raised by 1.
+
+        Those that have been due for longest come first, and among equals those that were enqueued first.
+
+        `ordered`: at most one, the first of the queue that is no dead letter; nothing while that one is not due, or
+        its owner lives. In the same transaction, so that two processes never hold two of one ordered queue.
+        """
+
+    async def next_due_us(self, app: str, subscribers: Sequence[str], *, ordered: bool = False) -> int | None:
+        """Return when the next delivery that nobody owns is due on these queues; `ordered`: only each queue's first."""
+
+    async def queue_depths(self, app: str) -> dict[str, tuple[int, int, int]]:
+        """Return (ready, owned, dead) by subscriber; ready includes those that are not due yet."""
+
+    async def dead(self, app: str, subscriber: str, *, ids: Sequence[str] | None, limit: int) -> list[QueuedDelivery]:
+        """Return dead letters, oldest first; by event id if `ids` is given."""
+
+    async def handled(self, app: str, subscriber: str, source: str, event_name: str, event_id: str) -> bool:
+        """Tell whether a subscriber is done with an event."""
+
+    # --- jobs ---
+    async def firings(self, app: str, job: str, *, limit: int, before_us: int | None = None) -> list[FiringRecord]:
+        """Return a job's firings, latest first."""
+
+    async def claim_firings(self, app: str, owner: str, jobs: Sequence[str], *, limit: int) -> list[FiringRecord]:
+        """Take over running firings of these jobs whose owner is dead, earliest first; `attempt` is raised by 1."""
+
+    # --- outbox ---
+    async def outgoing(self, app: str, *, limit: int) -> list[OutgoingEvent]:
+        """Return staged events in the order of their commits; those of one origin in the order of `seq`."""
+
+    # --- hints ---
+    def on_hint(self, callback: Callable[[], object]) -> Callable[[], None]:
+        """Call back in the event loop when a queue may have changed, or a run lost its owner or is to be cancelled.
+
+        This process's own commits count as well as other processes'. Returns the unsubscriber. A hint may come
+        without reason, or be lost: whoever relies on it also looks now and then by itself.
+        """
