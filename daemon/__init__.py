@@ -17,6 +17,7 @@ from daemon.errors import (
     PermanentFailure,
     Reject,
     RemoteError,
+    ReportedFailure,
     RetryAfter,
     RunExists,
     RunNotCompleted,
@@ -36,11 +37,13 @@ from daemon.opening import open_container
 from daemon.retry import Retry
 from daemon.schedule.cron import Cron
 from daemon.schedule.job import Job, JobContext, job
+from daemon.schedule.options import Schedule
 from daemon.store.model import RunStatus, StepState
 from daemon.workflow.branch import Branch
 from daemon.workflow.compose import for_each, parallelize, transform, when
 from daemon.workflow.context import StepContext
 from daemon.workflow.decorate import step
+from daemon.workflow.definition import SkipTo
 from daemon.workflow.ref import Ref
 from daemon.workflow.run import AttemptError, StepError, StepRun, WorkflowRun
 from daemon.workflow.step import SourceStep, Step, StepResponse
@@ -68,6 +71,7 @@ __all__ = [
     "Ref",
     "Reject",
     "RemoteError",
+    "ReportedFailure",
     "Retry",
     "RetryAfter",
     "RunExists",
@@ -77,7 +81,9 @@ __all__ = [
     "RunStateError",
     "RunStatus",
     "RunTimeout",
+    "Schedule",
     "ServiceNotRegisteredError",
+    "SkipTo",
     "SourceStep",
     "SourceWorkflow",
     "Step",

@@ -21,6 +21,7 @@
     +-- StepTimeout                 an attempt of a step took too long
     +-- RunTimeout                  a run took too long
     +-- WaitTimeout                 an awaited event did not come in time
+    +-- ReportedFailure             an external step failed, as was reported
     +-- PermanentFailure            raised by a step: do not try again
     +-- Reject                      raised by a handler: this event is not acceptable
     +-- RetryAfter                  raised by a handler: again later, not counted as a failure
@@ -205,6 +206,10 @@ class WaitTimeout(DaemonError):  # noqa: N818 - an outcome
     def __init__(self, node: str, event: str, timeout: timedelta) -> None:
         self.node = node
         super().__init__(f"{node!r} got no {event!r} within {timeout.total_seconds():g} s")
+
+
+class ReportedFailure(DaemonError):  # noqa: N818 - an outcome
+    """An external step failed: somebody reported so, with this message."""
 
 
 class PermanentFailure(DaemonError):  # noqa: N818 - a request

@@ -17,7 +17,7 @@ from daemon.events.subscriber import Subscriber
 from daemon.retry import Retry
 from daemon.schedule.cron import Cron
 from daemon.schedule.job import Job
-from daemon.workflow.graph import LoopNode, Node, OtherwiseNode, ParallelNode, StepNode, WhenNode
+from daemon.workflow.nodes import LoopNode, Node, OtherwiseNode, ParallelNode, StepNode, WhenNode
 from daemon.workflow.workflow import WorkflowBase
 
 if TYPE_CHECKING:

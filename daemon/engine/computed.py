@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from daemon.errors import CodecError, PayloadTooLargeError
 from daemon.store.model import StepRecord, StepState
-from daemon.workflow.graph import TransformNode, WhenNode
+from daemon.workflow.nodes import TransformNode, WhenNode
 
 if TYPE_CHECKING:
     from daemon.engine.execution import Execution

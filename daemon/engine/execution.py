@@ -19,7 +19,7 @@ from daemon.store.model import RunRecord, RunStatus, StepRecord, StepState
 from daemon.store.port import Store
 from daemon.store.writes import FenceRun, Outcome, PutStep, UpdateRun, Write
 from daemon.workflow.context import RunScope
-from daemon.workflow.graph import StepNode
+from daemon.workflow.nodes import StepNode
 from daemon.workflow.run import WorkflowRun
 from daemon.workflow.workflow import WorkflowBase
 

@@ -18,7 +18,7 @@ from daemon.engine.values import argument_of, keep, keep_partial
 from daemon.errors import CodecError, PayloadTooLargeError, PermanentFailure, StepTimeout
 from daemon.store.model import RunStatus, StepRecord, StepState
 from daemon.workflow.context import StepContext
-from daemon.workflow.graph import LoopNode, Node, OtherwiseNode, ParallelNode, StepNode, TransformNode, WhenNode
+from daemon.workflow.nodes import LoopNode, Node, OtherwiseNode, ParallelNode, StepNode, TransformNode, WhenNode
 
 _DONE = frozenset({StepState.COMPLETED, StepState.SKIPPED})
 

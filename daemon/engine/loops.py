@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from daemon.workflow.codec import Codec, Held, taken
-from daemon.workflow.graph import LoopNode, Node, ParallelNode, StepNode
+from daemon.workflow.nodes import LoopNode, Node, ParallelNode, StepNode
 from daemon.workflow.ref import Slot
 
 if TYPE_CHECKING:

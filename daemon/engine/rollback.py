@@ -15,7 +15,7 @@ from daemon.errors import PermanentFailure
 from daemon.store.model import RunStatus, StepState
 from daemon.workflow.context import StepContext
 from daemon.workflow.definition import CompensationFunction
-from daemon.workflow.graph import LoopNode, Node, OtherwiseNode, ParallelNode, StepNode, WhenNode
+from daemon.workflow.nodes import LoopNode, Node, OtherwiseNode, ParallelNode, StepNode, WhenNode
 from daemon.workflow.run import IN_DOUBT
 
 _UNKNOWN = frozenset({"StepTimeout", IN_DOUBT})

@@ -7,7 +7,7 @@ from daemon.engine.failures import COMPENSATE
 from daemon.errors import CodecError, PayloadTooLargeError, PermanentFailure
 from daemon.store.model import StepRecord, StepState
 from daemon.workflow.codec import Held, taken
-from daemon.workflow.graph import StepNode
+from daemon.workflow.nodes import StepNode
 from daemon.workflow.ref import Constant, Slot
 from daemon.workflow.step import StepResponse
 

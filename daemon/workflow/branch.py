@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Union
 
 from daemon.errors import CompositionError
-from daemon.workflow.graph import Node, OtherwiseNode, WhenNode
+from daemon.workflow.nodes import Node, OtherwiseNode, WhenNode
 from daemon.workflow.ref import Operand, Ref, Slot
 from daemon.workflow.signature import where_called
 

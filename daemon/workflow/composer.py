@@ -12,8 +12,9 @@ from daemon.errors import CodecError, CompositionError
 from daemon.workflow.branch import Block, Branch
 from daemon.workflow.codec import ANY, Codec
 from daemon.workflow.definition import BoundStep
-from daemon.workflow.graph import Graph, LoopNode, Node, OtherwiseNode, ParallelNode, StepNode, TransformNode, walk
+from daemon.workflow.graph import Graph
 from daemon.workflow.loop import check_loop
+from daemon.workflow.nodes import LoopNode, Node, OtherwiseNode, ParallelNode, StepNode, TransformNode, walk
 from daemon.workflow.ref import Constant, Operand, Ref, Slot, Structure
 from daemon.workflow.signature import codec_or_any, hints_of, where_called
 

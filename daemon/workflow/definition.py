@@ -12,6 +12,7 @@ from daemon.errors import DefinitionError
 from daemon.retry import Retry
 from daemon.workflow.codec import Codec
 from daemon.workflow.context import StepContext
+from daemon.workflow.functions import function_name
 from daemon.workflow.signature import accepts_none, check_identity, codec_for, hints_of, parameters_of, where_defined
 
 Undo = TypeVar("Undo", default=Any)
@@ -52,8 +53,8 @@ class StepOptions:
             raise DefinitionError(f"A step's timeout is above zero, not {self.timeout}; leave it out for none.")
         if self.on_failure not in ("rollback", "continue") and not isinstance(self.on_failure, SkipTo):
             raise DefinitionError(f'on_failure is "rollback", "continue" or SkipTo("step"), not {self.on_failure!r}.')
-        if self.on_failure != "rollback" or self.external:
-            raise DefinitionError('This version knows on_failure="rollback" and external=False only; leave them out.')
+        if isinstance(self.on_failure, SkipTo):
+            check_identity("step", self.on_failure.step)
 
     def describe(self) -> dict[str, object]:
         """Return what identifies the options in a graph."""
@@ -123,6 +124,15 @@ class BoundStep:
 
     def __repr__(self) -> str:
         return f"<step {self.name!r} defined at {self.definition.where}>"
+
+    def describe(self) -> dict[str, object]:
+        """Return what identifies the step in a graph."""
+        compensation = self.definition.compensation
+        return {
+            "function": function_name(self.definition.fn),
+            "compensation": compensation and function_name(compensation.fn),
+            "options": self.settings.describe(),
+        }
 
     def named(self, name: str) -> Self:
         """Return this step under another name, for a second use in one workflow."""

@@ -3,7 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from daemon.workflow.graph import Graph, LoopNode, Node, OtherwiseNode, ParallelNode, StepNode, TransformNode, WhenNode
+from daemon.workflow.graph import Graph
+from daemon.workflow.nodes import (
+    EmitNode,
+    HookNode,
+    LoopNode,
+    Member,
+    Node,
+    OtherwiseNode,
+    ParallelNode,
+    SleepNode,
+    StepNode,
+    TransformNode,
+    WaitNode,
+    WhenNode,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,7 +88,9 @@ class Flow:
         return boxes
 
 
-def _box(node: StepNode | LoopNode | TransformNode | WhenNode) -> tuple[str, str, str | None]:
+def _box(
+    node: Member | TransformNode | WhenNode | SleepNode | WaitNode | EmitNode | HookNode,
+) -> tuple[str, str, str | None]:
     if isinstance(node, (StepNode, LoopNode)):
         compensation = node.step.definition.compensation
         label, kind = (node.name, "step") if isinstance(node, StepNode) else (f"{node.name} for each", "loop")

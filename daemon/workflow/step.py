@@ -30,7 +30,7 @@ class StepResponse(Generic[Out, Undo]):
         compensate_input: What the step's compensation gets; left out: the output.
     """
 
-    __slots__ = ("compensate_input", "has_compensate_input", "output", "skipped")
+    __slots__ = ("compensate_input", "has_compensate_input", "is_pending", "output", "skipped")
 
     @overload
     def __init__(self: "StepResponse[T, T]", output: T) -> None: ...
@@ -41,12 +41,26 @@ class StepResponse(Generic[Out, Undo]):
         self.has_compensate_input = compensate_input is not _UNSET
         self.compensate_input = compensate_input if self.has_compensate_input else output
         self.skipped = False
+        self.is_pending = False
 
     @classmethod
     def skip(cls) -> "StepResponse[Any, Any]":
         """Return the response of a step that had nothing to do: output None, and it is never compensated."""
         response: StepResponse[Any, Any] = StepResponse(None)
         response.skipped = True
+        return response
+
+    @classmethod
+    def pending(cls, *, compensate_input: Any = _UNSET) -> "StepResponse[Any, Any]":
+        """Return the response of an external step: its output is what is reported later, whatever it returns now.
+
+        Args:
+            compensate_input: What the step's compensation gets; left out: the output that is reported.
+        """
+        response: StepResponse[Any, Any] = StepResponse(None, compensate_input)
+        response.has_compensate_input = compensate_input is not _UNSET
+        response.compensate_input = compensate_input if response.has_compensate_input else None
+        response.is_pending = True
         return response
 
 

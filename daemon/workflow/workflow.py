@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, Generic, Literal, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 
 import svcs
 from typing_extensions import TypeVar
@@ -19,6 +19,10 @@ from daemon.workflow.port import Engine, RunOptions
 from daemon.workflow.ref import Ref
 from daemon.workflow.run import WorkflowRun
 from daemon.workflow.signature import check_identity, parameters_of, where_called, where_defined
+
+if TYPE_CHECKING:
+    from daemon.schedule.options import Schedule
+    from daemon.workflow.definition import BoundStep
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -45,6 +49,10 @@ class WorkflowBase:
         graph: What was composed, frozen.
         fn: The composition.
         timeout: How long a run may take; None: as long as it does.
+        retention: How long a run is kept after its end; None: as the configuration says.
+        max_concurrency: How many runs may go on at the same time, in the whole fleet; None: any number.
+        schedule: When it starts by itself; None: it does not.
+        handlers: By the name of a hook, what runs there, in order.
         where: File and line of the composition.
     """
 
@@ -53,6 +61,10 @@ class WorkflowBase:
         self.fn = fn
         self.graph = graph
         self.timeout = timeout
+        self.retention: timedelta | None = None
+        self.max_concurrency: int | None = None
+        self.schedule: Schedule | None = None
+        self.handlers: dict[str, list[BoundStep]] = {}
         self.where = where_defined(fn)
         self.__doc__ = fn.__doc__
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from daemon import CompositionError, Ref, SourceWorkflow, parallelize, step, transform, when, workflow
-from daemon.workflow.graph import OtherwiseNode, WhenNode
+from daemon.workflow.nodes import OtherwiseNode, WhenNode
 from tests.unit.workflow.attempts import Order, take
 
 HERE = "tests/unit/workflow/test_conditions.py"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from daemon import CompositionError, Ref, for_each, parallelize, step, transform, workflow
-from daemon.workflow.graph import LoopNode, ParallelNode
+from daemon.workflow.nodes import LoopNode, ParallelNode
 from tests.unit.workflow.attempts import Order, attempt_with, take
 
 HERE = "tests/unit/workflow/test_loops.py"

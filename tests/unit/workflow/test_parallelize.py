@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from daemon import CompositionError, Ref, parallelize, step, transform, workflow
-from daemon.workflow.graph import Graph, ParallelNode
+from daemon.workflow.graph import Graph
+from daemon.workflow.nodes import ParallelNode
 from tests.unit.workflow.attempts import Order, attempt_with, take
 
 HERE = "tests/unit/workflow/test_parallelize.py"

@@ -1,0 +1,31 @@
+"""What makes a function the same one as before: its name after a reload, its code after an edit; pure."""
+
+import hashlib
+from collections.abc import Callable
+from types import CodeType
+from typing import Any
+
+
+def function_name(fn: Callable[..., Any]) -> str:
+    """Return a function's module and qualified name: what makes it the same function after a reload."""
+    module = getattr(fn, "__module__", None) or type(fn).__module__  # a method of a built-in type has none
+    return f"{module}:{getattr(fn, '__qualname__', type(fn).__qualname__)}"
+
+
+def code_hash(fn: Callable[..., Any]) -> str:
+    """Return a hash of a function's compiled code, without file names and line numbers; empty if it has none."""
+    code = getattr(fn, "__code__", None)
+    return hashlib.sha256(_code_text(code).encode()).hexdigest()[:16] if code is not None else ""
+
+
+def _code_text(code: CodeType) -> str:
+    constants = map(_constant_text, code.co_consts)
+    return "\x00".join([code.co_code.hex(), *constants, *code.co_names, *code.co_varnames, *code.co_freevars])
+
+
+def _constant_text(item: object) -> str:
+    if isinstance(item, CodeType):
+        return _code_text(item)
+    if isinstance(item, frozenset):  # its order differs from process to process
+        return f"{{{', '.join(sorted(map(_constant_text, item)))}}}"
+    return f"({', '.join(map(_constant_text, item))},)" if isinstance(item, tuple) else repr(item)
