@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+QUEUED = "a free place"
+"""What a run waits for (`waiting_for`) whose workflow has as many runs going on as it may have."""
+
 
 class RunStatus(StrEnum):
     """Where a run stands.
@@ -65,7 +68,10 @@ class RunRecord:
         waiting_for: What a waiting run waits for, in words; empty if it does not.
         deadline_us: When the run's own timeout strikes.
         graph_hash: Which graph it was started with.
+        parent_key: The run whose step this one is; None for one that is at the top.
         cancel_us: When somebody asked to cancel it; its owner never writes it.
+        root_key: The run at the top of it; None for one that is at the top itself. The owner of that one drives this
+            one, which has no owner of its own, and is never claimed or cancelled by itself.
     """
 
     key: str
@@ -88,6 +94,7 @@ class RunRecord:
     deadline_us: int | None = None
     parent_key: str | None = None
     cancel_us: int | None = None
+    root_key: str | None = None
 
 
 @dataclass(slots=True)
@@ -97,13 +104,15 @@ class StepRecord:
     Attributes:
         name: The step's name in its workflow; with `run_key` the identity.
         seq: Order in which the run's steps were started; 1 is the first.
-        kind: Kind of the node: `step`, or another that has a record of its own (`transform`, ...).
+        kind: Kind of the node: `step`, or another that has a record of its own (`child`, `sleep`, `transform`, ...).
         input, output: JSON; None where there is none, or not yet.
         undo: JSON of what the compensation gets, where it is not the output.
         attempts: How many attempts were started.
         failures: JSON: a list of the failed attempts, of both phases.
         done_seq: Order in which the run's steps were undone; None if this one was not.
         events: JSON: a list of the packed messages that it staged; empty if it staged none.
+        due_us: When a timer is due, or the timeout of what it waits for.
+        awaits: The topic of the signal that it waits for while it is `waiting`; empty if it waits for none.
     """
 
     run_key: str
@@ -120,6 +129,22 @@ class StepRecord:
     ended_us: int | None = None
     done_seq: int | None = None
     events: bytes = b""
+    due_us: int | None = None
+    awaits: str = ""
+
+
+@dataclass(slots=True)
+class Signal:
+    """Something that runs wait for: an event that came in, or the outcome of an external step.
+
+    (app, topic, id) is unique. It counts for a run if it came when the run, or the one at the top of it, was there.
+    """
+
+    app: str
+    topic: str
+    id: str
+    body: bytes
+    at_us: int
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, RunRecord, RunStatus, StepRecord
+from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, RunRecord, RunStatus, Signal, StepRecord
 from daemon.store.writes import Outcome, Write
 
 
@@ -26,7 +26,7 @@ class RunFilter:
 
 
 class Store(Protocol):
-    """Keeps runs, checkpoints, queues, firings and the outbox of one or many applications.
+    """Keeps runs, checkpoints, signals, queues, firings and the outbox of one or many applications.
 
     Guarantees: a commit is applied whole or not at all; once its outcome is known it is durable (as far as the
     implementation keeps anything at all); commits of one process are applied in the order in which they were
@@ -62,16 +62,37 @@ class Store(Protocol):
         """Return the latest attempt of a run."""
 
     async def runs(self, app: str, wanted: RunFilter, *, after: str | None, limit: int) -> list[RunRecord]:
-        """Return runs, newest first, those before the key `after`; a run's former attempts are listed too."""
+        """Return runs, newest first, those before the key `after`; former attempts and children are listed too."""
 
     async def steps(self, keys: Sequence[str]) -> dict[str, list[StepRecord]]:
         """Return the checkpoints of runs by their keys, in the order of `seq`; a key without any is there, empty."""
 
+    async def children(self, root_keys: Sequence[str]) -> dict[str, list[RunRecord]]:
+        """Return all descendants of runs by the keys of these, in the order of their own; one without any is there."""
+
     async def claim_runs(self, app: str, owner: str, workflows: Sequence[str], *, limit: int) -> list[RunRecord]:
-        """Take over unended runs of these workflows whose owner is dead or nobody; in one transaction."""
+        """Take over unended runs of these workflows whose owner is dead or nobody; in one transaction.
+
+        Children are not taken over by themselves.
+        """
 
     async def cancellations(self, app: str, owner: str) -> list[RunRecord]:
         """Return the unended runs of this owner that are to be cancelled."""
+
+    async def oldest_run_us(self, app: str, workflows: Sequence[str]) -> int | None:
+        """Return when the oldest unended run of these workflows was created, children aside; None: there is none."""
+
+    # --- signals ---
+    async def signal(self, app: str, topic: str, since_us: int) -> Signal | None:
+        """Return the first signal of a topic that came at or after `since_us`."""
+
+    async def signalled(self, app: str, owner: str, *, after: int = 0) -> tuple[list[RunRecord], int]:
+        """Return this owner's runs for which a signal came, and the position to ask with the next time.
+
+        They are unended runs at the top, in the order of their keys, of which a step, or one of a descendant, is
+        `waiting` for a topic with a signal that came when the run was there, and that was stored after the position
+        `after`; 0: whenever it was stored, which takes longer the more steps wait.
+        """
 
     # --- processes ---
     async def register(self, app: str, owner: str, *, lease_s: float) -> None:
@@ -121,10 +142,30 @@ class Store(Protocol):
     async def outgoing(self, app: str, *, limit: int) -> list[OutgoingEvent]:
         """Return staged events in the order of their commits; those of one origin in the order of `seq`."""
 
+    # --- retention: each call is one transaction, and returns how many it deleted ---
+    async def prune_runs(
+        self, app: str, *, before_us: int, workflow: str | None, without: Sequence[str] = (), limit: int
+    ) -> int:
+        """Delete runs that ended before, the oldest first, with their descendants and all checkpoints; count the runs.
+
+        `workflow`: only runs of this one; None: of all but `without`. Never a run that has not ended. Keys are ids by
+        `new_id` of the time of their creation: one that says that it was created later is left where it is.
+        """
+
+    async def prune_handled(self, app: str, *, before_us: int, limit: int) -> int:
+        """Forget which events were handled before."""
+
+    async def prune_firings(self, app: str, *, before_us: int, limit: int) -> int:
+        """Delete firings that ended before, but never the latest of a job."""
+
+    async def prune_signals(self, app: str, *, topic_prefix: str, before_us: int, limit: int) -> int:
+        """Delete signals that came before, of the topics that begin with this."""
+
     # --- hints ---
     def on_hint(self, callback: Callable[[], object]) -> Callable[[], None]:
-        """Call back in the event loop when a queue may have changed, or a run lost its owner or is to be cancelled.
+        """Call back in the event loop when somebody may have to look again.
 
+        A queue may have changed, a run lost its owner or is to be cancelled, a signal came, or a place became free.
         This process's own commits count as well as other processes'. Returns the unsubscriber. A hint may come
         without reason, or be lost: whoever relies on it also looks now and then by itself.
         """

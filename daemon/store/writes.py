@@ -7,7 +7,7 @@ is written, and the commit's outcome says why.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, RunRecord, StepRecord
+from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, RunRecord, Signal, StepRecord
 
 
 @dataclass(slots=True)
@@ -19,7 +19,18 @@ class InsertRun:
 
 @dataclass(slots=True)
 class UpdateRun:
-    """Guard: replace what may change in a run's row. FENCED unless the row's owner is still `record.owner`."""
+    """Guard: replace what may change in a run's row. FENCED unless the row's owner is still `record.owner`.
+
+    `hint`: others may wait for it, since a place became free.
+    """
+
+    record: RunRecord
+    hint: bool = False
+
+
+@dataclass(slots=True)
+class UpdateChild:
+    """Replace what may change in a child's row. Its commit has a guard for the run at the top."""
 
     record: RunRecord
 
@@ -34,7 +45,10 @@ class FenceRun:
 
 @dataclass(slots=True)
 class RequestCancel:
-    """Guard: note that a run is to be cancelled, whoever owns it. CONFLICT if it has ended, or is not there."""
+    """Guard: note that a run is to be cancelled, whoever owns it.
+
+    CONFLICT if it has ended, is not there, or is a child: the run at the top is cancelled, and its children with it.
+    """
 
     key: str
     at_us: int
@@ -52,6 +66,49 @@ class RequireEnded:
     """Guard: write nothing to the run's row. CONFLICT unless it has ended."""
 
     key: str
+
+
+@dataclass(slots=True)
+class TakePlace:
+    """Guard: have a queued run (`waiting`, for `QUEUED`) go on: it becomes `running`.
+
+    CONFLICT if it is not queued any more, or unless fewer than `limit` unended runs of the workflow that are at the
+    top are not queued. Of runs that ask at the same time, no more get a place than there are.
+    """
+
+    key: str
+    app: str
+    workflow: str
+    limit: int
+
+
+@dataclass(slots=True)
+class RequireAwaiting:
+    """Guard: write nothing to the checkpoint. CONFLICT unless it is `waiting`, and awaits this topic."""
+
+    run_key: str
+    step: str
+    topic: str
+
+
+@dataclass(slots=True)
+class RequireNoSignal:
+    """Guard: write nothing. CONFLICT if a signal of this topic came at or after `since_us`."""
+
+    app: str
+    topic: str
+    since_us: int
+
+
+@dataclass(slots=True)
+class PutSignal:
+    """Keep a signal; does nothing if it is there.
+
+    `workflows`: nor unless one of them has an unended run that is at the top: whatever starts later does not want it.
+    """
+
+    signal: Signal
+    workflows: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -139,10 +196,15 @@ class UpdateFiring:
 Write = (
     InsertRun
     | UpdateRun
+    | UpdateChild
     | FenceRun
     | RequestCancel
     | ReopenRun
     | RequireEnded
+    | TakePlace
+    | RequireAwaiting
+    | RequireNoSignal
+    | PutSignal
     | PutStep
     | PutGraph
     | StageEvent

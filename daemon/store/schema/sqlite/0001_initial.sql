@@ -21,7 +21,8 @@ CREATE TABLE runs (
     waiting_for TEXT NOT NULL,
     deadline_us INTEGER,
     parent_key TEXT,
-    cancel_us INTEGER
+    cancel_us INTEGER,
+    root_key TEXT
 ) STRICT, WITHOUT ROWID;
 
 -- `app` does not come first on purpose: a list of all runs of an app has to walk the primary key, not sort one of these.
@@ -49,6 +50,8 @@ CREATE TABLE steps (
     ended_us INTEGER,
     done_seq INTEGER,
     events BLOB NOT NULL,
+    due_us INTEGER,
+    awaits TEXT NOT NULL,
     PRIMARY KEY (run_key, name)
 ) STRICT;
 
