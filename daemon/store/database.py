@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from daemon.errors import StoreUnavailableError, StoreVersionError
+from daemon.store.files import make_folder, open_file
 from daemon.store.listing import contains
 from daemon.store.schema import migrations
 
@@ -27,9 +28,9 @@ def open_database(
     """
     try:
         for folder in (path.parent, peers):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(folder)
         # SQLite would create it with the modes of the process's umask; its other files take after this one.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        os.close(open_file(path))
         with _alone(peers / "opening"):
             writing = _connect(path, busy_timeout_s)
             writing.execute("PRAGMA journal_mode = WAL")
@@ -66,7 +67,7 @@ def _contains(wanted: str, *texts: str | bytes | None) -> bool:
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """Keep other processes out of this block; a change to WAL and a migration must not meet each other."""
-    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    lock = open_file(path)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

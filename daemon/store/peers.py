@@ -13,6 +13,8 @@ from pathlib import Path
 from urllib.parse import quote
 from uuid import uuid4
 
+from daemon.store.files import make_fifo, open_file
+
 _DRAIN_BYTES = 65_536
 
 
@@ -32,7 +34,7 @@ class Peers:
             return
         path = self._lock_path(owner)
         while True:
-            lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            lock = open_file(path)
             fcntl.flock(lock, fcntl.LOCK_EX)
             # Somebody who took the file for stale before it was locked may have removed it: then it is made again.
             with suppress(FileNotFoundError):
@@ -66,6 +68,8 @@ class Peers:
             lock = os.open(path, os.O_RDWR)
         except FileNotFoundError:
             return False
+        except PermissionError:
+            return True  # Root has just made it, and hands it over in a moment.
         try:
             # Shared: two processes that look at the same time must not take each other for the owner.
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -83,7 +87,7 @@ class Peers:
         if self._fifo is not None:
             return
         unready = self._folder / f"{self._name}.new"
-        os.mkfifo(unready, 0o600)
+        make_fifo(unready)
         # Open for writing too, so that it never ends; and visible only once it is open, since one that nobody reads
         # is taken for stale.
         self._fifo = os.open(unready, os.O_RDWR | os.O_NONBLOCK)

@@ -14,6 +14,8 @@ from pathlib import Path
 from threading import Event
 from types import TracebackType
 
+from daemon.store.files import open_file
+
 _FIRST_LOOK_S = 0.000_05
 _LAST_LOOK_S = 0.001
 
@@ -26,8 +28,8 @@ class Turn:
     """
 
     def __init__(self, folder: Path, *, patience_s: float) -> None:
-        self._next = os.open(folder / "next", os.O_RDWR | os.O_CREAT, 0o600)
-        self._writing = os.open(folder / "writing", os.O_RDWR | os.O_CREAT, 0o600)
+        self._next = open_file(folder / "next")
+        self._writing = open_file(folder / "writing")
         self._patience_s = patience_s
         self._never = Event()
 
