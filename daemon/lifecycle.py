@@ -85,6 +85,7 @@ class Lifecycle:
         self._services: list[tuple[str, Service]] = []
         self._started: list[tuple[str, Service]] = []
         self._status = ""
+        self._reload_failed = False
         self._error: BaseException | None = None
         self._reload_wanted = asyncio.Event()
         self._stop_wanted = asyncio.Event()
@@ -97,7 +98,7 @@ class Lifecycle:
     def set_status(self, text: str) -> None:
         """Set the line that `systemctl status` shows."""
         self._status = text
-        self._notifier.status(text)
+        self._notifier.status(self._status_line())
 
     def stop(self, reason: str, error: BaseException | None = None) -> None:
         """Begin to stop; asked a second time, stop at once.
@@ -125,7 +126,7 @@ class Lifecycle:
             try:
                 if await self._start():
                     self.state = State.READY
-                    self._notifier.ready(self._status)
+                    self._notifier.ready(self._status_line())
                     _log.info("daemon_started", duration_ms=round((self._clock.monotonic_s() - started_s) * 1_000, 1))
                     await self._serve()
                     await self._drain()
@@ -161,14 +162,12 @@ class Lifecycle:
             if self._reload is None:
                 continue
             self._notifier.reloading(self._clock.monotonic_s())
-            try:
-                await self._reload()
-            except ConfigurationError as error:
-                # A mistake in a file: where in our code it was found helps nobody.
-                _log.error("reload_failed", error=type(error).__name__, reason=str(error))
-            except Exception as error:  # noqa: BLE001 - whatever it is, it changes nothing
-                _log.error("reload_failed", exc_info=error)
-            self._notifier.ready(self._status)
+            self._reload_failed = not await _reloaded(self._reload)
+            self._notifier.ready(self._status_line())
+
+    def _status_line(self) -> str:
+        # `systemctl reload` sends a signal and knows nothing of a wrong file.
+        return self._status + "; RELOAD FAILED, see the log" * self._reload_failed
 
     async def _drain(self) -> None:
         self.state = State.STOPPING
@@ -246,6 +245,20 @@ async def _cancelled(*tasks: asyncio.Future[Any]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
+
+
+async def _reloaded(reload: Callable[[], Awaitable[None]]) -> bool:
+    """Reload, and tell whether that succeeded."""
+    try:
+        await reload()
+    except ConfigurationError as error:
+        # A mistake in a file: where in our code it was found helps nobody.
+        _log.error("reload_failed", error=type(error).__name__, reason=str(error))
+    except Exception as error:  # noqa: BLE001 - whatever it is, it changes nothing
+        _log.error("reload_failed", exc_info=error)
+    else:
+        return True
+    return False
 
 
 async def _logged(event: str, name: str, work: Awaitable[None]) -> None:
