@@ -1,6 +1,7 @@
 """`sagad run`."""
 
 import asyncio
+import faulthandler
 
 from daemon.cli.loading import load_application
 from daemon.cli.options import CONFIG, ConfigOption
@@ -13,4 +14,6 @@ def run(*, config: ConfigOption = CONFIG) -> None:
 
     loaded, discovered = load_application(config)
     configure_logging(loaded.log, app=loaded.app.name)
+    # systemd's watchdog ends a daemon that hangs with SIGABRT: where it hung is then on stderr.
+    faulthandler.enable()
     asyncio.run(serve(config.absolute(), loaded, discovered))

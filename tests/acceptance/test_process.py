@@ -142,6 +142,35 @@ def test_systemd_is_told_of_every_turn(shipped: Application, systemd: socket.soc
     assert "STOPPING=1" in stopping
 
 
+HANGS = '''
+import time
+
+from daemon import Event, SubscriberContext, subscriber
+
+
+class Hang(Event, name="test.hang"):
+    """What the handler does not survive."""
+
+
+@subscriber(Hang)
+async def hang(event: Hang, ctx: SubscriberContext) -> None:
+    ctx.log.info("hanging")
+    time.sleep(3_600)
+'''
+
+
+def test_a_daemon_that_the_watchdog_ends_says_where_it_hung(shipped: Application) -> None:
+    shipped.add("subscribers/hangs.py", HANGS)
+    with shipped.daemon() as daemon:
+        publish(daemon, "test.hang", {}, "hang-1")
+        daemon.wait_for("hanging")
+
+        daemon.send(signal.SIGABRT)
+
+        assert daemon.wait() == -signal.SIGABRT
+        assert 'subscribers/hangs.py", line 14 in hang' in daemon.stderr()
+
+
 def test_an_idle_daemon_rests_and_hears_another_process_at_once(laboratory: Application) -> None:
     ids = [f"customer-{number}" for number in range(7)]
     with laboratory.daemon() as daemon:
