@@ -197,7 +197,8 @@ def _storage(config: Config) -> str:
         url = f"sqlite:///%S/sagad-{config.app.name}/{_escaped(Path(file.name))}"
         return f'Environment="SAGAD_STORAGE__URL={url}"'
     return (
-        f"# config.toml says where the database is; the service's user has to be allowed to write there.\n"
+        "# config.toml says where the database is, and the service has to be allowed to write there: give the folder\n"
+        "# to a user of this unit's name, which it then runs as.\n"
         f"ReadWritePaths=-{_quoted(file.parent)}"
     )
 

@@ -30,6 +30,7 @@ _ELSEWHERE = (
     "make test",
     "source ",
     "systemctl ",
+    "journalctl ",
     "sagad systemd ",
 )  # installs, needs root, or means the reader's shell
 _THERE = "http://127.0.0.1:8420"
