@@ -279,6 +279,7 @@ def test_storage_that_cannot_be_opened_is_told_in_one_sentence(folder: Path, sag
 
 def test_the_unit_is_printed_or_refused(folder: Path, sagad: Sagad) -> None:
     done = sagad("systemd")
+    asked_elsewhere = sagad("systemd", SAGAD_STORAGE__URL="sqlite:////var/lib/sagad-shop/sagad.db")
 
     if done.returncode == 78:  # this very environment is below a home folder
         assert done.stdout == ""
@@ -286,6 +287,7 @@ def test_the_unit_is_printed_or_refused(folder: Path, sagad: Sagad) -> None:
     else:
         assert f"--config {folder / 'config.toml'} run" in done.stdout
         assert "[Service]" in done.stdout
+    assert asked_elsewhere.stdout == done.stdout, "the service does not have our variables"
 
 
 def test_it_works_from_another_folder(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
