@@ -44,9 +44,12 @@ from daemon.workflow.compose import for_each, parallelize, transform, when
 from daemon.workflow.context import StepContext
 from daemon.workflow.decorate import step
 from daemon.workflow.definition import SkipTo
+from daemon.workflow.emitting import emit
+from daemon.workflow.hook import Hook
 from daemon.workflow.ref import Ref
 from daemon.workflow.run import AttemptError, StepError, StepRun, WorkflowRun
 from daemon.workflow.step import SourceStep, Step, StepResponse
+from daemon.workflow.waiting import sleep, sleep_until, wait_for_event
 from daemon.workflow.workflow import SourceWorkflow, Workflow, workflow
 
 __all__ = [
@@ -64,6 +67,7 @@ __all__ = [
     "Envelope",
     "Event",
     "EventBus",
+    "Hook",
     "Job",
     "JobContext",
     "PayloadTooLargeError",
@@ -102,14 +106,18 @@ __all__ = [
     "WorkflowEngine",
     "WorkflowFailed",
     "WorkflowRun",
+    "emit",
     "for_each",
     "job",
     "open_container",
     "parallelize",
     "service",
+    "sleep",
+    "sleep_until",
     "step",
     "subscriber",
     "transform",
+    "wait_for_event",
     "when",
     "workflow",
 ]

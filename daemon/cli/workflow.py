@@ -12,10 +12,11 @@ from daemon.cli.options import CONFIG, ConfigOption, JsonArgument, JsonOption, g
 from daemon.cli.output import note, show, show_json, show_table
 from daemon.errors import CodecError, did_you_mean
 from daemon.workflow.adapters import type_name
+from daemon.workflow.bound import check_run_id
 from daemon.workflow.drawing import to_dot, to_svg
 from daemon.workflow.port import RunOptions
 from daemon.workflow.run import WorkflowRun
-from daemon.workflow.workflow import WorkflowBase, check_run_id
+from daemon.workflow.workflow import WorkflowBase
 
 if TYPE_CHECKING:
     from daemon.app import App

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from daemon.events.model import ID_MAX, NAME_MAX, check_name, encode_data
 from daemon.http.problem import Refusal, unprocessable
 from daemon.store.model import RunStatus
-from daemon.workflow.workflow import check_run_id
+from daemon.workflow.bound import check_run_id
 
 _IDS_MAX = 10_000
 

@@ -12,8 +12,9 @@ from daemon.errors import CodecError, RunNotFound, did_you_mean
 from daemon.http.ports import ApiPorts
 from daemon.http.problem import JsonResponse, Refusal, unprocessable, wrong_fields
 from daemon.http.requests import NewRun, RunQuery, encoded
+from daemon.workflow.bound import check_run_id
 from daemon.workflow.port import RunOptions
-from daemon.workflow.workflow import WorkflowBase, check_run_id
+from daemon.workflow.workflow import WorkflowBase
 
 _TRIGGER = Trigger("request")
 _NOTHING = NewRun()

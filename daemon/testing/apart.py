@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 from daemon.discovery import PACKAGES, elsewhere
-from daemon.workflow.workflow import names_apart
+from daemon.workflow.naming import names_apart
 
 
 @contextmanager

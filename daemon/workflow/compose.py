@@ -9,10 +9,12 @@ from pydantic import ValidationError
 from typing_extensions import TypeVar
 
 from daemon.errors import CompositionError
+from daemon.workflow.adapters import type_name
 from daemon.workflow.branch import Branch
 from daemon.workflow.codec import ANY
 from daemon.workflow.composer import Composer, composing, composition
 from daemon.workflow.graph import Graph
+from daemon.workflow.group import add_parallel
 from daemon.workflow.ref import Ref, Slot
 from daemon.workflow.signature import accepts_none, codec_for, hints_of, relative, where_called, where_defined
 from daemon.workflow.step import Step
@@ -35,6 +37,8 @@ def compose(name: str, fn: Callable[..., Any], *, takes_input: bool, parameter: 
     where = where_defined(fn)
     hints = hints_of(fn)
     composer = Composer(name)
+    if takes_input:
+        _check_is_ref(hints.get(parameter, Any), parameter, fn)
     input_type = _inside_ref(hints.get(parameter, Any)) if takes_input else None
     input_codec = codec_for(input_type, fn, "the input") if takes_input else None
     arguments: list[Ref[Any]] = [Ref(composer, Slot(0, "", input_type), "the workflow's input")] if takes_input else []
@@ -87,6 +91,15 @@ def _raised_at(error: BaseException) -> str:
     return found
 
 
+def _check_is_ref(type_: Any, parameter: str, fn: Callable[..., Any]) -> None:
+    if type_ is not Any and type_ is not Ref and get_origin(type_) is not Ref:
+        shown = type_name(type_)
+        raise CompositionError(
+            f"{where_defined(fn)}: the parameter {parameter!r} of {fn.__name__} is annotated as {shown}, and is a ref: "
+            f"a composition is called once, when no value is there yet. Write {parameter}: Ref[{shown}]."
+        )
+
+
 def _inside_ref(type_: Any) -> Any:
     if get_origin(type_) is Ref:
         return get_args(type_)[0]
@@ -130,12 +143,14 @@ def transform(*args: Any, name: str | None = None) -> Any:
 def parallelize(*refs: *Ts, name: str | None = None) -> tuple[*Ts]:
     """Run the steps that these refs are the results of at the same time; return the refs, in the order given.
 
+    A loop or another workflow as a step counts as a step.
+
     They are undone at the same time, too. What they need that is no argument runs before the group.
 
     Raises:
         CompositionError: An argument is no step's result, or something recorded before the call needs a member.
     """
-    composing("parallelize", "elsewhere, use an asyncio.TaskGroup").add_parallel(refs, name)
+    add_parallel(composing("parallelize", "elsewhere, use an asyncio.TaskGroup"), refs, name)
     return refs
 
 

@@ -1,12 +1,9 @@
 """The recorder of one composition: what steps, refs and helpers call while a workflow is being composed."""
 
-import dataclasses
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
-
-from pydantic import BaseModel
 
 from daemon.errors import CodecError, CompositionError
 from daemon.workflow.branch import Block, Branch
@@ -14,13 +11,15 @@ from daemon.workflow.codec import ANY, Codec
 from daemon.workflow.definition import BoundStep
 from daemon.workflow.graph import Graph
 from daemon.workflow.loop import check_loop
-from daemon.workflow.nodes import LoopNode, Node, OtherwiseNode, ParallelNode, StepNode, TransformNode, walk
-from daemon.workflow.ref import Constant, Operand, Ref, Slot, Structure
+from daemon.workflow.nodes import LoopNode, Member, Node, StepNode, TransformNode, WaitNode, walk
+from daemon.workflow.ref import Constant, Operand, Ref, Slot, Structure, hidden_ref
 from daemon.workflow.signature import codec_or_any, hints_of, where_called
+from daemon.workflow.skipping import check_skips
 
 _UNLIMITED = 1 << 62
-_DEPTH_MAX = 50  # deeper values are refused by the codec
 _MAX_TRANSFORM_INPUTS = 5
+# What has a value.
+Producer = Member | TransformNode | WaitNode
 composition: "ContextVar[Composer | None]" = ContextVar("sagad_composition", default=None)
 
 
@@ -40,7 +39,12 @@ def composing(what: str, instead: str) -> "Composer":
 
 
 class Composer:
-    """Records one workflow."""
+    """Records one workflow.
+
+    Attributes:
+        producers: By the slot of a value: the node that makes it.
+        blocks: By the same: the block that it is recorded in.
+    """
 
     def __init__(self, workflow: str) -> None:
         self.workflow = workflow
@@ -49,8 +53,8 @@ class Composer:
         self._names: dict[str, str] = {}
         self._ordinals: dict[str, int] = {}
         self._slots = 1
-        self._producers: dict[int, StepNode | LoopNode | TransformNode] = {}
-        self._blocks: dict[int, Block] = {}
+        self.producers: dict[int, Producer] = {}
+        self.blocks: dict[int, Block] = {}
         self._takers: dict[int, list[Codec]] = {}
 
     def add_step(self, step: BoundStep, *argument: Any) -> Ref[Any]:
@@ -60,21 +64,20 @@ class Composer:
             step.name, where, f'{where}: use .named("...") for a second use: my_step.named("{step.name}-again")(...)'
         )
         what = f"the input of step {step.name!r}"
-        operand = self.operand(argument[0], step.definition.input, what, where) if argument else None
-        self._note_taker(operand, step.definition.input)
-        node = StepNode(step.name, self._new_slot(), operand, step, where)
-        return self._record(node, step.definition.output.type, f"the output of step {step.name!r}")
+        operand = self.take(argument[0], step.definition.input, what, where) if argument else None
+        node = StepNode(step.name, self.new_slot(), operand, step, where)
+        return self.record(node, step.definition.output.type, f"the output of step {step.name!r}")
 
     def add_loop(self, items: Any, step: BoundStep, concurrency: int) -> Ref[Any]:
         """Record one call of a step for each item of a list."""
         where = where_called()
         check_loop(items, step, concurrency, where)
         self.claim(step.name, where, f'{where}: use .named("...") for a second use: my_step.named("{step.name}-again")')
-        operand = self._own(items, where)
-        self._note_taker(operand, codec_or_any(list[step.definition.input.type]))  # type: ignore[name-defined]
-        slot, items_slot = self._new_slot(), self._new_slot()
+        operand = self.own(items, where)
+        self.note_taker(operand, codec_or_any(list[step.definition.input.type]))  # type: ignore[name-defined]
+        slot, items_slot = self.new_slot(), self.new_slot()
         node = LoopNode(step.name, slot, items_slot, operand, step, concurrency, where)
-        return self._record(node, list[step.definition.output.type], f"the outputs of step {step.name!r}")  # type: ignore[name-defined]
+        return self.record(node, list[step.definition.output.type], f"the outputs of step {step.name!r}")  # type: ignore[name-defined]
 
     def add_transform(self, refs: tuple[Any, ...], fn: Callable[..., Any], name: str | None) -> Ref[Any]:
         """Record a pure function of refs."""
@@ -91,14 +94,13 @@ class Composer:
             raise CompositionError(
                 f"{where}: transform takes a pure function, not an async def; what waits belongs into a step."
             )
-        name = name or self._ordinal_name("transform")
-        self.claim(name, where, f'{where}: give one of them another name: transform(..., name="...")')
-        operands = tuple(self.operand(ref, ANY, f"an input of {name!r}", where) for ref in refs)
-        node = TransformNode(name, self._new_slot(), operands, fn, where)
+        name = self.name_for("transform", name, where, "transform")
+        operands = tuple(self._input(ref, where) for ref in refs)
+        node = TransformNode(name, self.new_slot(), operands, fn, where)
         type_ = hints_of(fn).get("return", Any) if hasattr(fn, "__annotations__") else Any
-        ref = self._record(node, type_, f"the result of {name!r}")
+        ref = self.record(node, type_, f"the result of {name!r}")
         if type_ is not Any:
-            self._note_taker(ref._operand, codec_or_any(type_))  # noqa: SLF001
+            self.note_taker(ref._operand, codec_or_any(type_))  # noqa: SLF001
         return ref
 
     def add_when(self, ref: Any, predicate: Callable[..., Any], name: str | None) -> Branch:
@@ -113,10 +115,9 @@ class Composer:
             raise CompositionError(
                 f"{where}: the predicate of when is a plain function of the ref's value: when(ref, lambda v: v > 1)."
             )
-        name = name or self._ordinal_name("when")
-        self.claim(name, where, f'{where}: give one of them another name: when(..., name="...")')
-        operands = (self._own(ref, where),)
-        return self.open(Branch(self, name, self._new_slot(), where=where, operands=operands, fn=predicate))
+        name = self.name_for("when", name, where, "when")
+        operands = (self.own(ref, where),)
+        return self.open(Branch(self, name, self.new_slot(), where=where, operands=operands, fn=predicate))
 
     def open(self, branch: Branch) -> Branch:
         """Note a branch that is to be entered."""
@@ -142,38 +143,11 @@ class Composer:
         if node is not None:
             self._block.nodes.append(node)
 
-    def add_parallel(self, refs: tuple[Any, ...], name: str | None) -> None:
-        """Make the steps that these refs come from one group."""
-        where = where_called()
-        if not refs:
-            raise CompositionError(
-                f"{where}: parallelize takes the results of the steps that run at the same time; it got none."
-            )
-        members = [self._member(ref, where) for ref in refs]
-        if len(set(map(id, members))) < len(members):
-            raise CompositionError(f"{where}: a step is given to parallelize twice.")
-        name = name or self._ordinal_name("parallel")
-        self.claim(name, where, f'{where}: give one of them another name: parallelize(..., name="...")')
-        first = min(self._block.nodes.index(member) for member in members)
-        made_inside = {member.slot for member in members}
-        before: list[Node] = []
-        for node in self._block.nodes[first:]:
-            if node in members:
-                self._check_independent(node, made_inside, members, where)
-                continue
-            if any(slot in made_inside for slot in _slots_of(node)):
-                raise CompositionError(
-                    f"{where}: {node.name!r} was recorded before parallelize(...) and needs one of its members; "
-                    "write it after the group."
-                )
-            before.append(node)
-        self._block.nodes[first:] = [*before, ParallelNode(name, tuple(members), where)]
-
     def operand(self, value: Any, codec: Codec, what: str, where: str) -> Operand:
         """Return what stands for a ref or a plain value in the graph."""
         if isinstance(value, Ref):
-            return self._own(value, where)
-        hidden = _hidden_ref(value)
+            return self.own(value, where)
+        hidden = hidden_ref(value)
         if hidden is not None:
             raise CompositionError(
                 f"{where}: {what} has {hidden!r} inside a plain value. Build the value in a run: "
@@ -190,7 +164,7 @@ class Composer:
         if value is None:
             return None
         if isinstance(value, Ref):
-            return self._own(value, where)
+            return self.own(value, where)
         if type(value) is dict:
             items = tuple(self._part(item, where) for item in value.values())
             return Structure(dict, tuple(map(str, value)), items)
@@ -202,11 +176,16 @@ class Composer:
         )
 
     def graph(self, input_: Codec | None, result: Operand | None, codec: Codec) -> Graph:
-        """Return what was recorded. Raises `CompositionError` for a condition without a block."""
+        """Return what was recorded.
+
+        Raises:
+            CompositionError: A condition has no block, or a step skips to what does not come later.
+        """
         for branch in self._unused:
             raise CompositionError(f"{branch.where}: nothing is inside: write `with when(...) as branch:`.")
-        self._note_taker(result, codec)
+        self.note_taker(result, codec)
         nodes = tuple(self._block.nodes)
+        check_skips(self.workflow, nodes)
         return Graph(self.workflow, nodes, self._slots, input_, result, codec, self._computed(nodes))
 
     def _computed(self, nodes: tuple[Node, ...]) -> dict[int, tuple[Codec, ...]]:
@@ -215,19 +194,34 @@ class Composer:
         slots = [node.slot for node in walk(nodes[: last + 1]) if isinstance(node, TransformNode)]
         return {slot: (*dict.fromkeys(self._takers.get(slot, ())), ANY) for slot in slots}
 
-    def _note_taker(self, operand: Operand | None, codec: Codec) -> None:
+    def take(self, value: Any, codec: Codec, what: str, where: str) -> Operand:
+        """Return what stands in the graph for what is used as a value of the codec's type."""
+        operand = self.operand(value, codec, what, where)
+        self.note_taker(operand, codec)
+        return operand
+
+    def note_taker(self, operand: Operand | None, codec: Codec) -> None:
         """Note as what a value is used."""
         if isinstance(operand, Slot) and not operand.path and codec is not ANY:
             self._takers.setdefault(operand.index, []).append(codec)
 
     def _part(self, value: Any, where: str) -> Operand:
-        if type(value) in (dict, list, tuple) and _hidden_ref(value) is not None:
+        if type(value) in (dict, list, tuple) and hidden_ref(value) is not None:
             found = self.result(value, where)
             if found is not None:
                 return found
         return self.operand(value, ANY, "the workflow's result", where)
 
-    def _own(self, ref: Ref[Any], where: str) -> Slot:
+    def _input(self, ref: Any, where: str) -> Slot:
+        if not isinstance(ref, Ref):
+            raise CompositionError(
+                f"{where}: transform takes refs and a function, not {type(ref).__name__}; what is known already is "
+                "there inside the function: transform(ref, lambda v: ...)."
+            )
+        return self.own(ref, where)
+
+    def own(self, ref: Ref[Any], where: str) -> Slot:
+        """Return what a ref stands for, if it may be used here."""
         if ref._composer is not self:  # noqa: SLF001 - a ref has no public attributes, so that its user finds none
             raise CompositionError(
                 f"{where}: {ref!r} belongs to another workflow's composition; pass its value in as an input."
@@ -241,37 +235,11 @@ class Composer:
             )
         return operand
 
-    def _member(self, ref: Any, where: str) -> StepNode | LoopNode:
-        if not isinstance(ref, Ref):
-            raise CompositionError(f"{where}: parallelize takes results of steps, not {type(ref).__name__}.")
-        operand = self._own(ref, where)
-        node = self._producers.get(operand.index)
-        if not isinstance(node, (StepNode, LoopNode)) or operand.path:
-            raise CompositionError(
-                f"{where}: {ref!r} is no step's result; parallelize takes the results of steps, as they are."
-            )
-        if self._blocks[node.slot] is not self._block:
-            raise CompositionError(
-                f"{where}: step {node.name!r} is in another block; parallelize takes the steps of its own block."
-            )
-        if node not in self._block.nodes:
-            raise CompositionError(f"{where}: step {node.name!r} is in another parallelize(...) already.")
-        return node
-
-    def _check_independent(
-        self, node: Node, made_inside: set[int], members: list[StepNode | LoopNode], where: str
-    ) -> None:
-        needed = next((slot for slot in _slots_of(node) if slot in made_inside), None)
-        if needed is not None:
-            other = next(member.name for member in members if member.slot == needed)
-            raise CompositionError(
-                f"{where}: {node.name!r} needs the result of {other!r}, so they cannot run at the same time."
-            )
-
-    def _record(self, node: StepNode | LoopNode | TransformNode, type_: Any, label: str) -> Ref[Any]:
+    def record(self, node: Producer, type_: Any, label: str) -> Ref[Any]:
+        """Record a node, and return the ref of its value."""
         self._block.nodes.append(node)
-        self._producers[node.slot] = node
-        self._blocks[node.slot] = self._block
+        self.producers[node.slot] = node
+        self.blocks[node.slot] = self._block
         return Ref(self, Slot(node.slot, node.name, type_, block=self._block), label)
 
     def claim(self, name: str, where: str, hint: str) -> None:
@@ -282,34 +250,15 @@ class Composer:
             )
         self._names[name] = where
 
-    def _ordinal_name(self, kind: str) -> str:
-        self._ordinals[kind] = self._ordinals.get(kind, 0) + 1
-        return f"{kind}-{self._ordinals[kind]}"
+    def name_for(self, kind: str, name: str | None, where: str, helper: str) -> str:
+        """Return the name that a node was given, or one by its kind and ordinal, and note it as used."""
+        if name is None:
+            self._ordinals[kind] = self._ordinals.get(kind, 0) + 1
+            name = f"{kind}-{self._ordinals[kind]}"
+        self.claim(name, where, f'{where}: give one of them another name: {helper}(..., name="...")')
+        return name
 
-    def _new_slot(self) -> int:
+    def new_slot(self) -> int:
+        """Return the place of another value in a run."""
         self._slots += 1
         return self._slots - 1
-
-
-def _slots_of(node: Node) -> Iterator[int]:
-    for each in walk((node,)):
-        if not isinstance(each, (ParallelNode, OtherwiseNode)):
-            yield from (operand.index for operand in each.operands if isinstance(operand, Slot))
-
-
-def _hidden_ref(value: Any, depth: int = 0) -> Ref[Any] | None:
-    """Return a ref inside a container, model or dataclass, if there is one."""
-    if isinstance(value, Ref):
-        return value
-    if depth > _DEPTH_MAX:
-        return None
-    items: Any = ()
-    if isinstance(value, dict):
-        items = [*value.keys(), *value.values()]
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        items = value
-    elif isinstance(value, BaseModel):
-        items = [*value.__dict__.values(), *(value.__pydantic_extra__ or {}).values()]
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        items = [getattr(value, field.name) for field in dataclasses.fields(value)]
-    return next((found for item in items if (found := _hidden_ref(item, depth + 1)) is not None), None)

@@ -6,11 +6,9 @@ from typing import Any, Literal, overload
 
 from daemon.retry import Retry
 from daemon.workflow.context import StepContext
-from daemon.workflow.definition import SkipTo, StepOptions, Undo
+from daemon.workflow.definition import COMPENSATION_RETRY, SkipTo, StepOptions, Undo
 from daemon.workflow.signature import check_identity
 from daemon.workflow.step import In, Out, SourceStep, Step, StepResponse, define
-
-_COMPENSATION_RETRY = Retry(max_attempts=5, delay=timedelta(seconds=1), backoff=2)
 
 
 class StepDecorator:
@@ -77,7 +75,7 @@ def step(
     """
     options = StepOptions(
         retry=retry or Retry.never(),
-        compensation_retry=compensation_retry or _COMPENSATION_RETRY,
+        compensation_retry=compensation_retry or COMPENSATION_RETRY,
         timeout=timeout,
         idempotent=idempotent,
         on_failure=on_failure,

@@ -17,6 +17,7 @@ from daemon.workflow.signature import accepts_none, check_identity, codec_for, h
 
 Undo = TypeVar("Undo", default=Any)
 _UNSET: Any = object()
+COMPENSATION_RETRY = Retry(max_attempts=5, delay=timedelta(seconds=1), backoff=2)
 
 Compensation = (
     Callable[[Undo], Awaitable[None] | None]

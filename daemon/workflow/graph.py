@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from daemon.workflow.codec import Codec
+from daemon.workflow.definition import BoundStep
 from daemon.workflow.functions import code_hash
 from daemon.workflow.nodes import ChildNode, LoopNode, Node, StepNode, TransformNode, WaitNode, WhenNode, walk
 from daemon.workflow.ref import Constant, Operand, Slot, Structure
@@ -24,6 +25,7 @@ class Graph:
         result: What the run returns; None if nothing.
         result_codec: Codec of a result that is one value; a structure's parts have their own.
         computed: For each transform that something follows, by its slot: as what its result may be stored.
+        handlers: By the name of a hook, what runs there, in order; no part of what identifies the graph.
     """
 
     workflow: str
@@ -33,6 +35,7 @@ class Graph:
     result: Operand | None
     result_codec: Codec
     computed: Mapping[int, tuple[Codec, ...]] = field(default_factory=dict, compare=False)
+    handlers: dict[str, list[BoundStep]] = field(default_factory=dict, compare=False)
 
     def steps(self) -> Iterator[StepNode | LoopNode]:
         """Iterate over all uses of steps, in the order in which they were recorded."""
@@ -46,6 +49,11 @@ class Graph:
     def by_name(self) -> dict[str, Node]:
         """Every node, also those inside others."""
         return {node.name: node for node in walk(self.nodes)}
+
+    @property
+    def result_type(self) -> Any:
+        """What the result is declared as; `Any` if it is a structure."""
+        return None if self.result is None else self.result_codec.type
 
     def hold_result(self, values: Sequence[Any], limit_bytes: int) -> bytes | None:
         """Return the JSON of what a run with these values returns, or None. Raises as `Codec.hold`."""

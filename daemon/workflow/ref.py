@@ -1,7 +1,7 @@
 """Refs: placeholders for values that exist only in a run, and the operands that stand for them in a graph."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, final, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
@@ -13,6 +13,7 @@ from daemon.workflow.signature import where_called
 
 T_co = TypeVar("T_co", covariant=True)
 R = TypeVar("R")
+_DEPTH_MAX = 50  # deeper values are refused by the codec
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -230,6 +231,24 @@ for _name in [*_OPERATORS.split(), *(f"r{each}" for each in _OPERATORS.split()),
 def _trap(ref: Ref[Any], cannot: str, instead: str) -> str:
     where = where_called()
     return f"{where}: {ref!r} stands for a value that exists only in a run: it {cannot}. Write {instead} instead."
+
+
+def hidden_ref(value: Any, depth: int = 0) -> Ref[Any] | None:
+    """Return a ref inside a container, model or dataclass, if there is one."""
+    if isinstance(value, Ref):
+        return value
+    if depth > _DEPTH_MAX:
+        return None
+    items: Any = ()
+    if isinstance(value, dict):
+        items = [*value.keys(), *value.values()]
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        items = value
+    elif isinstance(value, BaseModel):
+        items = [*value.__dict__.values(), *(value.__pydantic_extra__ or {}).values()]
+    elif is_dataclass(value) and not isinstance(value, type):
+        items = [getattr(value, field.name) for field in fields(value)]
+    return next((found for item in items if (found := hidden_ref(item, depth + 1)) is not None), None)
 
 
 def type_at(type_: Any, path: Sequence[tuple[str, Any]]) -> Any:

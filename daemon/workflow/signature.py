@@ -5,7 +5,7 @@ import re
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from daemon.errors import CodecError, CompositionError, DefinitionError
 from daemon.workflow.codec import ANY, Codec
@@ -115,6 +115,18 @@ def codec_or_any(type_: Any) -> Codec:
         return Codec(type_)
     except CodecError:
         return ANY
+
+
+def may_be(type_: Any, kind: type) -> bool:
+    """Tell whether every value of a declared type may be one of `kind`, as far as the type is known."""
+    if get_origin(type_) is Annotated:
+        type_ = get_args(type_)[0]
+    if get_origin(type_) in (Union, types.UnionType):
+        return all(may_be(option, kind) for option in get_args(type_))
+    plain = get_origin(type_) or type_
+    if plain in (Any, object) or not isinstance(plain, type):
+        return plain is not None
+    return issubclass(plain, kind) or plain.__module__.startswith("pydantic")  # AwareDatetime stands for datetime
 
 
 def accepts_none(type_: Any) -> bool:

@@ -114,16 +114,16 @@ async def call_bare(definition: StepDefinition, value: Any, ctx: StepContext | N
     return await found if definition.is_async else found
 
 
-def define(fn: Callable[..., Any]) -> StepDefinition:
-    """Read a step function's signature.
+def define(fn: Callable[..., Any], kind: str = "step", shape: str = "(), (input) or (input, ctx)") -> StepDefinition:
+    """Read the signature of a step's function, or of another `kind` of function that is run as one.
 
     Raises:
-        DefinitionError: It is no step function.
+        DefinitionError: It is none.
         CompositionError: One of its types cannot be resolved, or has no JSON form.
     """
-    parameters = parameters_of(fn, "step", most=2, shape="(), (input) or (input, ctx)")
+    parameters = parameters_of(fn, kind, most=2, shape=shape)
     if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
-        raise DefinitionError(f"{where_defined(fn)}: step {fn.__name__} is a generator; return the output instead.")
+        raise DefinitionError(f"{where_defined(fn)}: {kind} {fn.__name__} is a generator; return the output instead.")
     hints = hints_of(fn)
     returns = hints.get("return", Any)
     if returns is StepResponse or get_origin(returns) is StepResponse:

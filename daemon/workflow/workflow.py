@@ -1,45 +1,56 @@
 """Workflows: named graphs of steps, composed once, bound to a container and run."""
 
-import gc
 import inspect
-import re
-import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Generic, Literal, overload
+from typing import Any, Generic, overload
 
 import svcs
 from typing_extensions import TypeVar
 
-from daemon.errors import CompositionError, DefinitionError
+from daemon.errors import CodecError, CompositionError, DefinitionError
+from daemon.retry import Retry
+from daemon.schedule.options import Schedule
+from daemon.workflow.bound import BoundSource, BoundWorkflow
+from daemon.workflow.child import add_child
 from daemon.workflow.compose import compose
+from daemon.workflow.composer import composition
+from daemon.workflow.definition import COMPENSATION_RETRY, StepOptions
 from daemon.workflow.graph import Graph
-from daemon.workflow.port import Engine, RunOptions
+from daemon.workflow.hook import HandlerDecorator, Hook, check_hook
+from daemon.workflow.naming import registered
 from daemon.workflow.ref import Ref
-from daemon.workflow.run import WorkflowRun
 from daemon.workflow.signature import check_identity, parameters_of, where_called, where_defined
 
-if TYPE_CHECKING:
-    from daemon.schedule.options import Schedule
-    from daemon.workflow.definition import BoundStep
-
+T = TypeVar("T")
 In = TypeVar("In")
 Out = TypeVar("Out")
-_RUN_ID = re.compile(r"[A-Za-z0-9._:@-]{1,200}")
-_defined: "weakref.WeakValueDictionary[str, WorkflowBase]" = weakref.WeakValueDictionary()
 
 
-def check_run_id(run_id: str) -> str:
-    """Return `run_id` if it is 1 to 200 of `[A-Za-z0-9._:@-]`.
+@dataclass(frozen=True, slots=True)
+class WorkflowOptions:
+    """How a workflow's runs are started, bounded and kept; as the arguments of `workflow`."""
 
-    Raises:
-        ValueError: It is not.
-    """
-    if not isinstance(run_id, str) or _RUN_ID.fullmatch(run_id) is None:
-        msg = f"A run id is 1 to 200 of the characters A-Z a-z 0-9 . _ : @ -, not {str(run_id)[:80]!r}."
-        raise ValueError(msg)
-    return run_id
+    timeout: timedelta | None
+    retention: timedelta | None
+    max_concurrency: int | None
+    schedule: Schedule | None
+
+    def __post_init__(self) -> None:
+        for name in ("timeout", "retention"):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if not isinstance(value, timedelta):
+                raise DefinitionError(f"A workflow's {name} is a timedelta, not {value!r}: write timedelta(hours=...).")
+            if value <= timedelta(0):
+                raise DefinitionError(f"A workflow's {name} is above zero, not {value}; leave it out for none.")
+        most: object = self.max_concurrency
+        if most is not None and (type(most) is not int or most < 1):
+            raise DefinitionError(
+                f"A workflow's max_concurrency is a number of runs, 1 or more, not {most!r}; leave it out for no limit."
+            )
 
 
 class WorkflowBase:
@@ -56,20 +67,57 @@ class WorkflowBase:
         where: File and line of the composition.
     """
 
-    def __init__(self, name: str, fn: Callable[..., Any], graph: Graph, timeout: timedelta | None) -> None:
+    def __init__(self, name: str, fn: Callable[..., Any], graph: Graph, options: WorkflowOptions) -> None:
         self.name = name
         self.fn = fn
         self.graph = graph
-        self.timeout = timeout
-        self.retention: timedelta | None = None
-        self.max_concurrency: int | None = None
-        self.schedule: Schedule | None = None
-        self.handlers: dict[str, list[BoundStep]] = {}
+        self.timeout = options.timeout
+        self.retention = options.retention
+        self.max_concurrency = options.max_concurrency
+        self.schedule = options.schedule
+        self.handlers = graph.handlers
         self.where = where_defined(fn)
         self.__doc__ = fn.__doc__
 
     def __repr__(self) -> str:
         return f"<workflow {self.name!r} defined at {self.where}>"
+
+    def on(
+        self,
+        hook: Hook[T],
+        /,
+        *,
+        retry: Retry | None = None,
+        compensation_retry: Retry | None = None,
+        timeout: timedelta | None = None,
+        idempotent: bool = False,
+    ) -> HandlerDecorator[T]:
+        """Add a handler to a hook that this workflow calls: a function of (value), (value, ctx) or ().
+
+        Any number of them run there as steps, in the order of their modules and lines. Each can have a
+        `compensate`, as a step. The options are those of `step`.
+
+        Raises:
+            CompositionError: The workflow does not call this hook, or the function handles it already.
+            DefinitionError: The function is no handler, or an option is out of its range.
+        """
+        check_hook(self, hook)
+        options = StepOptions(
+            retry=retry or Retry.never(),
+            compensation_retry=compensation_retry or COMPENSATION_RETRY,
+            timeout=timeout,
+            idempotent=idempotent,
+            on_failure="rollback",
+            external=False,
+        )
+        return HandlerDecorator(self, hook, options)
+
+    def _check_not_composing(self) -> None:
+        if composition.get() is not None:
+            raise CompositionError(
+                f"{where_called()}: workflow {self.name!r} is called inside a composition, where nothing runs yet; to "
+                "make it a step, write my_workflow.as_step(...)."
+            )
 
 
 class Workflow(WorkflowBase, Generic[In, Out]):
@@ -77,7 +125,20 @@ class Workflow(WorkflowBase, Generic[In, Out]):
 
     def __call__(self, container: svcs.Container | None = None) -> "BoundWorkflow[In, Out]":
         """Return the workflow on the engine of `container`; without one, on an in-memory engine of its own."""
+        self._check_not_composing()
         return BoundWorkflow(self, container)
+
+    def as_step(self, value: In | Ref[In], /, *, name: str | None = None) -> Ref[Out]:
+        """Record this workflow as a step of the one that is being composed; it rolls back as a unit.
+
+        Args:
+            value: What the composition's ref stands for in the run of this workflow.
+            name: The step's name; left out: the workflow's.
+
+        Raises:
+            CompositionError: No workflow is being composed here, or the name is used already.
+        """
+        return add_child(self, name, value)
 
 
 class SourceWorkflow(WorkflowBase, Generic[Out]):
@@ -85,92 +146,20 @@ class SourceWorkflow(WorkflowBase, Generic[Out]):
 
     def __call__(self, container: svcs.Container | None = None) -> "BoundSource[Out]":
         """Return the workflow on the engine of `container`; without one, on an in-memory engine of its own."""
+        self._check_not_composing()
         return BoundSource(self, container)
 
-
-class BoundWorkflow(Generic[In, Out]):
-    """A workflow and the container that it runs with."""
-
-    def __init__(self, workflow: Workflow[In, Out], container: svcs.Container | None) -> None:
-        self._workflow = workflow
-        self._container = container
-
-    async def run(
-        self,
-        input: In,
-        *,
-        run_id: str | None = None,
-        raise_on_error: bool = True,
-        wait: bool | None = None,
-        on_existing: Literal["join", "reject"] = "join",
-    ) -> WorkflowRun[Out]:
-        """Run the workflow, and return when the run ends or is parked.
-
-        Args:
-            input: What the composition's ref stands for in this run.
-            run_id: One id is one run; left out: derived from the trigger inside a handler, else a fresh one.
-            raise_on_error: Raise `WorkflowFailed` for a run that ended without a result; else return it.
-            wait: True waits for the end, also of a parked run; False only for the durable start.
-            on_existing: "join" a run of this id, or "reject" it with `RunExists`.
-
-        Raises:
-            WorkflowFailed: The run ended without a result; its `.run` has the errors.
-            RunExists: The id belongs to another workflow or another input, or is rejected.
-            CodecError: The input does not fit its declared type.
-            ValueError: `run_id` is none.
-        """
-        options = _options(run_id, wait, on_existing)
-        return await _run(self._workflow, self._container, input, options, raise_on_error=raise_on_error)
-
-
-class BoundSource(Generic[Out]):
-    """A workflow without an input, and the container that it runs with."""
-
-    def __init__(self, workflow: SourceWorkflow[Out], container: svcs.Container | None) -> None:
-        self._workflow = workflow
-        self._container = container
-
-    async def run(
-        self,
-        *,
-        run_id: str | None = None,
-        raise_on_error: bool = True,
-        wait: bool | None = None,
-        on_existing: Literal["join", "reject"] = "join",
-    ) -> WorkflowRun[Out]:
-        """Run the workflow, and return when the run ends or is parked; as `BoundWorkflow.run`, without an input."""
-        options = _options(run_id, wait, on_existing)
-        return await _run(self._workflow, self._container, None, options, raise_on_error=raise_on_error)
-
-
-def _options(run_id: str | None, wait: bool | None, on_existing: Literal["join", "reject"]) -> RunOptions:  # noqa: FBT001 - as `run` got it
-    if on_existing not in ("join", "reject"):
-        msg = f'on_existing is "join" or "reject", not {on_existing!r}.'
-        raise ValueError(msg)
-    return RunOptions(check_run_id(run_id) if run_id is not None else None, wait, on_existing)
-
-
-async def _run(
-    workflow: WorkflowBase, container: svcs.Container | None, value: Any, options: RunOptions, *, raise_on_error: bool
-) -> WorkflowRun[Any]:
-    if container is None:
-        from daemon.engine.memory import run_alone  # noqa: PLC0415 - only a run without a container needs an engine here
-
-        run = await run_alone(workflow, value, options)
-    else:
-        engine = await container.aget_abstract(Engine)
-        run = await engine.execute(workflow, value, options)
-    if raise_on_error and run.status.ended and run.status != "completed":
-        raise run.failure()
-    return run
+    def as_step(self, *, name: str | None = None) -> Ref[Out]:
+        """Record this workflow as a step of the one that is being composed; as `Workflow.as_step`."""
+        return add_child(self, name)
 
 
 class WorkflowDecorator:
     """What `workflow(...)` returns."""
 
-    def __init__(self, name: str, timeout: timedelta | None) -> None:
+    def __init__(self, name: str, options: WorkflowOptions) -> None:
         self._name = name
-        self._timeout = timeout
+        self._options = options
 
     @overload
     def __call__(self, fn: Callable[[], Ref[Out]]) -> SourceWorkflow[Out]: ...
@@ -190,7 +179,8 @@ class WorkflowDecorator:
             self._name, fn, takes_input=bool(parameters), parameter=parameters[0].name if parameters else ""
         )
         kind = Workflow if parameters else SourceWorkflow
-        return _registered(kind(self._name, fn, graph, self._timeout))
+        _check_scheduled_input(self._name, graph, self._options.schedule, where_defined(fn))
+        return registered(kind(self._name, fn, graph, self._options))
 
 
 def _check_composition(fn: Any, name: str) -> list[inspect.Parameter]:
@@ -214,48 +204,47 @@ def _check_composition(fn: Any, name: str) -> list[inspect.Parameter]:
     return parameters
 
 
-def _registered(workflow: WorkflowBase) -> WorkflowBase:
-    """Keep the workflow in the weak table of names. Raises `CompositionError` for a name with another living graph."""
-    if _conflicts(workflow):
-        gc.collect()  # a former definition may be garbage that nobody collected yet
-    if _conflicts(workflow):
-        first = _defined[workflow.name].where
-        raise CompositionError(
-            f"Workflow {workflow.name!r} is defined twice with different graphs: at {first} and at {workflow.where}. "
-            "Give one of them another name."
-        )
-    _defined[workflow.name] = workflow
-    return workflow
-
-
-@contextmanager
-def names_apart() -> Iterator[None]:
-    """Have the workflows that are defined inside the block be another application's; afterwards it is as before."""
-    before = dict(_defined)
-    _defined.clear()
+def _check_scheduled_input(name: str, graph: Graph, schedule: Schedule | None, where: str) -> None:
+    """Raise `CompositionError` unless the schedule's `data` can be the workflow's input."""
+    if schedule is None:
+        return
+    if graph.input is None:
+        if schedule.data is not None:
+            raise CompositionError(f"{where}: workflow {name!r} takes no input; leave data out of its Schedule.")
+        return
     try:
-        yield
-    finally:
-        _defined.clear()
-        _defined.update(before)
+        graph.input.hold(schedule.data, 1 << 62, "data")
+    except CodecError as error:
+        raise CompositionError(
+            f"{where}: workflow {name!r} is started by its schedule, which has to have its input: "
+            f"schedule=Schedule(..., data=...). {error}"
+        ) from None
 
 
-def _conflicts(workflow: WorkflowBase) -> bool:
-    other = _defined.get(workflow.name)
-    return other is not None and other.graph.describe() != workflow.graph.describe()
-
-
-def workflow(name: str, *, timeout: timedelta | None = None) -> WorkflowDecorator:
+def workflow(
+    name: str,
+    *,
+    timeout: timedelta | None = None,
+    retention: timedelta | None = None,
+    max_concurrency: int | None = None,
+    schedule: str | timedelta | Schedule | None = None,
+) -> WorkflowDecorator:
     """Compose a workflow: the function is called once, now, and what it does is recorded as a graph.
 
     Args:
         name: The workflow's identity in stored runs: kebab-case, unique in an application.
         timeout: How long a run may take before it is cancelled and rolled back; left out: as long as it does.
+        retention: How long a run is kept after its end; left out: as `storage.retention_s` says.
+        max_concurrency: How many of its runs may go on at the same time, in the whole fleet: the others wait; left out:
+            any number.
+        schedule: When it starts by itself: a cron expression, a timedelta, or `Schedule(...)` with the options of a
+            job, whose `data` is the workflow's input; left out: it does not.
 
     Raises:
         CompositionError: The function does something that no run could do; names the ref, the file and line, and what
             to write instead.
+        DefinitionError: An option is out of its range; a `CronError` for the schedule's expression.
     """
-    if timeout is not None and timeout <= timedelta(0):
-        raise DefinitionError(f"A workflow's timeout is above zero, not {timeout}; leave it out for none.")
-    return WorkflowDecorator(check_identity("workflow", name), timeout)
+    check_identity("workflow", name)
+    planned = schedule if schedule is None or isinstance(schedule, Schedule) else Schedule(schedule)
+    return WorkflowDecorator(name, WorkflowOptions(timeout, retention, max_concurrency, planned))
