@@ -1,10 +1,15 @@
 """A graph as boxes and arrows: what every kind of drawing is made of; pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import NamedTuple
 
+from daemon.events.model import Event
+from daemon.workflow.definition import BoundStep, SkipTo
 from daemon.workflow.graph import Graph
 from daemon.workflow.nodes import (
+    ChildNode,
     EmitNode,
     HookNode,
     LoopNode,
@@ -17,7 +22,9 @@ from daemon.workflow.nodes import (
     TransformNode,
     WaitNode,
     WhenNode,
+    walk,
 )
+from daemon.workflow.ref import Constant, Operand, Slot
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,7 +32,7 @@ class Box:
     """One box of a drawing.
 
     Attributes:
-        kind: `end`, `step`, `loop`, `transform` or `when`.
+        kind: `end`, `step`, `loop`, `child`, `transform`, `when`, `sleep`, `wait`, `emit` or `hook`.
         undo: Name of what compensates it.
         row: 0 is the first; boxes of one row run at the same time.
     """
@@ -39,23 +46,55 @@ class Box:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Arrow:
-    """What comes after what, and in which case."""
+    """What comes after what, and in which case.
+
+    Attributes:
+        skips: It is where a run goes on after a failure.
+    """
 
     start: Box
     end: Box
     label: str
+    skips: bool = False
+
+
+class _Shown(NamedTuple):
+    """What a box shows."""
+
+    label: str
+    kind: str
+    undo: str | None = None
 
 
 _Loose = Sequence[tuple[Box, str]]  # boxes that wait for what comes next, each with the case in which it does
+_KINDS = {
+    StepNode: "step",
+    LoopNode: "loop",
+    ChildNode: "child",
+    TransformNode: "transform",
+    WhenNode: "when",
+    SleepNode: "sleep",
+    WaitNode: "wait",
+    EmitNode: "emit",
+    HookNode: "hook",
+}
+_Drawable = Member | TransformNode | WhenNode | SleepNode | WaitNode | EmitNode | HookNode
 
 
 @dataclass(slots=True)
 class Flow:
-    """A graph's boxes, row by row, and its arrows."""
+    """A graph's boxes, row by row, and its arrows.
 
+    Attributes:
+        handlers: By the name of a hook: what runs there.
+    """
+
+    handlers: Mapping[str, Sequence[BoundStep]] = field(default_factory=dict)
     boxes: list[Box] = field(default_factory=list)
     arrows: list[Arrow] = field(default_factory=list)
     _rows: int = 0
+    _first: dict[str, Box] = field(default_factory=dict)  # by the name of a node: where it begins
+    _skips: list[tuple[Box, str]] = field(default_factory=list)
 
     def draw(self, nodes: Sequence[Node], loose: _Loose) -> _Loose:
         """Draw nodes below what is loose, and return what is loose then."""
@@ -63,21 +102,23 @@ class Flow:
         for node in nodes:
             if not isinstance(node, OtherwiseNode):
                 loose, other = [*loose, *other], []
+            drawn = len(self.boxes)
             if isinstance(node, WhenNode):
-                (box,) = self.row([_box(node)], loose)
+                (box,) = self.row([_shown(node)], loose)
                 loose, other = self.draw(node.nodes, [(box, "yes")]), [(box, "no")]
             elif isinstance(node, OtherwiseNode):
                 if not other:  # something stands between the two cases
-                    (box,) = self.row([(f"not {node.condition}", "when", None)], loose)
+                    (box,) = self.row([_Shown(f"not {node.condition}", "when")], loose)
                     loose, other = [(box, "no")], [(box, "yes")]
                 loose, other = [*loose, *self.draw(node.nodes, other)], []
             else:
-                members = node.members if isinstance(node, ParallelNode) else (node,)
-                loose = [(box, "") for box in self.row([_box(member) for member in members], loose)]
+                loose = self._row_of(node.members if isinstance(node, ParallelNode) else (node,), loose)
+            if drawn < len(self.boxes):
+                self._first[node.name] = self.boxes[drawn]
         return [*loose, *other]
 
-    def row(self, row: Sequence[tuple[str, str, str | None]], loose: _Loose, id: str = "") -> list[Box]:
-        """Draw a row of boxes (label, kind, what undoes it) below what is loose."""
+    def row(self, row: Sequence[_Shown], loose: _Loose, id: str = "") -> list[Box]:
+        """Draw a row of boxes below what is loose."""
         boxes = []
         for label, kind, undo in row:
             box = Box(id or f"n{len(self.boxes)}", label, kind, undo, self._rows)
@@ -87,21 +128,75 @@ class Flow:
         self._rows += 1
         return boxes
 
+    def skip(self) -> None:
+        """Draw where a run goes on after the failure of a step that skips."""
+        for box, target in self._skips:
+            if target in self._first:
+                self.arrows.append(Arrow(box, self._first[target], "failed", skips=True))
 
-def _box(
-    node: Member | TransformNode | WhenNode | SleepNode | WaitNode | EmitNode | HookNode,
-) -> tuple[str, str, str | None]:
-    if isinstance(node, (StepNode, LoopNode)):
-        compensation = node.step.definition.compensation
-        label, kind = (node.name, "step") if isinstance(node, StepNode) else (f"{node.name} for each", "loop")
-        return label, kind, None if compensation is None else compensation.fn.__name__
-    return node.name, "when" if isinstance(node, WhenNode) else "transform", None
+    def _row_of(self, nodes: Sequence[_Drawable], loose: _Loose) -> _Loose:
+        boxes = self.row([_shown(node) for node in nodes], loose)
+        loose = [(box, "") for box in boxes]
+        for node, box in zip(nodes, boxes, strict=True):
+            self._first[node.name] = box
+            if isinstance(node, (StepNode, LoopNode)) and isinstance(node.step.settings.on_failure, SkipTo):
+                self._skips.append((box, node.step.settings.on_failure.step))
+            if isinstance(node, HookNode):
+                for handler in self.handlers.get(node.name, ()):
+                    function = handler.definition.fn.__name__
+                    loose = [(each, "") for each in self.row([_Shown(function, "step", _undo(handler))], loose)]
+        return loose
+
+
+def _shown(node: _Drawable) -> _Shown:
+    label, kind, undo = node.name, _KINDS[type(node)], None
+    match node:
+        case StepNode():
+            label, undo = f"{label}{_continues(node.step)}", _undo(node.step)
+        case LoopNode():
+            label, undo = f"{label} for each{_continues(node.step)}", _undo(node.step)
+        case ChildNode():
+            of = "" if label == node.workflow.name else f" of {node.workflow.name}"
+            label, undo = f"workflow {label}{of}", "its steps" if _can_be_undone(node) else None
+        case SleepNode(delay=timedelta() as delay):
+            label = f"{label}: {delay}"
+        case WaitNode():
+            within = "" if node.timeout is None else f", at most {node.timeout}"
+            label = f"{label}: {node.event.__event_name__}{within}"
+        case EmitNode():
+            label = f"{label}: {_event_name(node.operand)}"
+        case HookNode():
+            label = f"hook {label}"
+    return _Shown(label, kind, undo)
+
+
+def _undo(step: BoundStep) -> str | None:
+    compensation = step.definition.compensation
+    return None if compensation is None else compensation.fn.__name__
+
+
+def _continues(step: BoundStep) -> str:
+    return ", or goes on without" if step.settings.on_failure == "continue" else ""
+
+
+def _can_be_undone(child: ChildNode) -> bool:
+    graph = child.workflow.graph
+    handlers = [each for node in walk(graph.nodes) for each in graph.handlers.get(node.name, ())]
+    steps = [*(node.step for node in graph.steps()), *handlers]
+    return any(step.definition.compensation is not None for step in steps) or any(map(_can_be_undone, graph.children()))
+
+
+def _event_name(event: Operand) -> str:
+    type_ = event.codec.type if isinstance(event, Constant) else event.type if isinstance(event, Slot) else None
+    named = isinstance(type_, type) and issubclass(type_, Event) and type_.__event_name__
+    return named or "an event"
 
 
 def flow_of(graph: Graph) -> Flow:
     """Return a graph as boxes and arrows, between its name and its end."""
-    flow = Flow()
-    (start,) = flow.row([(graph.workflow, "end", None)], [], "start")
+    flow = Flow(graph.handlers)
+    (start,) = flow.row([_Shown(graph.workflow, "end")], [], "start")
     loose = flow.draw(graph.nodes, [(start, "")])
-    flow.row([("end", "end", None)], loose, "done")
+    flow.row([_Shown("end", "end")], loose, "done")
+    flow.skip()
     return flow

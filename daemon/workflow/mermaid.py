@@ -3,7 +3,18 @@
 from daemon.workflow.flow import Arrow, Box, flow_of
 from daemon.workflow.graph import Graph
 
-_SHAPES = {"end": '(["{}"])', "step": '["{}"]', "loop": '[["{}"]]', "transform": '[/"{}"/]', "when": '{{"{}"}}'}
+_SHAPES = {
+    "end": '(["{}"])',
+    "step": '["{}"]',
+    "loop": '[["{}"]]',
+    "child": '[["{}"]]',
+    "transform": '[/"{}"/]',
+    "when": '{{"{}"}}',
+    "sleep": '(("{}"))',
+    "wait": '>"{}"]',
+    "emit": '[\\"{}"\\]',
+    "hook": '[/"{}"\\]',
+}
 
 
 def to_mermaid(graph: Graph) -> str:
@@ -15,14 +26,16 @@ def to_mermaid(graph: Graph) -> str:
     lines = ["flowchart TD"]
     for box in flow.boxes:
         lines.append(f"    {box.id}{_SHAPES[box.kind].format(_label(box.label))}")
-        lines += [f"    {each.start.id} -->{_case(each)} {box.id}" for each in arrows.get(box, ())]
+        lines += [f"    {each.start.id} {_line(each)} {box.id}" for each in arrows.get(box, ())]
         if box.undo is not None:
             lines.append(f'    {box.id} -. undo .-> {box.id}u("{_label(box.undo)}")')
     return "\n".join(lines)
 
 
-def _case(arrow: Arrow) -> str:
-    return f"|{arrow.label}|" if arrow.label else ""
+def _line(arrow: Arrow) -> str:
+    if arrow.skips:
+        return f"-. {arrow.label} .->"
+    return f"-->|{arrow.label}|" if arrow.label else "-->"
 
 
 def _label(text: str) -> str:

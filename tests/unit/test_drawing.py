@@ -1,8 +1,24 @@
 """Drawings of a workflow's graph."""
 
+from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree as ET
 
-from daemon import Ref, for_each, parallelize, step, transform, when, workflow
+from daemon import (
+    Event,
+    Hook,
+    Ref,
+    SkipTo,
+    emit,
+    for_each,
+    parallelize,
+    sleep,
+    sleep_until,
+    step,
+    transform,
+    wait_for_event,
+    when,
+    workflow,
+)
 from daemon.workflow.drawing import to_dot, to_svg
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -139,3 +155,134 @@ def test_every_drawing_shows_a_loop_and_how_it_is_undone() -> None:
     assert 'n1 -. undo .-> n1u("release")' in mermaid
     assert 'n1 [label="reserve for each", shape=box3d];' in to_dot(with_a_loop.graph)
     assert texts == ["with-a-loop", "reserve for each", "release", "end"]
+
+
+class Paid(Event, name="order.paid"):
+    sku: str
+
+
+sku_checked = Hook[str]("sku-checked")
+
+
+@workflow("drawn-child")
+def child(sku: Ref[str]) -> Ref[str]:
+    return reserve(sku)
+
+
+@workflow("drawn-grandchild")
+def grandchild(sku: Ref[str]) -> None:
+    child.as_step(sku)
+
+
+@workflow("drawn-quiet-child")
+def quiet_child(sku: Ref[str]) -> None:
+    charge(sku)
+    sku_checked(sku)
+
+
+@workflow("with-everything")
+def with_everything(sku: Ref[str]) -> None:
+    charge.options(on_failure=SkipTo("paid"))(sku)
+    label.options(on_failure="continue")(sku)
+    parallelize(grandchild.as_step(sku, name="twice"), quiet_child.as_step(sku))
+    sleep(timedelta(hours=1))
+    sleep_until(datetime(2030, 1, 1, tzinfo=UTC))
+    wait_for_event(Paid, key=sku, match=lambda paid: paid.sku, timeout=timedelta(days=2), name="paid")
+    sku_checked(sku)
+    emit(Paid(sku="pen"))
+    emit(transform(sku, lambda sku: Paid(sku=sku), name="made"))
+
+
+@with_everything.on(sku_checked)
+def check(sku: str) -> None:
+    """Do nothing."""
+
+
+@check.compensate
+def uncheck() -> None:
+    """Do nothing."""
+
+
+@with_everything.on(sku_checked)
+def check_again(sku: str) -> None:
+    """Do nothing."""
+
+
+def test_mermaid_shows_children_timers_waits_events_hooks_and_where_a_failure_leads() -> None:
+    lines = [line.strip() for line in with_everything.graph.to_mermaid().splitlines()]
+
+    assert lines == [
+        "flowchart TD",
+        'start(["with-everything"])',
+        'n1["charge"]',
+        "start --> n1",
+        'n2["label, or goes on without"]',
+        "n1 --> n2",
+        'n3[["workflow twice of drawn-grandchild"]]',
+        "n2 --> n3",
+        'n3 -. undo .-> n3u("its steps")',
+        'n4[["workflow drawn-quiet-child"]]',
+        "n2 --> n4",
+        'n5(("sleep-1: 1:00:00"))',
+        "n3 --> n5",
+        "n4 --> n5",
+        'n6(("sleep-until-1"))',
+        "n5 --> n6",
+        'n7>"paid: order.paid, at most 2 days, 0:00:00"]',
+        "n6 --> n7",
+        "n1 -. failed .-> n7",
+        'n8[/"hook sku-checked"\\]',
+        "n7 --> n8",
+        'n9["check"]',
+        "n8 --> n9",
+        'n9 -. undo .-> n9u("uncheck")',
+        'n10["check_again"]',
+        "n9 --> n10",
+        'n11[\\"emit-1: order.paid"\\]',
+        "n10 --> n11",
+        'n12[/"made"/]',
+        "n11 --> n12",
+        'n13[\\"emit-2: an event"\\]',
+        "n12 --> n13",
+        'done(["end"])',
+        "n13 --> done",
+    ]
+
+
+def test_dot_shows_children_timers_waits_events_hooks_and_where_a_failure_leads() -> None:
+    lines = [line.strip() for line in to_dot(with_everything.graph).splitlines()]
+
+    assert {
+        'n3 [label="workflow twice of drawn-grandchild", shape=box, peripheries=2];',
+        'n3 -> n3u [label="undo", style=dashed, constraint=false];',
+        'n5 [label="sleep-1: 1:00:00", shape=circle];',
+        'n7 [label="paid: order.paid, at most 2 days, 0:00:00", shape=cds];',
+        'n8 [label="hook sku-checked", shape=trapezium];',
+        'n11 [label="emit-1: order.paid", shape=rarrow];',
+        'n1 -> n7 [label="failed", style=dashed, constraint=false];',
+    } <= set(lines)
+
+
+def test_svg_shows_children_timers_waits_events_hooks_and_where_a_failure_leads() -> None:
+    root = ET.fromstring(to_svg(with_everything.graph))  # noqa: S314 - we made it
+
+    width = float(root.attrib["width"])
+    texts = {text.text: float(text.attrib["x"]) for text in root.iter(f"{SVG}text")}
+    (skip,) = [path for path in root.iter(f"{SVG}path") if path.attrib.get("class") == "line skip"]
+    assert {"workflow drawn-quiet-child", "its steps", "sleep-until-1", "emit-1: order.paid", "failed"} <= set(texts)
+    assert all(0 < x < width for x in texts.values())
+    assert skip.attrib["d"].count("L") == 3
+
+
+@workflow("skips-out")
+def skips_out(sku: Ref[str]) -> None:
+    with when(sku, bool) as known:
+        charge.options(on_failure=SkipTo("when-1-otherwise"))(sku)
+    with known.otherwise():
+        label(sku)
+
+
+def test_a_failure_that_leads_to_another_block_leads_to_the_first_of_it() -> None:
+    lines = [line.strip() for line in skips_out.graph.to_mermaid().splitlines()]
+
+    assert lines[lines.index('n3["label"]') :][:3] == ['n3["label"]', "n1 -->|no| n3", "n2 -. failed .-> n3"]
