@@ -59,6 +59,12 @@ def new_id(now_us: int) -> str:
     return text + _PAIRS[value >> 10 & 1023] + _PAIRS[value & 1023]
 
 
+def first_id(moment_us: int) -> str:
+    """Return what every id that was made before this millisecond sorts before, and no other."""
+    value = moment_us // 1_000 << _RANDOM_BITS
+    return "".join([_PAIRS[value >> shift & 1023] for shift in range(120, -1, -10)])
+
+
 class Timer(Protocol):
     """A callback that waits for its time."""
 

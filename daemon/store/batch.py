@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from daemon.store.sql import STATEMENTS, Row
+from daemon.store.sql import Row
+from daemon.store.statements import STATEMENTS
 from daemon.store.writes import Outcome, Write
 
 
@@ -48,12 +49,13 @@ class Batch:
 class Commit:
     """Writes that belong together, encoded: nothing that happens to their records later is seen."""
 
-    __slots__ = ("_effects", "_guards", "future", "hints", "is_commit")
+    __slots__ = ("_effects", "_guards", "_looks_back", "future", "hints", "is_commit")
 
     def __init__(self, writes: Sequence[Write], future: asyncio.Future[Outcome]) -> None:
         self.future = future
         self.is_commit = True
         self.hints = False
+        self._looks_back = False
         self._guards: list[tuple[str, Row, Outcome]] = []
         self._effects: list[tuple[str, Sequence[Row]]] = []
         for write in writes:
@@ -61,6 +63,8 @@ class Commit:
             rows = statement.rows(write)
             if statement.hints is not None and statement.hints(write):
                 self.hints = True
+            if statement.looks_back:
+                self._looks_back = True
             if statement.refusal is None:
                 self._effects.append((statement.sql, rows))
             else:
@@ -68,6 +72,8 @@ class Commit:
 
     def run(self, batch: Batch) -> Outcome:
         """Apply the guards, and have everything else applied if none refuses."""
+        if self._looks_back:
+            batch.flush()
         several = len(self._guards) > 1  # A single one that refuses has written nothing.
         if several:
             batch.connection.execute("SAVEPOINT guards")

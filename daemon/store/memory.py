@@ -1,17 +1,18 @@
 """The store that forgets: everything in this process, applied at once. For tests, scripts and the in-memory engine."""
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import replace
 from itertools import islice
-from operator import attrgetter
 
 from daemon.clock import Clock, SystemClock
 from daemon.store.listing import in_order
+from daemon.store.memory_firings import MemoryFirings
 from daemon.store.memory_queues import MemoryQueues
 from daemon.store.memory_runs import MemoryRuns, Undo
-from daemon.store.model import FiringRecord, FiringState, OutgoingEvent, QueuedDelivery, RunRecord, StepRecord
+from daemon.store.memory_signals import MemorySignals
+from daemon.store.memory_steps import MemorySteps
+from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, RunRecord, Signal, StepRecord
 from daemon.store.port import RunFilter
 from daemon.store.writes import (
     ClaimFiring,
@@ -21,13 +22,18 @@ from daemon.store.writes import (
     InsertRun,
     Outcome,
     PutGraph,
+    PutSignal,
     PutStep,
     RecordHandled,
     ReopenRun,
     RequestCancel,
+    RequireAwaiting,
     RequireEnded,
+    RequireNoSignal,
     SettleDelivery,
     StageEvent,
+    TakePlace,
+    UpdateChild,
     UpdateDelivery,
     UpdateFiring,
     UpdateRun,
@@ -42,6 +48,9 @@ _GUARDS = frozenset(
         RequestCancel,
         ReopenRun,
         RequireEnded,
+        TakePlace,
+        RequireAwaiting,
+        RequireNoSignal,
         RecordHandled,
         SettleDelivery,
         UpdateDelivery,
@@ -81,32 +90,39 @@ class MemoryStore:
 
     def __init__(self, clock: Clock | None = None, *, keep_ended: int = 10_000) -> None:
         self._clock = clock or SystemClock()
-        self._runs = MemoryRuns(keep_ended, self._hint)
+        self._steps = MemorySteps()
+        self._runs = MemoryRuns(keep_ended, forgotten=self._steps.forget, hint=self._hint)
         self._graphs: dict[str, PutGraph] = {}
         self._outbox: dict[str, OutgoingEvent] = {}
-        self._handled: set[tuple[str, str, str, str, str]] = set()
-        self._firings: defaultdict[tuple[str, str], dict[int, FiringRecord]] = defaultdict(dict)
-        self._queues = MemoryQueues()
+        self._handled: dict[tuple[str, str, str, str, str], int] = {}
+        self._firings = MemoryFirings()
+        self._signals = MemorySignals()
+        self._queues = MemoryQueues(self._hint)
         self._patterns: dict[tuple[str, str], tuple[str, ...]] = {}
         self._leases: dict[str, float] = {}
         self._hints: list[Callable[[], object]] = []
         self._apply: dict[type, Callable[..., Outcome | None]] = {
             InsertRun: self._runs.insert,
             UpdateRun: self._runs.update,
+            UpdateChild: self._runs.update_child,
             FenceRun: self._runs.fence,
             RequestCancel: self._runs.request_cancel,
             ReopenRun: self._runs.reopen,
             RequireEnded: self._runs.require_ended,
+            TakePlace: self._runs.take_place,
+            RequireAwaiting: self._steps.require_awaiting,
+            RequireNoSignal: self._require_no_signal,
+            PutSignal: self._put_signal,
             RecordHandled: self._record_handled,
-            SettleDelivery: self._settle,
-            UpdateDelivery: self._update_delivery,
-            ClaimFiring: self._claim_firing,
-            UpdateFiring: self._update_firing,
-            PutStep: self._runs.put_step,
+            SettleDelivery: self._queues.settle,
+            UpdateDelivery: self._queues.update,
+            ClaimFiring: self._firings.claim,
+            UpdateFiring: self._firings.update,
+            PutStep: self._steps.put,
             PutGraph: self._put_graph,
             StageEvent: self._stage_event,
             DropOutgoing: self._drop_outgoing,
-            Enqueue: self._enqueue,
+            Enqueue: self._queues.enqueue,
         }
 
     async def open(self) -> None:
@@ -147,55 +163,23 @@ class MemoryStore:
         mark = (write.app, write.subscriber, write.source, write.event_name, write.event_id)
         if mark in self._handled:
             return Outcome.CONFLICT
-        self._handled.add(mark)
+        self._handled[mark] = write.handled_us
         if undo is not None:
-            undo.append(lambda: self._handled.discard(mark))
+            undo.append(lambda: self._handled.pop(mark))
         return None
 
-    def _settle(self, write: SettleDelivery, undo: Undo = None) -> Outcome | None:
-        before = self._queues.get(write.seq)
-        if before is None or before.owner != write.owner:
-            return Outcome.FENCED
-        self._queues.drop(write.seq)
-        if undo is not None:
-            undo.append(lambda: self._queues.put(before))
-        return None
-
-    def _update_delivery(self, write: UpdateDelivery, undo: Undo = None) -> Outcome | None:
-        record = write.record
-        before = self._queues.get(record.seq)
-        if before is None or before.owner != write.owner:
-            return Outcome.FENCED
-        self._queues.put(replace(record))
-        if undo is not None:
-            undo.append(lambda: self._queues.put(before))
-        self._hint()
-        return None
-
-    def _claim_firing(self, write: ClaimFiring, undo: Undo = None) -> Outcome | None:
-        record = write.record
-        firings = self._firings[record.app, record.job]
-        if record.scheduled_us in firings:
-            return Outcome.CONFLICT
-        firings[record.scheduled_us] = replace(record)
-        if undo is not None:
-            undo.append(lambda: firings.pop(record.scheduled_us))
-        return None
-
-    def _update_firing(self, write: UpdateFiring, undo: Undo = None) -> Outcome | None:
-        record = write.record
-        firings = self._firings[record.app, record.job]
-        before = firings.get(record.scheduled_us)
-        if before is None or before.owner != record.owner:
-            return Outcome.FENCED
-        firings[record.scheduled_us] = replace(record)
-        if undo is not None:
-            undo.append(lambda: firings.update({record.scheduled_us: before}))
-        return None
+    def _require_no_signal(self, write: RequireNoSignal, _undo: Undo = None) -> Outcome | None:
+        came = self._signals.first(write.app, write.topic, write.since_us)
+        return None if came is None else Outcome.CONFLICT
 
     # --- writes that always succeed ---
     def _put_graph(self, write: PutGraph) -> None:
         self._graphs.setdefault(write.hash, write)
+
+    def _put_signal(self, write: PutSignal) -> None:
+        if not write.workflows or self._runs.has_unended(write.signal.app, write.workflows):
+            self._signals.put(replace(write.signal))
+            self._hint()
 
     def _stage_event(self, write: StageEvent) -> None:
         self._outbox.setdefault(write.event.id, replace(write.event))
@@ -203,11 +187,6 @@ class MemoryStore:
     def _drop_outgoing(self, write: DropOutgoing) -> None:
         for id_ in write.ids:
             self._outbox.pop(id_, None)
-
-    def _enqueue(self, write: Enqueue) -> None:
-        for delivery in write.deliveries:
-            self._queues.enqueue(delivery)
-        self._hint()
 
     # --- runs ---
     async def run(self, app: str, run_id: str) -> RunRecord | None:
@@ -217,13 +196,33 @@ class MemoryStore:
         return self._runs.page(app, wanted, after=after, limit=limit)
 
     async def steps(self, keys: Sequence[str]) -> dict[str, list[StepRecord]]:
-        return {key: self._runs.steps(key) for key in keys}
+        return {key: self._steps.of(key) for key in keys}
+
+    async def children(self, root_keys: Sequence[str]) -> dict[str, list[RunRecord]]:
+        return {key: self._runs.children(key) for key in root_keys}
 
     async def claim_runs(self, app: str, owner: str, workflows: Sequence[str], *, limit: int) -> list[RunRecord]:
         return self._runs.claim(app, owner, workflows, limit=limit, is_dead=lambda of: self._is_dead(of, to=owner))
 
     async def cancellations(self, app: str, owner: str) -> list[RunRecord]:
         return self._runs.cancellations(app, owner)
+
+    async def oldest_run_us(self, app: str, workflows: Sequence[str]) -> int | None:
+        return self._runs.oldest_us(app, workflows)
+
+    # --- signals ---
+    async def signal(self, app: str, topic: str, since_us: int) -> Signal | None:
+        found = self._signals.first(app, topic, since_us)
+        return found and replace(found)
+
+    async def signalled(self, app: str, owner: str, *, after: int = 0) -> tuple[list[RunRecord], int]:
+        found = {
+            key: root
+            for topic in self._signals.topics(app, after=after)
+            for key, root in self._runs.roots(self._steps.awaiting(topic), app, owner).items()
+            if self._signals.first(app, topic, root.created_us, after=after) is not None
+        }
+        return [found[key] for key in sorted(found)], max(self._signals.last, after)
 
     # --- processes ---
     async def register(self, app: str, owner: str, *, lease_s: float) -> None:  # noqa: ARG002 - every app has its lease
@@ -263,27 +262,34 @@ class MemoryStore:
 
     # --- jobs ---
     async def firings(self, app: str, job: str, *, limit: int, before_us: int | None = None) -> list[FiringRecord]:
-        firings = self._firings[app, job]
-        times = sorted((each for each in firings if before_us is None or each < before_us), reverse=True)
-        return [replace(firings[scheduled_us]) for scheduled_us in times[:limit]]
+        return self._firings.page(app, job, limit=limit, before_us=before_us)
 
     async def claim_firings(self, app: str, owner: str, jobs: Sequence[str], *, limit: int) -> list[FiringRecord]:
-        running = [
-            each
-            for job in jobs
-            for each in self._firings[app, job].values()
-            if each.state is FiringState.RUNNING and self._is_dead(each.owner, to=owner)
-        ]
-        running.sort(key=attrgetter("scheduled_us"))
-        claimed = [replace(each, owner=owner, attempt=each.attempt + 1) for each in running[:limit]]
-        for each in claimed:
-            self._firings[app, each.job][each.scheduled_us] = replace(each)
-        return claimed
+        return self._firings.take_over(app, owner, jobs, limit=limit, is_dead=lambda of: self._is_dead(of, to=owner))
 
     # --- outbox ---
     async def outgoing(self, app: str, *, limit: int) -> list[OutgoingEvent]:
         staged = (replace(each) for each in self._outbox.values() if each.app == app)
         return in_order(list(islice(staged, limit)))
+
+    # --- retention ---
+    async def prune_runs(
+        self, app: str, *, before_us: int, workflow: str | None, without: Sequence[str] = (), limit: int
+    ) -> int:
+        return self._runs.prune(app, before_us=before_us, workflow=workflow, without=without, limit=limit)
+
+    async def prune_handled(self, app: str, *, before_us: int, limit: int) -> int:
+        old = (mark for mark, handled_us in self._handled.items() if mark[0] == app and handled_us < before_us)
+        marks = list(islice(old, limit))
+        for mark in marks:
+            del self._handled[mark]
+        return len(marks)
+
+    async def prune_firings(self, app: str, *, before_us: int, limit: int) -> int:
+        return self._firings.prune(app, before_us=before_us, limit=limit)
+
+    async def prune_signals(self, app: str, *, topic_prefix: str, before_us: int, limit: int) -> int:
+        return self._signals.prune(app, topic_prefix=topic_prefix, before_us=before_us, limit=limit)
 
     # --- hints ---
     def on_hint(self, callback: Callable[[], object]) -> Callable[[], None]:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 
+from daemon.store.memory_runs import Undo
 from daemon.store.model import QueuedDelivery
+from daemon.store.writes import Enqueue, Outcome, SettleDelivery, UpdateDelivery
 
 
 @dataclass(slots=True)
@@ -43,40 +45,53 @@ class _Queue:
 
 
 class MemoryQueues:
-    """Deliveries by `seq`, and where each stands on its subscriber's queue. What it hands out are copies."""
+    """Deliveries by `seq`, and where each stands on its subscriber's queue. What it hands out are copies.
 
-    def __init__(self) -> None:
+    Args:
+        hint: Called when a queue has changed.
+    """
+
+    def __init__(self, hint: Callable[[], object]) -> None:
+        self._hint = hint
         self._last_seq = 0
         self._deliveries: dict[int, QueuedDelivery] = {}
         self._queues: defaultdict[tuple[str, str], _Queue] = defaultdict(_Queue)
 
-    def get(self, seq: int) -> QueuedDelivery | None:
-        """Return the stored delivery itself; it may be replaced, and not changed."""
-        return self._deliveries.get(seq)
+    def enqueue(self, write: Enqueue) -> None:
+        """Add deliveries at the end of their queues."""
+        for delivery in write.deliveries:
+            self._last_seq += 1
+            self._put(replace(delivery, seq=self._last_seq))
+        self._hint()
 
-    def enqueue(self, delivery: QueuedDelivery) -> None:
-        """Add a delivery at the end of its queue."""
-        self._last_seq += 1
-        self.put(replace(delivery, seq=self._last_seq))
+    def settle(self, write: SettleDelivery, undo: Undo = None) -> Outcome | None:
+        """Take a delivery off its queue."""
+        before = self._deliveries.get(write.seq)
+        if before is None or before.owner != write.owner:
+            return Outcome.FENCED
+        self._drop(write.seq)
+        if undo is not None:
+            undo.append(lambda: self._put(before))
+        return None
 
-    def put(self, delivery: QueuedDelivery) -> None:
-        """Add a delivery, or replace the one with its `seq`."""
-        self.drop(delivery.seq)
-        self._deliveries[delivery.seq] = delivery
-        self._queues[delivery.app, delivery.subscriber].add(delivery)
-
-    def drop(self, seq: int) -> None:
-        """Forget a delivery; does nothing if it is not there."""
-        delivery = self._deliveries.pop(seq, None)
-        if delivery is not None:
-            self._queues[delivery.app, delivery.subscriber].remove(delivery)
+    def update(self, write: UpdateDelivery, undo: Undo = None) -> Outcome | None:
+        """Write back what may change in a delivery."""
+        record = write.record
+        before = self._deliveries.get(record.seq)
+        if before is None or before.owner != write.owner:
+            return Outcome.FENCED
+        self._put(replace(record))
+        if undo is not None:
+            undo.append(lambda: self._put(before))
+        self._hint()
+        return None
 
     def free(self, app: str, subscriber: str, is_dead: Callable[[str], bool]) -> None:
         """Make deliveries of dead owners nobody's."""
         for seq in list(self._queues[app, subscriber].owned):
             delivery = self._deliveries[seq]
             if is_dead(delivery.owner):
-                self.put(replace(delivery, owner=""))
+                self._put(replace(delivery, owner=""))
 
     def take(
         self, app: str, subscriber: str, owner: str, *, limit: int, now_us: int, ordered: bool
@@ -91,7 +106,7 @@ class MemoryQueues:
         taken = [self._deliveries[seq] for seq in due[:limit]]
         taken = [replace(each, owner=owner, deliveries=each.deliveries + 1) for each in taken]
         for delivery in taken:
-            self.put(delivery)
+            self._put(delivery)
         return [replace(each) for each in taken]
 
     def next_due_us(self, app: str, subscribers: Sequence[str], *, ordered: bool) -> int | None:
@@ -117,3 +132,13 @@ class MemoryQueues:
     def _head(self, queue: _Queue) -> QueuedDelivery | None:
         """Return the first in line, if nobody owns it."""
         return self._deliveries[queue.line[0]] if queue.line and queue.line[0] not in queue.owned else None
+
+    def _put(self, delivery: QueuedDelivery) -> None:
+        self._drop(delivery.seq)
+        self._deliveries[delivery.seq] = delivery
+        self._queues[delivery.app, delivery.subscriber].add(delivery)
+
+    def _drop(self, seq: int) -> None:
+        delivery = self._deliveries.pop(seq, None)
+        if delivery is not None:
+            self._queues[delivery.app, delivery.subscriber].remove(delivery)

@@ -1,16 +1,27 @@
-"""Runs and their checkpoints in this process's memory."""
+"""Runs in this process's memory."""
 
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, replace
 from itertools import islice
 from operator import attrgetter
 from typing import Any
 
+from daemon.clock import first_id
 from daemon.store.listing import matches
-from daemon.store.model import RunRecord, RunStatus, StepRecord, StepState
+from daemon.store.model import QUEUED, RunRecord, RunStatus
 from daemon.store.port import RunFilter
-from daemon.store.writes import FenceRun, InsertRun, Outcome, PutStep, ReopenRun, RequestCancel, RequireEnded, UpdateRun
+from daemon.store.writes import (
+    FenceRun,
+    InsertRun,
+    Outcome,
+    ReopenRun,
+    RequestCancel,
+    RequireEnded,
+    TakePlace,
+    UpdateChild,
+    UpdateRun,
+)
 
 # A record is kept as the tuple of its values: that copies it three times as fast as its constructor would. A status is
 # kept as its plain text: the garbage collector forgets a tuple that has nothing but texts and numbers, and does not
@@ -19,32 +30,37 @@ _RUN = tuple(each.name for each in fields(RunRecord))
 _OWNER = _RUN.index("owner")
 _STATUS = _RUN.index("status")
 _CANCEL = _RUN.index("cancel_us")
+_WAITING_FOR = _RUN.index("waiting_for")
+_ROOT = _RUN.index("root_key")
 _run_values = attrgetter(*(f"{name}._value_" if name == "status" else name for name in _RUN))
-_STEP = tuple(each.name for each in fields(StepRecord))
-_step_values = attrgetter(*(f"{name}._value_" if name == "state" else name for name in _STEP))
 _LIVE = frozenset(status for status in RunStatus if not status.ended)
 
 Undo = list[Callable[[], object]] | None
 
 
 class MemoryRuns:
-    """Runs by their key, and their checkpoints. What it hands out are copies.
+    """Runs by their key. What it hands out are copies.
+
+    A child is neither among the unended nor among the ended: it is there as long as the run at the top is.
 
     A write that is a guard returns why it refuses, or leaves in `undo`, if there is one, how to take it back.
 
     Args:
         keep_ended: How many runs that have ended are kept.
-        hint: Called when a run belongs to nobody, or is to be cancelled.
+        forgotten: Called with the key of a run that is not kept any longer.
+        hint: Called when a run belongs to nobody, or is to be cancelled, or made a place free.
     """
 
-    def __init__(self, keep_ended: int, hint: Callable[[], object]) -> None:
+    def __init__(self, keep_ended: int, *, forgotten: Callable[[str], object], hint: Callable[[], object]) -> None:
         self._keep_ended = keep_ended
+        self._forgotten = forgotten
         self._hint = hint
         self._runs: dict[str, tuple[Any, ...]] = {}
         self._attempts: dict[tuple[str, str], dict[int, str]] = {}
-        self._live: set[str] = set()
+        self._unended: defaultdict[tuple[str, str], set[str]] = defaultdict(set)  # by app and workflow
+        self._queued: defaultdict[tuple[str, str], set[str]] = defaultdict(set)  # of these, those without a place
         self._ended: OrderedDict[str, None] = OrderedDict()  # the one that ended first comes first
-        self._steps: dict[str, dict[str, tuple[Any, ...]]] = {}
+        self._children: dict[str, list[str]] = {}  # by the run at the top
 
     def insert(self, write: InsertRun, undo: Undo = None) -> Outcome | None:
         """Start a run."""
@@ -57,6 +73,8 @@ class MemoryRuns:
         attempts[record.attempt] = record.key
         if undo is not None:
             undo.append(lambda: self._forget(record.key))
+        if record.root_key is not None:
+            self._children.setdefault(record.root_key, []).append(record.key)
         self._put(record)
         return None
 
@@ -69,7 +87,15 @@ class MemoryRuns:
         if undo is not None:
             undo.append(lambda: self._put(_run_of(before)))
         self._put(record if before[_CANCEL] is None else replace(record, cancel_us=before[_CANCEL]))
+        if write.hint:
+            self._hint()
         return None
+
+    def update_child(self, write: UpdateChild) -> None:
+        """Replace what may change in a child."""
+        before = self._runs.get(write.record.key)
+        if before is not None and before[_ROOT] is not None:
+            self._put(write.record)
 
     def fence(self, write: FenceRun, _undo: Undo = None) -> Outcome | None:
         """Refuse if a run is owned by another."""
@@ -79,7 +105,7 @@ class MemoryRuns:
     def request_cancel(self, write: RequestCancel, undo: Undo = None) -> Outcome | None:
         """Note that a run is to be cancelled."""
         before = self._runs.get(write.key)
-        if before is None or write.key not in self._live:
+        if before is None or before[_STATUS] not in _LIVE or before[_ROOT] is not None:
             return Outcome.CONFLICT
         if before[_CANCEL] is None:
             if undo is not None:
@@ -102,18 +128,27 @@ class MemoryRuns:
 
     def require_ended(self, write: RequireEnded, _undo: Undo = None) -> Outcome | None:
         """Refuse unless a run has ended."""
-        return None if write.key in self._ended else Outcome.CONFLICT
+        row = self._runs.get(write.key)
+        return Outcome.CONFLICT if row is None or row[_STATUS] in _LIVE else None
+
+    def take_place(self, write: TakePlace, undo: Undo = None) -> Outcome | None:
+        """Have a queued run go on, if there is a place for it."""
+        before = self._runs.get(write.key)
+        if before is None or before[_STATUS] != RunStatus.WAITING or before[_WAITING_FOR] != QUEUED:
+            return Outcome.CONFLICT
+        place = write.app, write.workflow
+        if len(self._unended[place]) - len(self._queued[place]) >= write.limit:
+            return Outcome.CONFLICT
+        if undo is not None:
+            undo.append(lambda: self._put(_run_of(before)))
+        self._put(replace(_run_of(before), status=RunStatus.RUNNING, waiting_for=""))
+        return None
 
     def cancellations(self, app: str, owner: str) -> list[RunRecord]:
         """Return the unended runs of an owner that are to be cancelled."""
-        rows = (self._runs[key] for key in sorted(self._live))
-        asked = (_run_of(row) for row in rows if row[_CANCEL] is not None and row[_OWNER] == owner)
-        return [record for record in asked if record.app == app]
-
-    def put_step(self, write: PutStep) -> None:
-        """Keep a checkpoint."""
-        record = write.record
-        self._steps.setdefault(record.run_key, {})[record.name] = _step_values(record)
+        keys = sorted(key for (of_app, _), some in self._unended.items() if of_app == app for key in some)
+        rows = (self._runs[key] for key in keys)
+        return [_run_of(row) for row in rows if row[_CANCEL] is not None and row[_OWNER] == owner]
 
     def latest(self, app: str, run_id: str) -> RunRecord | None:
         """Return the latest attempt of a run."""
@@ -126,16 +161,49 @@ class MemoryRuns:
         records = (_run_of(self._runs[key]) for key in keys)
         return list(islice((each for each in records if each.app == app and matches(each, wanted)), limit))
 
-    def steps(self, key: str) -> list[StepRecord]:
-        """Return the checkpoints of a run."""
-        return sorted(map(_step_of, self._steps.get(key, {}).values()), key=attrgetter("seq"))
+    def children(self, root_key: str) -> list[RunRecord]:
+        """Return the descendants of a run."""
+        return [_run_of(self._runs[key]) for key in sorted(self._children.get(root_key, ()))]
+
+    def oldest_us(self, app: str, workflows: Sequence[str]) -> int | None:
+        """Return when the oldest unended run of these workflows was created."""
+        keys = self._unended_keys(app, workflows)
+        return _run_of(self._runs[keys[0]]).created_us if keys else None
+
+    def has_unended(self, app: str, workflows: Sequence[str]) -> bool:
+        """Tell whether one of these workflows has an unended run."""
+        return any(self._unended.get((app, workflow)) for workflow in workflows)
+
+    def roots(self, keys: Iterable[str], app: str, owner: str) -> dict[str, RunRecord]:
+        """Return the unended runs of an owner that these are, or that are at the top of them, by key."""
+        rows = [row for row in map(self._runs.get, keys) if row is not None]
+        roots = (row if row[_ROOT] is None else self._runs.get(row[_ROOT]) for row in rows)
+        records = (_run_of(row) for row in roots if row is not None and row[_OWNER] == owner and row[_STATUS] in _LIVE)
+        return {record.key: record for record in records if record.app == app}
+
+    def prune(self, app: str, *, before_us: int, workflow: str | None, without: Sequence[str], limit: int) -> int:
+        """Forget runs that ended before, the oldest first."""
+        below = first_id(before_us + 1_000)  # an id knows its time by the millisecond
+        ended = (_run_of(self._runs[key]) for key in sorted(self._ended) if key < below)
+        old = (
+            each.key
+            for each in ended
+            if each.app == app
+            and each.ended_us is not None
+            and each.ended_us < before_us
+            and (each.workflow not in without if workflow is None else each.workflow == workflow)
+        )
+        keys = list(islice(old, limit))
+        for key in keys:
+            self._forget(key)
+        return len(keys)
 
     def claim(
         self, app: str, owner: str, workflows: Sequence[str], *, limit: int, is_dead: Callable[[str], bool]
     ) -> list[RunRecord]:
         """Give unended runs of the dead to `owner`."""
-        live = (_run_of(self._runs[key]) for key in sorted(self._live))
-        free = (each for each in live if each.app == app and each.workflow in workflows and is_dead(each.owner))
+        unended = (_run_of(self._runs[key]) for key in self._unended_keys(app, workflows))
+        free = (each for each in unended if is_dead(each.owner))
         claimed = list(islice(free, limit))
         for record in claimed:
             record.owner = owner
@@ -145,22 +213,41 @@ class MemoryRuns:
     def _put(self, record: RunRecord) -> None:
         key = record.key
         self._runs[key] = _run_values(record)
+        if record.root_key is not None:
+            return
         if record.status in _LIVE:
-            self._live.add(key)
+            self._unended[record.app, record.workflow].add(key)
             self._ended.pop(key, None)
+            if record.waiting_for == QUEUED:
+                self._queued[record.app, record.workflow].add(key)
+            elif self._queued:
+                self._queued[record.app, record.workflow].discard(key)
         else:
-            self._live.discard(key)
+            self._leave(record)
             self._ended[key] = None
             if len(self._ended) > self._keep_ended:
                 self._forget(next(iter(self._ended)))
         if not record.owner:
             self._hint()
 
+    def _leave(self, record: RunRecord) -> None:
+        place = record.app, record.workflow
+        self._unended[place].discard(record.key)
+        if self._queued:
+            self._queued[place].discard(record.key)
+
+    def _unended_keys(self, app: str, workflows: Sequence[str]) -> list[str]:
+        return sorted(key for workflow in set(workflows) for key in self._unended.get((app, workflow), ()))
+
     def _forget(self, key: str) -> None:
+        for child in self._children.pop(key, ()):
+            self._forget(child)
         record = _run_of(self._runs.pop(key))
-        self._live.discard(key)
+        if record.root_key is not None and record.root_key in self._children:
+            self._children[record.root_key].remove(key)
+        self._leave(record)
         self._ended.pop(key, None)
-        self._steps.pop(key, None)
+        self._forgotten(key)
         attempts = self._attempts[record.app, record.run_id]
         del attempts[record.attempt]
         if not attempts:
@@ -170,10 +257,4 @@ class MemoryRuns:
 def _run_of(row: tuple[Any, ...]) -> RunRecord:
     record = RunRecord(*row)
     record.status = RunStatus(record.status)
-    return record
-
-
-def _step_of(row: tuple[Any, ...]) -> StepRecord:
-    record = StepRecord(*row)
-    record.state = StepState(record.state)
     return record

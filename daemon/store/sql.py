@@ -1,192 +1,81 @@
-"""What the stores on databases share: which statement a write becomes, and how a row becomes a record.
+"""What the stores on databases share: how a row becomes a record, and what conditions say.
 
-Statements are plain SQL with `?` for each value. A record's fields are its table's columns, by the same names.
+Statements are plain SQL with `?` for each value. A record's fields are its table's columns, by the same names. A list
+is passed as one value, JSON.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
-from operator import attrgetter
+import json
+from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 from daemon.store.model import (
+    QUEUED,
     FiringRecord,
     FiringState,
     OutgoingEvent,
     QueuedDelivery,
     RunRecord,
     RunStatus,
+    Signal,
     StepRecord,
     StepState,
 )
-from daemon.store.writes import (
-    ClaimFiring,
-    DropOutgoing,
-    Enqueue,
-    FenceRun,
-    InsertRun,
-    Outcome,
-    PutGraph,
-    PutStep,
-    RecordHandled,
-    ReopenRun,
-    RequestCancel,
-    RequireEnded,
-    SettleDelivery,
-    StageEvent,
-    UpdateDelivery,
-    UpdateFiring,
-    UpdateRun,
-    Write,
-)
+from daemon.store.port import RunFilter
 
 Row = tuple[Any, ...]
 
 
-def _columns(record: type, *, without: str = "") -> tuple[str, ...]:
+def columns(record: type, *, without: str = "") -> tuple[str, ...]:
+    """Return the columns of a record's table."""
     return tuple(each.name for each in fields(record) if each.name != without)
 
 
-def _insert(table: str, columns: Sequence[str], on_conflict: str = "") -> str:
-    marks = ", ".join("?" for _ in columns)
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks}) {on_conflict}".rstrip()
+RUN_COLUMNS = ", ".join(columns(RunRecord))
+STEP_COLUMNS = ", ".join(columns(StepRecord))
+SIGNAL_COLUMNS = ", ".join(columns(Signal))
+DELIVERY_COLUMNS = ", ".join(columns(QueuedDelivery))
+EVENT_COLUMNS = ", ".join(columns(OutgoingEvent))
+FIRING_COLUMNS = ", ".join(columns(FiringRecord))
 
-
-def _assign(columns: Sequence[str]) -> str:
-    return ", ".join(f"{column} = ?" for column in columns)
-
-
-_RUN = _columns(RunRecord)
-_STEP = _columns(StepRecord)
-_DELIVERY = _columns(QueuedDelivery)
-_NEW_DELIVERY = _columns(QueuedDelivery, without="seq")
-_EVENT = _columns(OutgoingEvent)
-_FIRING = _columns(FiringRecord)
-_GRAPH = _columns(PutGraph)
-_HANDLED = _columns(RecordHandled)
-
-_RUN_CHANGES = (
-    "status",
-    "updated_us",
-    "result",
-    "errors",
-    "ended_us",
-    "wake_us",
-    "waiting_for",
-    "deadline_us",
-)
-_REOPENED = ("status", "owner", "updated_us", "errors", "ended_us")
-_DELIVERY_CHANGES = ("attempt", "due_us", "owner", "deliveries", "reason", "error", "traceback", "dead_us")
-_FIRING_CHANGES = ("state", "attempt", "ended_us", "error")
-
-RUN_COLUMNS = ", ".join(_RUN)
-STEP_COLUMNS = ", ".join(_STEP)
-DELIVERY_COLUMNS = ", ".join(_DELIVERY)
-EVENT_COLUMNS = ", ".join(_EVENT)
-FIRING_COLUMNS = ", ".join(_FIRING)
+# In the words of the partial indexes, which serve a query that says the same.
 UNENDED = "status IN ('running', 'waiting', 'compensating')"
+UNENDED_ROOT = f"root_key IS NULL AND {UNENDED}"
+IS_QUEUED = f"(waiting_for = '{QUEUED}')"
+LISTED = "(SELECT value FROM json_each(?))"
 
+# The distinct owners of a few million rows, by one look into the index for each owner instead of for each row.
+RUN_OWNERS = f"""
+    WITH RECURSIVE each(owner) AS (
+        SELECT min(owner) FROM runs WHERE app = ? AND {UNENDED_ROOT}
+        UNION ALL
+        SELECT (SELECT min(owner) FROM runs WHERE app = ? AND {UNENDED_ROOT} AND owner > each.owner)
+        FROM each WHERE each.owner IS NOT NULL
+    )
+    SELECT owner FROM each WHERE owner IS NOT NULL"""
+# Of whichever owner: the unended runs of an app (which is asked for three times) that are at the top; it goes on.
+UNENDED_RUNS = f"""({RUN_OWNERS}) AS owners CROSS JOIN runs INDEXED BY runs_unended
+    WHERE app = ? AND runs.owner = owners.owner AND {UNENDED_ROOT}"""
 
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """What a kind of write becomes.
-
-    Attributes:
-        sql: One statement, run once for each row.
-        rows: Makes the rows of values of a write.
-        refusal: What it means that a row affected nothing, for a guard; None for a write that is none.
-        hints: Whether a write is something that other processes, or other parts of this one, wait for; None: never.
-    """
-
-    sql: str
-    rows: Callable[[Any], Sequence[Row]]
-    refusal: Outcome | None = None
-    hints: Callable[[Any], bool] | None = None
-
-
-def _one(*names: str) -> Callable[[Any], Sequence[Row]]:
-    values = attrgetter(*names)
-    return lambda write: (values(write),)
-
-
-def _record(*names: str) -> Callable[[Any], Sequence[Row]]:
-    values = attrgetter(*names)
-    return lambda write: (values(write.record),)
-
-
-def _delivery_update(write: UpdateDelivery) -> Sequence[Row]:
-    return ((*_delivery_changes(write.record), write.record.seq, write.owner),)
-
-
-def _is_nobodys(write: InsertRun | UpdateRun | ReopenRun) -> bool:
-    return not write.record.owner
-
-
-_delivery_changes = attrgetter(*_DELIVERY_CHANGES)
-_new_delivery = attrgetter(*_NEW_DELIVERY)
-_event = attrgetter(*_EVENT)
-
-STATEMENTS: dict[type[Write], Statement] = {
-    InsertRun: Statement(
-        _insert("runs", _RUN, "ON CONFLICT DO NOTHING"), _record(*_RUN), Outcome.CONFLICT, _is_nobodys
-    ),
-    UpdateRun: Statement(
-        f"UPDATE runs SET {_assign(_RUN_CHANGES)} WHERE key = ? AND owner = ?",
-        _record(*_RUN_CHANGES, "key", "owner"),
-        Outcome.FENCED,
-        _is_nobodys,
-    ),
-    FenceRun: Statement("SELECT 1 FROM runs WHERE key = ? AND owner = ?", _one("key", "owner"), Outcome.FENCED),
-    RequestCancel: Statement(
-        f"UPDATE runs SET cancel_us = coalesce(cancel_us, ?) WHERE key = ? AND {UNENDED}",
-        _one("at_us", "key"),
-        Outcome.CONFLICT,
-        lambda _: True,
-    ),
-    ReopenRun: Statement(
-        f"UPDATE runs SET {_assign(_REOPENED)} WHERE key = ? AND status = 'failed' AND NOT EXISTS ("
-        "SELECT 1 FROM runs AS later"
-        " WHERE later.run_id = runs.run_id AND later.app = runs.app AND later.attempt > runs.attempt)",
-        _record(*_REOPENED, "key"),
-        Outcome.CONFLICT,
-        _is_nobodys,
-    ),
-    RequireEnded: Statement(
-        f"SELECT 1 FROM runs WHERE key = ? AND NOT ({UNENDED})", lambda write: ((write.key,),), Outcome.CONFLICT
-    ),
-    PutStep: Statement(
-        _insert(
-            "steps",
-            _STEP,
-            "ON CONFLICT (run_key, name) DO UPDATE SET "
-            + ", ".join(f"{column} = excluded.{column}" for column in _STEP if column not in ("run_key", "name")),
-        ),
-        _record(*_STEP),
-    ),
-    PutGraph: Statement(_insert("graphs", _GRAPH, "ON CONFLICT DO NOTHING"), _one(*_GRAPH)),
-    StageEvent: Statement(_insert("outbox", _EVENT, "ON CONFLICT DO NOTHING"), lambda write: (_event(write.event),)),
-    DropOutgoing: Statement("DELETE FROM outbox WHERE id = ?", lambda write: [(id_,) for id_ in write.ids]),
-    RecordHandled: Statement(_insert("handled", _HANDLED, "ON CONFLICT DO NOTHING"), _one(*_HANDLED), Outcome.CONFLICT),
-    Enqueue: Statement(
-        _insert("deliveries", _NEW_DELIVERY),
-        lambda write: [_new_delivery(each) for each in write.deliveries],
-        hints=lambda _: True,
-    ),
-    SettleDelivery: Statement(
-        "DELETE FROM deliveries WHERE seq = ? AND owner = ?", _one("seq", "owner"), Outcome.FENCED
-    ),
-    UpdateDelivery: Statement(
-        f"UPDATE deliveries SET {_assign(_DELIVERY_CHANGES)} WHERE seq = ? AND owner = ?",
-        _delivery_update,
-        Outcome.FENCED,
-        lambda _: True,
-    ),
-    ClaimFiring: Statement(_insert("firings", _FIRING, "ON CONFLICT DO NOTHING"), _record(*_FIRING), Outcome.CONFLICT),
-    UpdateFiring: Statement(
-        f"UPDATE firings SET {_assign(_FIRING_CHANGES)} WHERE app = ? AND job = ? AND scheduled_us = ? AND owner = ?",
-        _record(*_FIRING_CHANGES, "app", "job", "scheduled_us", "owner"),
-        Outcome.FENCED,
-    ),
-}
+# The runs of an owner for which a signal came: found from the latest signals, or, all of them, from all that wait.
+_AWAITING = "steps.state = 'waiting' AND steps.awaits <> ''"
+_ITS_ROOT = """
+        CROSS JOIN runs AS its ON its.key = steps.run_key
+        CROSS JOIN runs AS root ON root.key = coalesce(its.root_key, its.key)"""
+_WANTED_ROOT = f"root.app = ? AND root.owner = ? AND root.{UNENDED}"
+_ITS_SIGNAL = "signals.app = root.app AND signals.at_us >= root.created_us AND signals.position > ?"
+SIGNALLED_LATELY = f"""
+    SELECT {RUN_COLUMNS} FROM runs WHERE key IN (
+        SELECT root.key FROM signals
+        CROSS JOIN steps INDEXED BY steps_awaiting ON {_AWAITING} AND steps.awaits = signals.topic {_ITS_ROOT}
+        WHERE {_WANTED_ROOT} AND {_ITS_SIGNAL}
+    ) ORDER BY key"""
+SIGNALLED = f"""
+    SELECT {RUN_COLUMNS} FROM runs WHERE key IN (
+        SELECT root.key FROM steps INDEXED BY steps_awaiting {_ITS_ROOT}
+        WHERE {_AWAITING} AND EXISTS (SELECT 1 FROM signals WHERE topic = steps.awaits AND app = ?)
+            AND {_WANTED_ROOT} AND EXISTS (SELECT 1 FROM signals WHERE topic = steps.awaits AND {_ITS_SIGNAL})
+    ) ORDER BY key"""
 
 
 def run_record(row: Row) -> RunRecord:
@@ -210,6 +99,11 @@ def firing_record(row: Row) -> FiringRecord:
     return record
 
 
+def signal(row: Row) -> Signal:
+    """Make a signal of a row of `SIGNAL_COLUMNS`."""
+    return Signal(*row)
+
+
 def delivery(row: Row) -> QueuedDelivery:
     """Make a delivery of a row of `DELIVERY_COLUMNS`."""
     return QueuedDelivery(*row)
@@ -220,6 +114,35 @@ def outgoing_event(row: Row) -> OutgoingEvent:
     return OutgoingEvent(*row)
 
 
+def listed(values: Sequence[str]) -> str:
+    """Return the value for `LISTED`."""
+    return json.dumps(list(values))
+
+
 def marks(values: Sequence[object]) -> str:
     """Return as many `?` as there are values, for an IN list."""
     return ", ".join("?" for _ in values)
+
+
+def conditions(app: str, wanted: RunFilter, after: str | None) -> tuple[str, list[object]]:
+    """Return the condition that chooses runs, and its values."""
+    found: list[tuple[str, tuple[object, ...]]] = [("app = ?", (app,))]
+    if after is not None:
+        found.append(("key < ?", (after,)))
+    if wanted.workflow is not None:
+        found.append(("workflow = ?", (wanted.workflow,)))
+    if wanted.status is not None:
+        # The second says the same again, in the words of the index.
+        found.append(("status = ?", (wanted.status,)))
+        if wanted.status != "completed":
+            found.append(("status <> 'completed'", ()))
+    if wanted.since_us is not None:
+        found.append(("created_us >= ?", (wanted.since_us,)))
+    if wanted.trigger is not None:
+        kind, separator, name = wanted.trigger.partition(":")
+        found.append(("json_extract(CAST(trigger AS TEXT), '$.kind') = ?", (kind,)))
+        if separator:
+            found.append(("json_extract(CAST(trigger AS TEXT), '$.name') = ?", (name,)))
+    if wanted.text is not None:
+        found.append(("contains(?, run_id, workflow, input, errors)", (wanted.text,)))
+    return " AND ".join(condition for condition, _ in found), [each for _, some in found for each in some]

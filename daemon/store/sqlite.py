@@ -1,33 +1,22 @@
 """The store on SQLite: one file for the daemons of one host."""
 
-import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
-from daemon.errors import StoreUnavailableError
-from daemon.store import sql, takeover
-from daemon.store.batch import Call, Commit, Job
-from daemon.store.database import open_database
+from daemon.store import retention, sql, takeover
 from daemon.store.inbox import Inbox
 from daemon.store.listing import in_order
-from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, RunRecord, StepRecord
-from daemon.store.peers import Peers
+from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, RunRecord, Signal, StepRecord
 from daemon.store.port import RunFilter
-from daemon.store.turn import Turn
-from daemon.store.writer import Writer
-from daemon.store.writes import Outcome, Write
+from daemon.store.sqlite_file import SqliteFile
 
-T = TypeVar("T")
-
-_CLOSED = "The store is not open."
 _LATEST_US = 2**63 - 1
+_FEW_SIGNALS = 1_000
 
 
-class SqliteStore:
+class SqliteStore(SqliteFile):
     """Keeps everything in one SQLite file (WAL), which any number of processes of one host may open.
 
     The file and its folder are created if missing, for their owner alone. In a folder beside it, `<file>-peers`, the
@@ -50,56 +39,8 @@ class SqliteStore:
         busy_timeout_s: float = 5.0,
         sync_failed: Callable[[Exception], object] = lambda _: None,
     ) -> None:
-        self._path = path
-        self._synchronous = synchronous
-        self._busy_timeout_s = busy_timeout_s
-        self._sync_failed = sync_failed
-        self._peers_folder = path.with_name(f"{path.name}-peers")
-        self._peers = Peers(self._peers_folder)
-        self._hints: list[Callable[[], object]] = []
+        super().__init__(path, synchronous=synchronous, busy_timeout_s=busy_timeout_s, sync_failed=sync_failed)
         self._inbox = Inbox(self._read)
-        self._is_open = False
-
-    async def open(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        await asyncio.to_thread(self._open)
-        self._reading_thread = ThreadPoolExecutor(1, thread_name_prefix="sagad-store-reader")
-        self._writer.start()
-        self._is_open = True
-
-    def _open(self) -> None:
-        writing, self._reading = open_database(
-            self._path, self._peers_folder, synchronous=self._synchronous, busy_timeout_s=self._busy_timeout_s
-        )
-        self._peers.sweep()
-        turn = Turn(self._peers_folder, patience_s=self._busy_timeout_s)
-        self._writer = Writer(writing, turn, finished=self._finished, sync_failed=self._report_failed_sync)
-
-    async def aclose(self) -> None:
-        if not self._is_open:
-            return
-        self._is_open = False
-        await asyncio.to_thread(self._writer.close)
-        await self._loop.run_in_executor(self._reading_thread, self._reading.close)
-        self._reading_thread.shutdown()
-        self._peers.close()
-
-    @property
-    def trouble(self) -> str:
-        return self._writer.trouble if self._is_open else _CLOSED
-
-    @property
-    def transactions(self) -> int:
-        """How many transactions were committed, each with one fsync; many commits share one."""
-        return self._writer.transactions
-
-    def commit(self, *writes: Write) -> Awaitable[Outcome]:
-        future: asyncio.Future[Outcome] = self._loop.create_future()
-        if self._is_open:
-            self._writer.submit(Commit(writes, future))
-        else:
-            future.set_exception(StoreUnavailableError(_CLOSED))
-        return future
 
     # --- runs ---
     async def run(self, app: str, run_id: str) -> RunRecord | None:
@@ -108,7 +49,7 @@ class SqliteStore:
         return sql.run_record(rows[0]) if rows else None
 
     async def runs(self, app: str, wanted: RunFilter, *, after: str | None, limit: int) -> list[RunRecord]:
-        conditions, values = _conditions(app, wanted, after)
+        conditions, values = sql.conditions(app, wanted, after)
         query = f"SELECT {sql.RUN_COLUMNS} FROM runs WHERE {conditions} ORDER BY key DESC LIMIT ?"
         return [sql.run_record(row) for row in await self._read(query, *values, limit)]
 
@@ -118,6 +59,14 @@ class SqliteStore:
         for row in await self._read(query, *keys):
             record = sql.step_record(row)
             found[record.run_key].append(record)
+        return found
+
+    async def children(self, root_keys: Sequence[str]) -> dict[str, list[RunRecord]]:
+        query = f"SELECT {sql.RUN_COLUMNS} FROM runs WHERE root_key IN {sql.LISTED} ORDER BY key"
+        found: dict[str, list[RunRecord]] = {key: [] for key in root_keys}
+        for record in map(sql.run_record, await self._read(query, sql.listed(root_keys))):
+            if record.root_key is not None:
+                found[record.root_key].append(record)
         return found
 
     async def claim_runs(self, app: str, owner: str, workflows: Sequence[str], *, limit: int) -> list[RunRecord]:
@@ -130,6 +79,29 @@ class SqliteStore:
     async def cancellations(self, app: str, owner: str) -> list[RunRecord]:
         query = f"SELECT {sql.RUN_COLUMNS} FROM runs WHERE app = ? AND owner = ? AND cancel_us IS NOT NULL"
         return [sql.run_record(row) for row in await self._read(f"{query} AND {sql.UNENDED}", app, owner)]
+
+    async def oldest_run_us(self, app: str, workflows: Sequence[str]) -> int | None:
+        oldest = f"SELECT min(key) FROM {sql.UNENDED_RUNS} AND workflow IN {sql.LISTED}"
+        query = f"SELECT created_us FROM runs WHERE key = ({oldest})"
+        return next(
+            (created_us for (created_us,) in await self._read(query, app, app, app, sql.listed(workflows))), None
+        )
+
+    # --- signals ---
+    async def signal(self, app: str, topic: str, since_us: int) -> Signal | None:
+        query = f"SELECT {sql.SIGNAL_COLUMNS} FROM signals WHERE app = ? AND topic = ? AND at_us >= ?"
+        rows = await self._read(f"{query} ORDER BY at_us, position LIMIT 1", app, topic, since_us)
+        return sql.signal(rows[0]) if rows else None
+
+    async def signalled(self, app: str, owner: str, *, after: int = 0) -> tuple[list[RunRecord], int]:
+        ((last,),) = await self._read("SELECT coalesce(max(position), 0) FROM signals")
+        if last <= after:
+            return [], after
+        if after and last - after <= _FEW_SIGNALS:
+            rows = await self._read(sql.SIGNALLED_LATELY, app, owner, after)
+        else:
+            rows = await self._read(sql.SIGNALLED, app, app, owner, after)
+        return [sql.run_record(row) for row in rows], last
 
     # --- processes ---
     async def register(self, app: str, owner: str, *, lease_s: float) -> None:
@@ -220,78 +192,29 @@ class SqliteStore:
         query = f"SELECT {sql.EVENT_COLUMNS} FROM outbox WHERE app = ? ORDER BY position LIMIT ?"
         return in_order([sql.outgoing_event(row) for row in await self._read(query, app, limit)])
 
-    # --- hints ---
-    def on_hint(self, callback: Callable[[], object]) -> Callable[[], None]:
-        self._peers.listen(self._loop, self._call_back)
-        self._hints.append(callback)
-        return lambda: self._hints.remove(callback)
+    # --- retention ---
+    async def prune_runs(
+        self, app: str, *, before_us: int, workflow: str | None, without: Sequence[str] = (), limit: int
+    ) -> int:
+        return await self._call(
+            lambda connection: retention.prune_runs(
+                connection, app=app, before_us=before_us, workflow=workflow, without=without, limit=limit
+            )
+        )
 
-    def _call_back(self) -> None:
-        for callback in tuple(self._hints):
-            callback()
+    async def prune_handled(self, app: str, *, before_us: int, limit: int) -> int:
+        return await self._call(
+            lambda connection: retention.prune_handled(connection, app=app, before_us=before_us, limit=limit)
+        )
 
-    # --- threads ---
-    async def _read(self, query: str, *values: object) -> list[sql.Row]:
-        def work() -> list[sql.Row]:
-            try:
-                return self._reading.execute(query, values).fetchall()
-            except sqlite3.Error as error:
-                raise StoreUnavailableError(f"The database cannot be read: {error}.") from error
+    async def prune_firings(self, app: str, *, before_us: int, limit: int) -> int:
+        return await self._call(
+            lambda connection: retention.prune_firings(connection, app=app, before_us=before_us, limit=limit)
+        )
 
-        if not self._is_open:
-            raise StoreUnavailableError(_CLOSED)
-        return await self._loop.run_in_executor(self._reading_thread, work)
-
-    async def _call(self, work: Callable[[sqlite3.Connection], T], *, hints: bool = False) -> T:
-        """Run a function in the thread that writes, after all commits so far, and return once it is durable."""
-        if not self._is_open:
-            raise StoreUnavailableError(_CLOSED)
-        future: asyncio.Future[T] = self._loop.create_future()
-        self._writer.submit(Call(work, future, hints=hints))
-        return await future
-
-    def _finished(self, results: list[tuple[Job, object]]) -> None:
-        hints = any(job.hints and not isinstance(result, Exception) for job, result in results)
-        with suppress(RuntimeError):  # The loop is closed: nobody waits any more.
-            self._loop.call_soon_threadsafe(self._deliver, results, hints)
-        if hints:
-            self._peers.tell()
-
-    def _deliver(self, results: list[tuple[Job, object]], hints: bool) -> None:  # noqa: FBT001 - a callback
-        for job, result in results:
-            if job.future.done():
-                continue  # Whoever waited was cancelled.
-            if isinstance(result, Exception):
-                job.future.set_exception(result)
-            else:
-                job.future.set_result(result)
-        if hints:
-            self._call_back()
-
-    def _report_failed_sync(self, error: sqlite3.Error) -> None:
-        with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._sync_failed, error)
-
-
-def _conditions(app: str, wanted: RunFilter, after: str | None) -> tuple[str, list[object]]:
-    """Return the condition that chooses runs, and its values."""
-    conditions: list[tuple[str, tuple[object, ...]]] = [("app = ?", (app,))]
-    if after is not None:
-        conditions.append(("key < ?", (after,)))
-    if wanted.workflow is not None:
-        conditions.append(("workflow = ?", (wanted.workflow,)))
-    if wanted.status is not None:
-        # The second says the same again, in the words of the index.
-        conditions.append(("status = ?", (wanted.status,)))
-        if wanted.status != "completed":
-            conditions.append(("status <> 'completed'", ()))
-    if wanted.since_us is not None:
-        conditions.append(("created_us >= ?", (wanted.since_us,)))
-    if wanted.trigger is not None:
-        kind, separator, name = wanted.trigger.partition(":")
-        conditions.append(("json_extract(CAST(trigger AS TEXT), '$.kind') = ?", (kind,)))
-        if separator:
-            conditions.append(("json_extract(CAST(trigger AS TEXT), '$.name') = ?", (name,)))
-    if wanted.text is not None:
-        conditions.append(("contains(?, run_id, workflow, input, errors)", (wanted.text,)))
-    return " AND ".join(condition for condition, _ in conditions), [each for _, some in conditions for each in some]
+    async def prune_signals(self, app: str, *, topic_prefix: str, before_us: int, limit: int) -> int:
+        return await self._call(
+            lambda connection: retention.prune_signals(
+                connection, app=app, topic_prefix=topic_prefix, before_us=before_us, limit=limit
+            )
+        )

@@ -14,15 +14,7 @@ from daemon.store.peers import Peers
 # SQLite's clock has milliseconds; `unixepoch('subsec')` is younger than what Python 3.11 may come with.
 _NOW_US = "CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER) * 1000"
 
-# The distinct owners of a few million rows, by one look into the index for each owner instead of for each row.
-_RUN_OWNERS = f"""
-    WITH RECURSIVE each(owner) AS (
-        SELECT min(owner) FROM runs WHERE app = :app AND {sql.UNENDED}
-        UNION ALL
-        SELECT (SELECT min(owner) FROM runs WHERE app = :app AND {sql.UNENDED} AND owner > each.owner)
-        FROM each WHERE each.owner IS NOT NULL
-    )
-    SELECT owner FROM each WHERE owner IS NOT NULL"""
+# As `sql.RUN_OWNERS`.
 _DELIVERY_OWNERS = """
     WITH RECURSIVE each(owner) AS (
         SELECT min(owner) FROM deliveries WHERE app = :app AND subscriber = :subscriber AND reason = ''
@@ -57,13 +49,13 @@ def claim_runs(
     connection: sqlite3.Connection, peers: Peers, *, app: str, owner: str, workflows: Sequence[str], limit: int
 ) -> list[RunRecord]:
     """Give unended runs of nobody and of the dead to `owner`."""
-    free = _free(connection, peers, connection.execute(_RUN_OWNERS, {"app": app}), to=owner)
+    free = _free(connection, peers, connection.execute(sql.RUN_OWNERS, (app, app)), to=owner)
     if not free or not workflows:
         return []
     # Without being told, SQLite walks all runs that ever were, in the order of their keys.
     rows = connection.execute(
         "UPDATE runs SET owner = ? WHERE key IN ("
-        f"SELECT key FROM runs INDEXED BY runs_unended WHERE app = ? AND {sql.UNENDED}"
+        f"SELECT key FROM runs INDEXED BY runs_unended WHERE app = ? AND {sql.UNENDED_ROOT}"
         f" AND owner IN ({sql.marks(free)}) AND workflow IN ({sql.marks(workflows)}) ORDER BY key LIMIT ?)"
         f" RETURNING {sql.RUN_COLUMNS}",
         (owner, app, *free, *workflows, limit),

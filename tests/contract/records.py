@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from daemon.clock import new_id
 from daemon.store.model import (
     FiringRecord,
     FiringState,
@@ -9,10 +10,11 @@ from daemon.store.model import (
     QueuedDelivery,
     RunRecord,
     RunStatus,
+    Signal,
     StepRecord,
     StepState,
 )
-from daemon.store.writes import InsertRun, RecordHandled
+from daemon.store.writes import InsertRun, PutSignal, RecordHandled
 
 APP = "shop"
 ME = "process-1"
@@ -40,6 +42,17 @@ def run(name: str, **changes: Any) -> RunRecord:
 
 def started(name: str, **changes: Any) -> InsertRun:
     return InsertRun(run(name, **changes))
+
+
+def child(name: str, *, of: str, **changes: Any) -> RunRecord:
+    values = {"parent_key": f"key-{of}", "root_key": f"key-{of}", "owner": "", "workflow": "ship-order"}
+    return run(name, **values | changes)
+
+
+def ended(name: str, at_us: int, **changes: Any) -> RunRecord:
+    """A run that began and ended at a time, which its key tells."""
+    times = {"key": new_id(at_us), "created_us": at_us, "updated_us": at_us, "ended_us": at_us}
+    return run(name, **times | {"status": RunStatus.COMPLETED} | changes)
 
 
 def step(of: str, name: str, **changes: Any) -> StepRecord:
@@ -107,3 +120,12 @@ def outgoing(id: str, **changes: Any) -> OutgoingEvent:
         "created_us": 1_000,
     }
     return OutgoingEvent(**values | changes)
+
+
+def signal(id: str, **changes: Any) -> Signal:
+    values: dict[str, Any] = {"app": APP, "topic": "paid:1", "id": id, "body": b"{}", "at_us": 2_000}
+    return Signal(**values | changes)
+
+
+def came(id: str, *workflows: str, **changes: Any) -> PutSignal:
+    return PutSignal(signal(id, **changes), workflows)

@@ -32,6 +32,8 @@ async def test_a_run_comes_back_as_it_was_stored(store: Store) -> None:
         waiting_for="a free place",
         deadline_us=7,
         parent_key="key-0",
+        cancel_us=8,
+        root_key="key-0",
     )
 
     outcome = await store.commit(InsertRun(record))
@@ -226,7 +228,18 @@ async def test_a_commit_of_nothing_is_applied(store: Store) -> None:
 
 async def test_a_checkpoint_is_replaced_by_the_next_one_of_its_name(store: Store) -> None:
     full = step(
-        "1", "pay", seq=3, input=b"1", output=b"2", undo=b"3", failures=b"[4]", ended_us=5, done_seq=6, events=b"[7]"
+        "1",
+        "pay",
+        seq=3,
+        input=b"1",
+        output=b"2",
+        undo=b"3",
+        failures=b"[4]",
+        ended_us=5,
+        done_seq=6,
+        events=b"[7]",
+        due_us=8,
+        awaits="paid:1",
     )
     await store.commit(started("1"), PutStep(step("1", "pay")), PutStep(step("1", "ship", seq=2)))
 

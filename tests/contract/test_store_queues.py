@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from daemon.store.model import QueuedDelivery
+from daemon.store.model import QueuedDelivery, RunStatus
 from daemon.store.port import Store
-from daemon.store.writes import Enqueue, Outcome, SettleDelivery, UpdateDelivery, Write
-from tests.contract.records import APP, GONE, ME, OTHER, delivery, run, started
+from daemon.store.writes import Enqueue, Outcome, SettleDelivery, UpdateDelivery, UpdateRun, Write
+from tests.contract.records import APP, GONE, ME, OTHER, came, delivery, run, started
 
 
 async def enqueue(store: Store, *deliveries: QueuedDelivery) -> None:
@@ -246,12 +246,15 @@ async def test_a_queue_is_bound_to_exactly_what_was_said_last(store: Store) -> N
         lambda _: Enqueue((delivery("e2"),)),
         lambda taken: UpdateDelivery(replace(taken, owner=""), ME),
         lambda _: started("1", owner=""),
+        lambda _: came("s1"),
+        lambda _: UpdateRun(run("0", status=RunStatus.COMPLETED), hint=True),
     ],
-    ids=["enqueued", "updated", "nobody's run"],
+    ids=["enqueued", "updated", "nobody's run", "a signal", "a free place"],
 )
 async def test_a_hint_comes_for_what_somebody_may_wait_for(
     store: Store, make: Callable[[QueuedDelivery], Write]
 ) -> None:
+    await store.commit(started("0"))
     await enqueue(store, delivery("e1"))
     (taken,) = await take(store)
     hinted = asyncio.Event()

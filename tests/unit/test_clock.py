@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.clock import Clock, ManualClock, SystemClock, from_us, new_id, to_us
+from daemon.clock import Clock, ManualClock, SystemClock, first_id, from_us, new_id, to_us
 
 SECOND = timedelta(seconds=1)
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -20,6 +20,17 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 @given(st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30), timezones=st.just(UTC)))  # noqa: DTZ001
 def test_a_moment_comes_back_from_microseconds(moment: datetime) -> None:
     assert from_us(to_us(moment)) == moment
+
+
+def test_the_first_id_of_a_millisecond_parts_those_before_it_from_the_others() -> None:
+    moment_us = 1_800_000_000_123_456
+    first = first_id(moment_us)
+
+    before = [new_id(moment_us - 1_000) for _ in range(100)]
+    since = [new_id(moment_us + later_us) for later_us in (-456, 0, 543, 10**12) for _ in range(100)]
+
+    assert max(before) < first < min(since)
+    assert len(first) == 26
 
 
 def test_ids_sort_by_time_and_within_one_millisecond_by_their_order() -> None:

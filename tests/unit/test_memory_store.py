@@ -5,10 +5,10 @@ from datetime import timedelta
 
 from daemon.clock import ManualClock
 from daemon.store.memory import MemoryStore
-from daemon.store.model import RunStatus
+from daemon.store.model import RunStatus, StepState
 from daemon.store.port import RunFilter
-from daemon.store.writes import PutStep, UpdateRun
-from tests.contract.records import APP, ME, OTHER, run, started, step
+from daemon.store.writes import FenceRun, InsertRun, PutStep, UpdateChild, UpdateRun
+from tests.contract.records import APP, ME, OTHER, came, child, run, started, step
 
 
 async def test_a_commit_is_applied_before_anybody_awaits_it() -> None:
@@ -53,6 +53,33 @@ async def test_a_run_that_goes_on_again_is_kept() -> None:
 
     kept = await store.runs(APP, RunFilter(), after=None, limit=10)
     assert [each.run_id for each in kept] == ["run-3", "run-1"]
+
+
+async def test_a_run_is_forgotten_with_its_children_and_they_do_not_count_as_ended() -> None:
+    store = MemoryStore(keep_ended=1)
+    for root in ("1", "2", "going-on"):
+        await store.commit(started(root))
+        for name in ("a", "b"):
+            grown_up = child(f"{root}-{name}", of=root, status=RunStatus.COMPLETED)
+            await store.commit(
+                FenceRun(f"key-{root}", ME),
+                InsertRun(child(f"{root}-{name}", of=root)),
+                UpdateChild(grown_up),
+                PutStep(step(f"{root}-{name}", "pack", state=StepState.WAITING, awaits="packed")),
+            )
+
+    await store.commit(UpdateRun(run("1", status=RunStatus.COMPLETED)))
+    before = await store.runs(APP, RunFilter(), after=None, limit=100)
+    await store.commit(UpdateRun(run("2", status=RunStatus.COMPLETED)))
+    after = await store.runs(APP, RunFilter(), after=None, limit=100)
+
+    assert len(before) == 9
+    assert {each.run_id for each in before} - {each.run_id for each in after} == {"run-1", "run-1-a", "run-1-b"}
+    assert await store.children(["key-1"]) == {"key-1": []}
+    assert await store.steps(["key-1-a"]) == {"key-1-a": []}
+    assert await store.run(APP, "run-1-a") is None
+    await store.commit(came("s", topic="packed"))
+    assert [each.run_id for each in (await store.signalled(APP, ME))[0]] == ["run-going-on"]
 
 
 async def test_a_lease_ends_by_the_clock_that_was_given() -> None:

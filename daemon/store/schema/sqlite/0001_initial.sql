@@ -27,11 +27,15 @@ CREATE TABLE runs (
 
 -- `app` does not come first on purpose: a list of all runs of an app has to walk the primary key, not sort one of these.
 CREATE UNIQUE INDEX runs_by_id ON runs (run_id, app, attempt);
-CREATE INDEX runs_by_workflow ON runs (workflow, app, key);
+-- `root_key` is in it so that whoever looks for old runs steps over children without going to their rows.
+CREATE INDEX runs_by_workflow ON runs (workflow, app, key, root_key);
 CREATE INDEX runs_by_status ON runs (status, app, key) WHERE status <> 'completed';
 CREATE INDEX runs_to_cancel ON runs (app, owner)
     WHERE cancel_us IS NOT NULL AND status IN ('running', 'waiting', 'compensating');
-CREATE INDEX runs_unended ON runs (app, owner, workflow) WHERE status IN ('running', 'waiting', 'compensating');
+-- Whether a run waits for a free place comes last: those of a workflow that do not are counted in one go.
+CREATE INDEX runs_unended ON runs (app, owner, workflow, (waiting_for = 'a free place'))
+    WHERE root_key IS NULL AND status IN ('running', 'waiting', 'compensating');
+CREATE INDEX runs_by_root ON runs (root_key) WHERE root_key IS NOT NULL;
 
 -- Not clustered by run: the checkpoints of hundreds of runs that go on together would each dirty a page of their own,
 -- where now they are all appended to the same few.
@@ -54,6 +58,20 @@ CREATE TABLE steps (
     awaits TEXT NOT NULL,
     PRIMARY KEY (run_key, name)
 ) STRICT;
+
+CREATE INDEX steps_awaiting ON steps (awaits, run_key) WHERE state = 'waiting' AND awaits <> '';
+
+CREATE TABLE signals (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    app TEXT NOT NULL,
+    topic TEXT NOT NULL,
+    id TEXT NOT NULL,
+    body BLOB NOT NULL,
+    at_us INTEGER NOT NULL,
+    UNIQUE (app, topic, id)
+) STRICT;
+
+CREATE INDEX signals_by_time ON signals (app, topic, at_us);
 
 CREATE TABLE graphs (
     hash TEXT NOT NULL PRIMARY KEY,
@@ -80,6 +98,8 @@ CREATE TABLE handled (
     handled_us INTEGER NOT NULL,
     PRIMARY KEY (app, subscriber, source, event_name, event_id)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX handled_by_time ON handled (app, handled_us);
 
 CREATE TABLE bindings (
     app TEXT NOT NULL,
