@@ -10,7 +10,7 @@ from daemon.config import Config
 from daemon.container import Services
 from daemon.discovery import Discovered
 from daemon.engine.engine import WorkflowEngine
-from daemon.engine.execution import Ports
+from daemon.engine.ports import Ports
 from daemon.engine.recovery import Recovery
 from daemon.errors import ConfigurationError, CronError, Problem, StoreUnavailableError
 from daemon.events.bus import Bus, Consumer, Subscription

@@ -3,9 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from daemon.engine.execution import Execution, Failed, Fenced, Parked
-
-Stopped = Failed | Parked | Fenced
+from daemon.engine.control import Failed, Fenced, Parked, Stopped
+from daemon.engine.execution import Execution
 
 
 async def do_abreast(run: Execution, work: Sequence[Callable[[], Awaitable[None]]], *, limit: int) -> list[Stopped]:

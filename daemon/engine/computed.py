@@ -21,7 +21,7 @@ def compute(run: "Execution", node: TransformNode) -> None:
     if node.slot in run.known:
         return
     found = node.fn(*[operand.resolve(run.values) for operand in node.operands])
-    for index, codec in enumerate(run.workflow.graph.computed.get(node.slot, ())):
+    for index, codec in enumerate(run.graph.computed.get(node.slot, ())):
         try:
             data, found = codec.hold(found, run.ports.max_payload_bytes, f"the result of {node.name!r}")
         except (CodecError, PayloadTooLargeError):
@@ -29,6 +29,7 @@ def compute(run: "Execution", node: TransformNode) -> None:
         _put(run, node, "transform", data, b"%d" % index)
         break
     run.values[node.slot] = found
+    run.known.add(node.slot)
 
 
 def decide(run: "Execution", node: WhenNode) -> bool:
@@ -36,13 +37,14 @@ def decide(run: "Execution", node: WhenNode) -> bool:
     if node.slot not in run.known:
         holds = bool(node.fn(*[operand.resolve(run.values) for operand in node.operands]))
         run.values[node.slot] = holds
+        run.known.add(node.slot)
         _put(run, node, "when", b"true" if holds else b"false", None)
     return run.values[node.slot] is True
 
 
 def recall(run: "Execution", record: StepRecord) -> None:
     """Take over what is stored of a transform or a condition."""
-    graph = run.workflow.graph
+    graph = run.graph
     node = graph.by_name.get(record.name)
     if isinstance(node, WhenNode) and record.output is not None:
         run.values[node.slot] = _DECISIONS[record.output]

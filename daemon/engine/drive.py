@@ -2,11 +2,13 @@
 
 import asyncio
 
+from daemon.engine.children import interrupt, time_is_up
+from daemon.engine.control import Failed, Parked, Stop
 from daemon.engine.emitting import release
-from daemon.engine.execution import Execution, Failed, Parked, Stop
-from daemon.engine.forward import end_unfinished, go_forward
+from daemon.engine.execution import Execution
+from daemon.engine.forward import go_forward
 from daemon.engine.rollback import roll_back
-from daemon.errors import RunTimeout
+from daemon.engine.unfinished import end_unfinished
 from daemon.store.model import RunStatus
 
 
@@ -19,26 +21,47 @@ async def drive(run: Execution) -> None:
             finished of it is durable, and will not be repeated.
     """
     try:
+        while not await _go(run):
+            await run.journal.put_run()
+            if not await _is_signalled(run):
+                break
+        else:
+            await run.journal.put_run(hint=run.workflow.max_concurrency is not None)
+    except asyncio.CancelledError:
+        if run.stop is Stop.SHUTDOWN and not run.journal.is_clear:
+            await run.journal.flush()
+        raise
+    run.settled = True
+
+
+async def _go(run: Execution) -> bool:
+    """Go as far as it goes; tell whether the run has ended, else it is to be let go of."""
+    try:
         if run.record.status is RunStatus.COMPENSATING or not await _forward(run):
             await roll_back(run, RunStatus.REVERTED)
     except Parked as why:
         _park(run, why)
-    except asyncio.CancelledError:
-        if run.stop is Stop.SHUTDOWN and run.pending:
-            await run.flush()
-        raise
-    await run.put_run()
-    run.settled = True
+        return False
+    return True
 
 
 def _park(run: Execution, why: Parked) -> None:
     """Let go of the run until it is due; a rollback stays one, and a run's deadline is never slept through."""
-    status, wake_us = run.record.status, why.wake_us
-    if status is not RunStatus.COMPENSATING:
-        status = RunStatus.WAITING
-        if run.record.deadline_us is not None:
-            wake_us = min(wake_us, run.record.deadline_us)
-    run.set_status(status, wake_us, why.waiting_for)
+    if run.record.status is RunStatus.COMPENSATING:
+        run.set_status(RunStatus.COMPENSATING, why.wake_us, why.waiting_for)
+    else:
+        parked = why.within(run.record.deadline_us)
+        run.set_status(RunStatus.WAITING, parked.wake_us, parked.waiting_for)
+
+
+async def _is_signalled(run: Execution) -> bool:
+    """Tell whether something came that the run waits for, before everybody could know that it does."""
+    since_us, store, app = run.record.created_us, run.ports.store, run.ports.app
+    for each in run.tree():
+        for record in each.steps.values():
+            if record.awaits and await store.signal(app, record.awaits, since_us) is not None:
+                return True
+    return False
 
 
 async def _forward(run: Execution) -> bool:
@@ -51,19 +74,22 @@ async def _forward(run: Execution) -> bool:
     if deadline_us is not None:
         left_s = (deadline_us - run.ports.clock.now_us()) / 1_000_000
         if left_s <= 0:
-            return _time_is_up(run, in_doubt=run.resumed)
-        timer = run.ports.clock.call_later(left_s, lambda: _interrupt(run))
+            time_is_up(run, in_doubt=run.resumed)
+            return False
+        timer = run.ports.clock.call_later(left_s, lambda: interrupt(run))
     run.set_status(RunStatus.RUNNING)
     try:
         await go_forward(run)
         _hold_result(run)
     except Failed:
+        end_unfinished(run)
         return False
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if run.stop is not Stop.TIMEOUT or task is None or task.uncancel() > 0:
             raise
-        return _time_is_up(run, in_doubt=False)
+        time_is_up(run, in_doubt=False)
+        return False
     finally:
         if timer is not None:
             timer.cancel()
@@ -74,22 +100,7 @@ async def _forward(run: Execution) -> bool:
 
 def _hold_result(run: Execution) -> None:
     try:
-        run.record.result = run.workflow.graph.hold_result(run.values, run.ports.max_payload_bytes)
+        run.record.result = run.graph.hold_result(run.values, run.ports.max_payload_bytes)
     except Exception as error:
         run.fail(run.workflow.name, error)  # a result that has no JSON form, or a pick into what is not there
         raise Failed from error
-
-
-def _time_is_up(run: Execution, *, in_doubt: bool) -> bool:
-    """Note that the run's own timeout is over; it did not complete."""
-    run.stop = None
-    end_unfinished(run, in_doubt=in_doubt)
-    if run.workflow.timeout is not None:
-        run.fail(run.workflow.name, RunTimeout(run.workflow.name, run.workflow.timeout))
-    return False
-
-
-def _interrupt(run: Execution) -> None:
-    if run.stop is None and run.task is not None:
-        run.stop = Stop.TIMEOUT
-        run.task.cancel()

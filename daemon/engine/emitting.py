@@ -1,16 +1,20 @@
-"""What steps emit: staged with their checkpoints, published when the run has completed."""
+"""What steps and compositions emit: staged with their checkpoints, published when the run at the top has completed."""
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 
 from daemon.engine.execution import Execution
-from daemon.events.model import Message, message_of, pack, unpack
-from daemon.store.model import OutgoingEvent, StepRecord
+from daemon.errors import PayloadTooLargeError
+from daemon.events.model import Event, Message, message_of, name_of, pack, unpack
+from daemon.store.model import OutgoingEvent, StepRecord, StepState
 from daemon.store.writes import StageEvent
 from daemon.workflow.context import Emitted, StepContext
+from daemon.workflow.nodes import EmitNode
 
 _PER_STEP = 1000
+_RELEASED = 1 << 40  # after everything that left immediately
 
 
 def stage(run: Execution, record: StepRecord, ctx: StepContext, *, succeeded: bool) -> None:
@@ -18,29 +22,60 @@ def stage(run: Execution, record: StepRecord, ctx: StepContext, *, succeeded: bo
 
     The others are kept with the checkpoint of an attempt that succeeded, and dropped otherwise.
     """
-    run.emitted = True
+    _stage(run, record, ctx.staged, f"{ctx.idempotency_key}:{ctx.phase}", succeeded=succeeded)
+
+
+def emit(run: Execution, node: EmitNode) -> None:
+    """Stage the event of a composition, with a checkpoint of its own.
+
+    Raises:
+        TypeError: What the ref stands for is no event.
+        PayloadTooLargeError: The event is above the limit.
+        DefinitionError: The event's class has no name.
+    """
+    event, limit_bytes = node.operand.resolve(run.values), run.ports.max_payload_bytes
+    if not isinstance(event, Event):
+        msg = f"emit takes an event, and got {type(event).__name__}"
+        raise TypeError(msg)
+    name, body = name_of(type(event)), event.__pydantic_serializer__.to_json(event)
+    if len(body) > limit_bytes:
+        raise PayloadTooLargeError(f"event {name!r}", len(body), limit_bytes)
+    record = run.begin(node.name, None, "emit")
+    key = StepContext(run.scope, node.name, 1).idempotency_key
+    _stage(run, record, [Emitted(name, body, node.immediately)], key, succeeded=True)
+    run.end(record, StepState.COMPLETED)
+
+
+def _stage(run: Execution, record: StepRecord, emitted: list[Emitted], seed: str, *, succeeded: bool) -> None:
+    run.top.emitted = True
     kept: list[str] = []
-    for index, emitted in enumerate(ctx.staged):
-        if emitted.immediately:
-            packed = _packed(run, emitted, f"{ctx.idempotency_key}:{ctx.phase}:{index}")
-            run.pending.append(StageEvent(_outgoing(run, packed, record.seq * _PER_STEP + index)))
+    for index, each in enumerate(emitted):
+        if each.immediately:
+            packed = _packed(run, each, f"{seed}:{index}")
+            run.journal.pending.append(StageEvent(_outgoing(run, packed, record.seq * _PER_STEP + index)))
         elif succeeded:
-            kept.append(_packed(run, emitted, f"{ctx.idempotency_key}:{ctx.phase}:{index}").decode())
+            kept.append(_packed(run, each, f"{seed}:{index}").decode())
     if kept:
         record.events = json.dumps(kept).encode()
 
 
 def release(run: Execution) -> None:
-    """Have every event that the steps staged published with the next commit: the run has completed."""
+    """Have every event that was staged in a run and its children published with the next commit: it has completed."""
+    for seq, packed in enumerate(_staged(run), _RELEASED):
+        run.journal.pending.append(StageEvent(_outgoing(run, packed.encode(), seq)))
+
+
+def _staged(run: Execution) -> Iterator[str]:
     for record in run.steps.values():
         if record.events:
-            for index, packed in enumerate(json.loads(record.events)):
-                run.pending.append(StageEvent(_outgoing(run, packed.encode(), record.seq * _PER_STEP + index)))
+            yield from json.loads(record.events)
+        elif record.kind == "child":
+            yield from _staged(run.children[record.name])
 
 
 def _packed(run: Execution, emitted: Emitted, seed: str) -> bytes:
     """Return the message of an event; its id is the same in every repetition of the step."""
-    trigger = run.scope.trigger
+    trigger = run.top.scope.trigger
     event_id = hashlib.sha256(seed.encode()).hexdigest()[:32]
     now_us = run.ports.clock.now_us()
     message = message_of(emitted.name, emitted.body, source=run.ports.app, now_us=now_us, id=event_id)
@@ -51,4 +86,4 @@ def _packed(run: Execution, emitted: Emitted, seed: str) -> bytes:
 
 def _outgoing(run: Execution, packed: bytes, seq: int) -> OutgoingEvent:
     event_id = unpack(packed).envelope.id
-    return OutgoingEvent(event_id, run.ports.app, run.record.key, seq, packed, run.ports.clock.now_us())
+    return OutgoingEvent(event_id, run.ports.app, run.top.record.key, seq, packed, run.ports.clock.now_us())

@@ -4,6 +4,7 @@ from typing import Any
 
 from daemon.engine.execution import Execution, log
 from daemon.errors import StoreUnavailableError
+from daemon.store.model import RunStatus
 
 _INFO = 20
 
@@ -27,7 +28,7 @@ def log_end(run: Execution) -> None:
         "outcome": record.status.value,
         "duration_ms": round(((record.ended_us or record.updated_us) - record.created_us) / 1000, 1),
     }
-    if run.errors:
+    if run.errors and record.status is not RunStatus.COMPLETED:
         last = run.errors[-1]["attempts"][-1]
         fields |= {"error": last["type"], "reason": last["message"], "compensated": run.view().compensated}
     log.info("run_finished", **fields)

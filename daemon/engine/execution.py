@@ -1,141 +1,114 @@
-"""One run while this process drives it: its values, its checkpoints, and what is not yet durable."""
+"""One run while this process drives it: its values, its checkpoints, what failed, and the runs inside it."""
 
 import asyncio
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
+from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
 
-from daemon.clock import Clock
-from daemon.engine.computed import recall
+from daemon.engine.control import Parked, Stop
 from daemon.engine.failures import INVOKE, describe_error
-from daemon.engine.loops import item_named
+from daemon.engine.journal import Journal
+from daemon.engine.ports import Ports
 from daemon.log import get_logger
 from daemon.store.model import RunRecord, RunStatus, StepRecord, StepState
-from daemon.store.port import Store
-from daemon.store.writes import FenceRun, Outcome, PutStep, UpdateRun, Write
+from daemon.store.writes import PutStep
 from daemon.workflow.context import RunScope
-from daemon.workflow.nodes import StepNode
+from daemon.workflow.graph import Graph
 from daemon.workflow.run import WorkflowRun
 from daemon.workflow.workflow import WorkflowBase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from daemon.workflow.nodes import StepNode
 
 log = get_logger(__name__)
 _DEBUG = 10
 _DURABLE_WAIT_S = 1.0
 
 
-class Failed(Exception):  # noqa: N818 - control flow inside the engine
-    """A node has finally failed; what and why is in the execution already."""
-
-
-class Fenced(Exception):  # noqa: N818 - control flow inside the engine
-    """Another process owns the run now: drop it, and undo nothing."""
-
-
-class Parked(Exception):  # noqa: N818 - control flow inside the engine
-    """The run waits for longer than a task should: let go of it.
-
-    Attributes:
-        wake_us: When it is due.
-        waiting_for: What for, in words.
-    """
-
-    def __init__(self, wake_us: int, waiting_for: str) -> None:
-        self.wake_us = wake_us
-        self.waiting_for = waiting_for
-        super().__init__(waiting_for)
-
-
-class Stop(StrEnum):
-    """Why a run's task is cancelled."""
-
-    SHUTDOWN = "shutdown"
-    TIMEOUT = "timeout"
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """What an execution needs of the world.
-
-    Attributes:
-        max_payload_bytes: The longest JSON of one value.
-        park_after_s: Longer waits than this are not waited for in a task.
-    """
-
-    store: Store
-    clock: Clock
-    app: str
-    owner: str
-    max_payload_bytes: int
-    park_after_s: float
-
-
 class Execution:
-    """One attempt of a run, driven by one task of this process.
+    """One attempt of a run, or of a child inside it, driven by the task of the run at the top.
 
-    Invariants: `pending` holds, in order, what is decided and not yet submitted; an effectful step starts only when
-    `pending` is empty and its commit was not fenced; `failing` is set before the first step is undone and never
-    cleared; `settled` is set only once the run's end, or its being parked, is durable.
+    Invariants: an effectful step starts only when everything before it in its branch is durable, and that commit was
+    not fenced; `failing` is set, for the whole tree, before the first step is undone, and never cleared; `settled` is
+    set only once the end of the run at the top, or its being parked, is durable.
 
     Attributes:
+        parent: The run that it is a step of; None at the top.
+        top: The run at the top; it has the task and whoever waits.
+        children: The runs that are steps of this one, by the step's name, as far as they were begun.
+        calls: The steps that a node became when it was reached, by the node's name, then by what is in their brackets.
         failures: The failed attempts of both phases, by step.
+        skips: The steps that failed ones have asked to skip to, and that were not reached yet.
         undone: How many steps were undone.
-        abreast: Whether members of a parallel group are running.
+        abreast: Whether members of a parallel group of this run are running.
         emitted: Whether a step emitted events.
-        items: For each loop that was begun, its calls by index.
         known: Slots whose stored decisions and results of transforms are in the values.
         resumed: Whether another process began it, and may have left a step half done.
+        limit: The timeout that struck.
         sleepers: Whoever waits for a retry; woken when the run begins to fail.
         waiters: Whoever waits for the run, and whether to its end or until it is parked.
         is_debugged: Whether debug lines are written at all.
     """
 
     __slots__ = (
-        "_ahead",
-        "_fence",
-        "_stale",
         "abreast",
+        "calls",
         "cause",
+        "children",
         "emitted",
         "errors",
         "failing",
         "failures",
         "is_debugged",
-        "items",
+        "journal",
         "known",
-        "pending",
+        "limit",
+        "parent",
         "ports",
         "record",
         "resumed",
         "scope",
         "seq",
         "settled",
+        "skips",
         "sleepers",
         "steps",
         "stop",
         "task",
+        "top",
         "undone",
         "values",
         "waiters",
         "workflow",
     )
 
-    def __init__(self, ports: Ports, workflow: WorkflowBase, record: RunRecord, scope: RunScope) -> None:
+    def __init__(
+        self,
+        ports: Ports,
+        workflow: WorkflowBase,
+        record: RunRecord,
+        scope: RunScope,
+        parent: "Execution | None" = None,
+    ) -> None:
         self.ports = ports
         self.workflow = workflow
         self.record = record
         self.scope = scope
+        self.parent = parent
+        self.top: Execution = self if parent is None else parent.top
+        self.journal: Journal = Journal(ports, record) if parent is None else parent.journal
+        self.children: dict[str, Execution] = {}
         self.values: list[Any] = [None] * workflow.graph.slots
         self.steps: dict[str, StepRecord] = {}
         self.failures: dict[str, list[dict[str, Any]]] = {}
-        self.pending: list[Write] = []
         self.known: set[int] = set()
-        self.items: dict[str, dict[int, StepNode]] = {}
-        self._ahead: list[Write] = []
+        self.calls: dict[str, dict[str, StepNode]] = {}
+        self.skips: set[str] = set()
         self.errors: list[dict[str, Any]] = []
         self.cause: BaseException | None = None
         self.failing = False
@@ -144,105 +117,77 @@ class Execution:
         self.resumed = False
         self.settled = False
         self.stop: Stop | None = None
+        self.limit = timedelta()
         self.task: asyncio.Task[None] | None = None
         self.seq = 0
         self.undone = 0
         self.sleepers: set[asyncio.Future[None]] = set()
         self.waiters: list[tuple[asyncio.Future[WorkflowRun[Any]], bool]] = []
         self.is_debugged = log.is_enabled_for(_DEBUG)
-        self._fence = FenceRun(record.key, ports.owner)
-        self._stale = False
 
-    def restore(self, steps: Sequence[StepRecord]) -> None:
-        """Take over the stored input and checkpoints of a run that is resumed."""
-        codec = self.workflow.graph.input
-        if codec is not None and self.record.input is not None:
-            self.values[0] = codec.restore(self.record.input)
-        nodes = self.workflow.graph.by_name
-        for step in steps:
-            if step.kind != "step":
-                recall(self, step)
-                continue
-            self.steps[step.name] = step
-            self.failures[step.name] = json.loads(step.failures)
-            self.seq = max(self.seq, step.seq)
-            self.undone = max(self.undone, step.done_seq or 0)
-            node = nodes.get(step.name) or item_named(self, step.name)
-            if isinstance(node, StepNode) and step.output is not None:
-                self.values[node.slot] = node.step.definition.output.restore(step.output)
-        self.errors = json.loads(self.record.errors)
-        self.resumed = self.record.status is RunStatus.RUNNING
-        noted = {error["step"] for error in self.errors if error["phase"] == INVOKE}
-        for step in steps:
-            if step.state is StepState.FAILED:
-                self.failing = True
-                if step.name not in noted:
-                    self.fail_step(step.name, None)
-        if self.record.wake_us is not None:
-            self.record.wake_us, self.record.waiting_for, self._stale = None, "", True
+    @property
+    def graph(self) -> Graph:
+        """What it walks over."""
+        return self.workflow.graph
+
+    def tree(self) -> "Iterator[Execution]":
+        """Iterate over this run and all that were begun inside it."""
+        yield self
+        for child in self.children.values():
+            yield from child.tree()
+
+    @property
+    def is_abreast(self) -> bool:
+        """Whether something else of the whole run may be running at the same time."""
+        run: Execution | None = self
+        while run is not None:
+            if run.abreast:
+                return True
+            run = run.parent
+        return False
 
     # --- what becomes durable ---
-
-    async def flush(self) -> None:
-        """Make what is pending durable. Raises `Fenced` if the run was taken over."""
-        if self._stale:
-            await self.put_run()
-            return
-        if await self.ports.store.commit(self._fence, *self._writes()) is not Outcome.APPLIED:
-            raise Fenced
-
-    async def put_run(self) -> None:
-        """Make the run's row durable, and with it what is pending. Raises `Fenced` if the run was taken over."""
-        record = self.record
-        record.updated_us = self.ports.clock.now_us()
-        if self.errors:
-            record.errors = to_json(self.errors)
-        self._stale = False
-        if await self.ports.store.commit(UpdateRun(record), *self._writes()) is not Outcome.APPLIED:
-            raise Fenced
-
-    def _writes(self) -> list[Write]:
-        writes, self.pending = self.pending, []
-        if self._ahead:
-            writes, self._ahead = [*self._ahead, *writes], []
-        return writes
-
-    def put_computed(self, record: StepRecord) -> None:
-        """Have a decision or a transform's result written with the preceding step's checkpoint.
-
-        Without one it waits for the first that there is: no step waits for it, since it may be evaluated again.
-        """
-        (self.pending if self.steps else self._ahead).append(PutStep(record))
 
     def put(self, record: StepRecord) -> None:
         """Have a checkpoint written with the next commit."""
         failures = self.failures.get(record.name)
         if failures:
             record.failures = to_json(failures)
-        self.pending.append(PutStep(record))
+        self.journal.pending.append(PutStep(record))
+
+    def put_computed(self, record: StepRecord) -> None:
+        """Have a decision or a transform's result written with the preceding step's checkpoint.
+
+        Without one it waits for the first that there is: no step waits for it, since it may be evaluated again.
+        """
+        if self.steps or self.parent is not None:
+            self.journal.pending.append(PutStep(record))
+        else:
+            self.journal.put_ahead(PutStep(record))
 
     def set_status(self, status: RunStatus, wake_us: int | None = None, waiting_for: str = "") -> None:
         """Note where the run stands; the next commit writes it."""
         record = self.record
         if (record.status, record.wake_us, record.waiting_for) != (status, wake_us, waiting_for):
             record.status, record.wake_us, record.waiting_for = status, wake_us, waiting_for
-            self._stale = True
+            self.journal.note(record)
 
     def finish(self, status: RunStatus) -> None:
-        """Give the run's row its end; `put_run` makes it durable."""
+        """Give the run's row its end; the next commit of the row makes it durable."""
         self.set_status(status)
         self.record.ended_us = self.ports.clock.now_us()
 
     # --- steps and failures ---
 
-    def begin(self, node: StepNode, argument: bytes | None) -> StepRecord:
+    def begin(
+        self, name: str, argument: bytes | None, kind: str = "step", state: StepState = StepState.RUNNING
+    ) -> StepRecord:
         """Return the checkpoint of a step that starts now, or goes on with its next attempt."""
-        record = self.steps.get(node.name)
+        record = self.steps.get(name)
         if record is None:
             self.seq += 1
-            now_us = self.ports.clock.now_us()
-            record = StepRecord(self.record.key, node.name, self.seq, "step", StepState.RUNNING, 0, now_us, argument)
-            self.steps[node.name] = record
+            record = StepRecord(self.record.key, name, self.seq, kind, state, 0, self.ports.clock.now_us(), argument)
+            self.steps[name] = record
         return record
 
     def end(self, record: StepRecord, state: StepState) -> None:
@@ -269,43 +214,81 @@ class Execution:
         """Return the failed attempts of a step, or of its compensation."""
         return [failure for failure in self.failures.get(step, ()) if failure["phase"] == phase]
 
-    def give_up(self, name: str, phase: str, attempts: list[dict[str, Any]], cause: BaseException | None) -> None:
-        """Note a final failure: of a step, a transform, the run itself, or a compensation."""
-        self.errors.append({"step": name, "phase": phase, "attempts": attempts})
-        self._stale = True
-        if self.cause is None:
-            self.cause = cause
+    def give_up(
+        self,
+        name: str,
+        phase: str,
+        attempts: list[dict[str, Any]],
+        cause: BaseException | None,
+        *,
+        tolerated: bool = False,
+    ) -> None:
+        """Note a final failure: of a step, a transform, the run itself, a compensation; a child's is its parents', too.
+
+        Args:
+            name: Of what failed.
+            phase: Whether that happened forward or backward.
+            attempts: The failed ones.
+            cause: The exception, where it happened in this process.
+            tolerated: The run goes on regardless.
+        """
+        error: dict[str, Any] = {"step": name, "phase": phase, "attempts": attempts}
+        if tolerated:
+            error["tolerated"] = True
+        run: Execution | None = self
+        while run is not None:
+            run.errors.append(error)
+            run.record.errors = to_json(run.errors)
+            self.journal.note(run.record)
+            if run.cause is None and not tolerated:
+                run.cause = cause
+            if run is self and run.parent is not None:
+                error = {**error, "child": self.record.run_id}
+            run = run.parent
 
     def fail(self, name: str, error: BaseException) -> None:
         """Note a final failure of a transform, or of the run itself; from now on nothing new starts."""
-        self._fail(name, [describe_error(error, self.ports.clock.now_us())], error)
+        self.give_up(name, INVOKE, [describe_error(error, self.ports.clock.now_us())], error)
+        self.begin_to_fail()
 
     def fail_step(self, name: str, error: BaseException | None) -> None:
         """Note the final failure of a step whose attempts are noted; from now on nothing new starts."""
-        self._fail(name, self.failures_of(name, INVOKE), error)
+        self.give_up(name, INVOKE, self.failures_of(name, INVOKE), error)
+        self.begin_to_fail()
 
-    def _fail(self, name: str, attempts: list[dict[str, Any]], error: BaseException | None) -> None:
-        self.give_up(name, INVOKE, attempts, error)
-        self.failing = True
-        for sleeper in self.sleepers:
-            _wake(sleeper)
+    def begin_to_fail(self) -> None:
+        """Have nothing new start in the whole tree, and wake whoever waits for a retry."""
+        for each in self.top.tree():
+            each.failing = True
+            for sleeper in each.sleepers:
+                _wake(sleeper)
 
     @property
     def cancelling(self) -> bool:
         """Whether somebody asked to cancel it: its rollback ends `cancelled`."""
-        return self.record.cancel_us is not None
+        return self.top.record.cancel_us is not None
 
     def cancel(self) -> None:
         """Have nothing new start, and what is done undone once what runs has ended; a rollback just goes on."""
         if self.record.cancel_us is None:
             self.record.cancel_us = self.ports.clock.now_us()
         if not self.failing:
-            self.failing = True
-            for sleeper in self.sleepers:
-                _wake(sleeper)
+            self.begin_to_fail()
+
+    def halt(self, stop: Stop, limit: timedelta = timedelta()) -> None:
+        """Cancel the task that drives it, and with it all that is inside it.
+
+        Args:
+            stop: Why.
+            limit: The timeout that is over.
+        """
+        for each in self.tree():
+            each.stop, each.limit = stop, limit
+        if self.task is not None:
+            self.task.cancel()
 
     async def wait_until(self, due_us: int, waiting_for: str) -> None:
-        """Wait for a retry, at most until the run begins to fail. Raises `Parked` if that is far off."""
+        """Wait for a retry or a timer, at most until the run begins to fail. Raises `Parked` if that is far off."""
         left_s = (due_us - self.ports.clock.now_us()) / 1_000_000
         if left_s > self.ports.park_after_s:
             raise Parked(due_us, waiting_for)
@@ -324,12 +307,10 @@ class Execution:
 
     def view(self) -> WorkflowRun[Any]:
         """Return the run as it stands; what happens to it later does not change what was returned."""
-        graph, steps = self.workflow.graph, list(self.steps.values())
+        steps = list(self.steps.values())
         if self.settled and self.record.status.ended:
-            return WorkflowRun(self.record, steps, graph=graph, cause=self.cause)
-        errors = to_json(self.errors)
-        record = replace(self.record, errors=errors)
-        return WorkflowRun(record, [replace(step) for step in steps], graph=graph, cause=self.cause)
+            return WorkflowRun(self.record, steps, graph=self.graph, cause=self.cause)
+        return WorkflowRun(replace(self.record), [replace(step) for step in steps], graph=self.graph, cause=self.cause)
 
 
 def _wake(sleeper: asyncio.Future[None]) -> None:

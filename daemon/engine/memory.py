@@ -8,8 +8,9 @@ from typing import Any
 import svcs
 
 from daemon.clock import SystemClock
-from daemon.engine.engine import Containers, WorkflowEngine
-from daemon.engine.execution import Ports
+from daemon.engine.driving import Containers
+from daemon.engine.engine import WorkflowEngine
+from daemon.engine.ports import Ports
 from daemon.store.memory import MemoryStore
 from daemon.workflow.port import Engine, RunOptions
 from daemon.workflow.run import WorkflowRun

@@ -1,13 +1,30 @@
 """What somebody asks of a run that exists: whether it may be done, and the write that makes it durable."""
 
 import json
-from collections.abc import Container
+from collections.abc import Container, Iterable, Mapping
+from typing import Any
 
-from daemon.engine.execution import Ports
 from daemon.engine.failures import COMPENSATE, FINAL
+from daemon.engine.ports import Ports
+from daemon.engine.reports import ERROR, OUTPUT, topic_of_step
 from daemon.errors import RunNotFound, RunStateError
-from daemon.store.model import RunRecord, RunStatus, StepState
-from daemon.store.writes import Outcome, PutStep, ReopenRun, RequestCancel
+from daemon.store.model import RunRecord, RunStatus, Signal, StepRecord, StepState
+from daemon.store.writes import (
+    Outcome,
+    PutSignal,
+    PutStep,
+    ReopenRun,
+    RequestCancel,
+    RequireAwaiting,
+    RequireNoSignal,
+    UpdateChild,
+    Write,
+)
+from daemon.workflow.codec import ANY, Codec
+from daemon.workflow.nodes import LoopNode, StepNode
+from daemon.workflow.workflow import WorkflowBase
+
+_ERROR_MAX = 8192
 
 
 async def request_cancel(ports: Ports, run_id: str) -> RunRecord:
@@ -17,7 +34,7 @@ async def request_cancel(ports: Ports, run_id: str) -> RunRecord:
         RunNotFound: No run has this id.
         RunStateError: It has ended.
     """
-    record = await latest(ports, run_id)
+    record = await at_the_top(ports, run_id, "cancelled")
     if not record.status.ended:
         now_us = ports.clock.now_us()
         if await ports.store.commit(RequestCancel(record.key, now_us)) is Outcome.APPLIED:
@@ -37,32 +54,119 @@ async def reopen(ports: Ports, run_id: str, known: Container[str], *, closing: b
         RunNotFound: No run has this id.
         RunStateError: It is not `failed`, or none of its compensations gave up.
     """
-    record = await latest(ports, run_id)
+    record = await at_the_top(ports, run_id, "retried")
     if record.status is not RunStatus.FAILED:
         raise _not_failed(record)
-    steps = (await ports.store.steps([record.key]))[record.key]
-    stuck = [step for step in steps if step.state is StepState.COMPENSATION_FAILED]
-    if not stuck:
+    children = (await ports.store.children([record.key]))[record.key]
+    steps = await ports.store.steps([record.key, *(child.key for child in children)])
+    stuck = {
+        key: [step for step in found if step.state is StepState.COMPENSATION_FAILED] for key, found in steps.items()
+    }
+    if not any(stuck.values()):
         what = "none of its compensations gave up, so there is nothing to go on with; its errors say what was left."
         raise RunStateError(f"Run {run_id!r} cannot be retried: {what}")
-    for step in stuck:
-        failures = json.loads(step.failures)
-        failures[-1][FINAL] = True
-        step.state, step.failures = StepState.COMPENSATING, json.dumps(failures).encode()
-    names = {step.name for step in stuck}
-    errors = json.loads(record.errors)
-    left = [error for error in errors if error["phase"] != COMPENSATE or error["step"] not in names]
+    writes: list[Write] = []
+    for each in (record, *children):
+        if stuck[each.key]:
+            _reopen(each, stuck[each.key], ports.clock.now_us())
+            writes += [PutStep(step) for step in stuck[each.key]]
+    writes += [UpdateChild(child) for child in children if stuck[child.key]]
+    undecided = {(run.run_id, step.name) for run in (record, *children) for step in stuck[run.key]}
+    for each in (record, *children):
+        _forget_errors(each, undecided)
     record.owner = ports.owner if record.workflow in known and not closing else ""
-    record.status, record.errors = RunStatus.COMPENSATING, json.dumps(left).encode()
-    record.ended_us, record.updated_us = None, ports.clock.now_us()
-    if await ports.store.commit(ReopenRun(record), *map(PutStep, stuck)) is not Outcome.APPLIED:
+    if await ports.store.commit(ReopenRun(record), *writes) is not Outcome.APPLIED:
         raise _not_failed(await latest(ports, run_id))
     return record
+
+
+def _reopen(record: RunRecord, stuck: Iterable[StepRecord], now_us: int) -> None:
+    """Have a rollback go on, and those of its compensations that gave up be tried afresh."""
+    record.status, record.ended_us, record.updated_us = RunStatus.COMPENSATING, None, now_us
+    for step in stuck:
+        step.state = StepState.COMPENSATING
+        failures = json.loads(step.failures)
+        if failures:
+            failures[-1][FINAL] = True
+            step.failures = json.dumps(failures).encode()
+
+
+def _forget_errors(record: RunRecord, undecided: set[tuple[str, str]]) -> None:
+    """Take the compensations that are tried afresh out of what finally failed."""
+    errors = [
+        error
+        for error in json.loads(record.errors)
+        if error["phase"] != COMPENSATE or (error.get("child", record.run_id), error["step"]) not in undecided
+    ]
+    record.errors = json.dumps(errors).encode()
 
 
 def _not_failed(record: RunRecord) -> RunStateError:
     what = "only a rollback that gave up can be, and it"
     return RunStateError(f"Run {record.run_id!r} cannot be retried: {what} is {record.status}.")
+
+
+async def report_output(ports: Ports, known: Mapping[str, WorkflowBase], run_id: str, step: str, output: Any) -> None:
+    """Report the output of an external step; it is checked here if its workflow is known here. Raises as `report`."""
+    record = await latest(ports, run_id)
+    codec, what = _output_codec(known.get(record.workflow), step), f"the output of step {step!r}"
+    data, _ = codec.hold(output, ports.max_payload_bytes, what)
+    await _report(ports, record, step, OUTPUT, data)
+
+
+async def report_error(ports: Ports, run_id: str, step: str, error: str) -> None:
+    """Report that an external step has failed.
+
+    Raises:
+        RunNotFound: No run has this id.
+        RunStateError: The step does not wait for a report.
+    """
+    await _report(ports, await latest(ports, run_id), step, ERROR, json.dumps(error[:_ERROR_MAX]).encode())
+
+
+def _output_codec(workflow: WorkflowBase | None, step: str) -> Codec:
+    nodes = workflow.graph.by_name if workflow is not None else {}
+    node = nodes.get(step.partition("[")[0])
+    return node.step.definition.output if isinstance(node, (StepNode, LoopNode)) else ANY
+
+
+async def _report(ports: Ports, record: RunRecord, name: str, kind: str, body: bytes) -> None:
+    step = await _step_of(ports, record, name)
+    if step is not None and step.awaits:
+        topic = topic_of_step(step)
+        signal = Signal(ports.app, topic, kind, body, ports.clock.now_us())
+        guards = RequireAwaiting(record.key, name, topic), RequireNoSignal(ports.app, topic, 0)
+        if await ports.store.commit(*guards, PutSignal(signal)) is Outcome.APPLIED:
+            return
+        step = await _step_of(ports, record, name)
+    raise RunStateError(f"Step {name!r} of run {record.run_id!r} waits for no report: {_state_of(record, step)}.")
+
+
+async def _step_of(ports: Ports, record: RunRecord, name: str) -> StepRecord | None:
+    steps = (await ports.store.steps([record.key]))[record.key]
+    return next((each for each in steps if each.name == name and each.kind == "step"), None)
+
+
+def _state_of(record: RunRecord, step: StepRecord | None) -> str:
+    if step is None:
+        return f"the run is {record.status}, and has not come to a step of this name"
+    if step.awaits:
+        return "its outcome was reported already"
+    return f"it is {step.state}"
+
+
+async def at_the_top(ports: Ports, run_id: str, what: str) -> RunRecord:
+    """Return the latest attempt of a run that is no child.
+
+    Raises:
+        RunNotFound: No run has this id.
+        RunStateError: It is a child: the message says of which run.
+    """
+    record = await latest(ports, run_id)
+    if record.root_key is None:
+        return record
+    of = json.loads(record.trigger)["id"]
+    raise RunStateError(f"Run {run_id!r} cannot be {what} by itself: it is a step of run {of!r}.")
 
 
 async def latest(ports: Ports, run_id: str) -> RunRecord:

@@ -47,13 +47,18 @@ class Parking:
         """Return a run that is held until it is due, as it was when it was parked."""
         return self._records.get(run_id)
 
-    def join(self, run_id: str) -> asyncio.Future[WorkflowRun[Any]] | None:
-        """Return what gets the run when it has ended, or None if it is not held."""
+    @property
+    def count(self) -> int:
+        """How many runs are held until they are due."""
+        return len(self._records)
+
+    def join(self, run_id: str, *, to_the_end: bool = True) -> asyncio.Future[WorkflowRun[Any]] | None:
+        """Return what gets the run when it has ended (or is parked again), or None if it is not held."""
         waiters = self._waiters.get(run_id)
         if waiters is None:
             return None
         done: asyncio.Future[WorkflowRun[Any]] = asyncio.get_running_loop().create_future()
-        waiters.append((done, True))
+        waiters.append((done, to_the_end))
         return done
 
     def take(self, run_id: str) -> list[Waiter]:

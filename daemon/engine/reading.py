@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from daemon.clock import to_us
-from daemon.engine.execution import Execution, Ports
+from daemon.engine.ports import Ports
 from daemon.errors import RunNotFound
 from daemon.store.model import RunRecord, RunStatus
 from daemon.store.port import RunFilter
@@ -13,6 +13,7 @@ from daemon.workflow.graph import Graph
 from daemon.workflow.run import WorkflowRun
 
 if TYPE_CHECKING:
+    from daemon.engine.execution import Execution
     from daemon.workflow.workflow import WorkflowBase
 
 _PAGE_MAX = 200

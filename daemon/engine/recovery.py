@@ -82,7 +82,7 @@ class Recovery:
             await self._hinted.wait()
             self._hinted.clear()
             try:
-                await self._engine.heed()
+                await self._engine.heed(everything=False)
             except StoreUnavailableError as error:
                 log.warning("requests_not_read", reason=str(error))
             except Exception:

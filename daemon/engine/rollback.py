@@ -2,63 +2,109 @@
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from daemon.activation import activate
 from daemon.engine.attempt import in_thread
+from daemon.engine.calls import begun, handlers_of
+from daemon.engine.control import Fenced, Parked, Stop, together
 from daemon.engine.emitting import stage
-from daemon.engine.execution import Execution, Fenced, Parked, Stop, log
+from daemon.engine.execution import Execution, log
 from daemon.engine.failures import COMPENSATE, FINAL, INVOKE, describe_doubt, trimmed
-from daemon.engine.loops import begun
 from daemon.engine.values import compensate_input_of, is_due
 from daemon.errors import PermanentFailure
 from daemon.store.model import RunStatus, StepState
 from daemon.workflow.context import StepContext
 from daemon.workflow.definition import CompensationFunction
-from daemon.workflow.nodes import LoopNode, Node, OtherwiseNode, ParallelNode, StepNode, WhenNode
+from daemon.workflow.nodes import (
+    ChildNode,
+    HookNode,
+    LoopNode,
+    Node,
+    OtherwiseNode,
+    ParallelNode,
+    StepNode,
+    WhenNode,
+    walk,
+)
 from daemon.workflow.run import IN_DOUBT
 
 _UNKNOWN = frozenset({"StepTimeout", IN_DOUBT})
+_UNDONE = frozenset({StepState.COMPENSATED, StepState.COMPENSATION_FAILED})
 
 
 async def roll_back(run: Execution, end: RunStatus) -> None:
     """Undo every step that is due, in reverse order, and give the run its end; one that gives up stops no other.
 
     Args:
-        run: A run of which nothing is running any more, with what failed in its errors.
+        run: The run at the top, of which nothing is running any more, with what failed in its errors.
         end: How it ends if every compensation that was due succeeds, unless it was cancelled; else it ends `failed`.
 
     Raises:
         Fenced: Another process has taken the run over.
         Parked: A compensation is tried again, but not soon.
     """
-    run.failing = True
-    due = {node.name for node in begun(run, run.workflow.graph.steps()) if is_due(run, node)}
-    if run.record.status is not RunStatus.COMPENSATING:
-        _note_doubts(run, due)
+    run.begin_to_fail()
+    is_begun = run.record.status is RunStatus.COMPENSATING
+    is_due = False
+    for each in run.tree():
+        due = due_of(each)
+        if not is_begun:
+            _note_doubts(each, due)
         if due:
-            run.set_status(RunStatus.COMPENSATING)
-            await run.put_run()  # from here on a crash never turns the run forward again
-    await _walk_back(run, run.workflow.graph.nodes, due)
+            is_due = True
+            each.set_status(RunStatus.COMPENSATING)
+    if is_due and not is_begun:
+        run.set_status(RunStatus.COMPENSATING)
+        await run.journal.put_run()  # from here on a crash never turns the run forward again
+    await _walk_back(run, run.graph.nodes)
     gave_up = any(error["phase"] == COMPENSATE for error in run.errors)
     run.finish(RunStatus.FAILED if gave_up else RunStatus.CANCELLED if run.cancelling else end)
 
 
-async def _walk_back(run: Execution, nodes: tuple[Node, ...], due: set[str]) -> None:
+def due_of(run: Execution) -> set[str]:
+    """Return the names of a run's own steps that are to be undone."""
+    return {node.name for node in begun(run, walk(run.graph.nodes)) if is_due(run, node)}
+
+
+async def _walk_back(run: Execution, nodes: tuple[Node, ...]) -> None:
     for node in reversed(nodes):
         if isinstance(node, StepNode):
-            if node.name in due:
-                await _undo(run, node)
+            await _undo(run, node)
+        elif isinstance(node, HookNode):
+            for handler in reversed(handlers_of(run, node)):
+                await _undo(run, handler)
+        elif isinstance(node, ChildNode):
+            await _undo_child(run, node)
         elif isinstance(node, (LoopNode, ParallelNode)):
-            await _undo_group(run, [step for step in begun(run, (node,)) if step.name in due])
+            await _undo_group(run, node)
         elif isinstance(node, (WhenNode, OtherwiseNode)):
-            await _walk_back(run, node.nodes, due)
+            await _walk_back(run, node.nodes)
+
+
+async def _undo_child(run: Execution, node: ChildNode) -> None:
+    """Undo everything that a child has done, and give its run its end."""
+    child, record = run.children.get(node.name), run.steps.get(node.name)
+    if child is None or record is None or record.state in _UNDONE:
+        return
+    await _walk_back(child, child.graph.nodes)
+    gave_up = any(error["phase"] == COMPENSATE for error in child.errors)
+    was_cancelled = run.cancelling and record.state is not StepState.COMPLETED
+    child.finish(RunStatus.FAILED if gave_up else RunStatus.CANCELLED if was_cancelled else RunStatus.REVERTED)
+    if gave_up:
+        record.state = StepState.COMPENSATION_FAILED
+    elif child.undone:
+        run.undone += 1
+        record.state, record.done_seq = StepState.COMPENSATED, run.undone
+    run.put(record)
 
 
 def _note_doubts(run: Execution, due: set[str]) -> None:
     """Note the steps that may have left an effect and that nobody can undo: their compensation refuses None."""
-    noted = {error["step"] for error in run.errors if error["phase"] == COMPENSATE}
-    for node in begun(run, run.workflow.graph.steps()):
+    noted = {error["step"] for error in run.errors if error["phase"] == COMPENSATE and "child" not in error}
+    for node in begun(run, walk(run.graph.nodes)):
         name, record = node.name, run.steps.get(node.name)
         if record is None or record.state is not StepState.FAILED or name in due or name in noted:
             continue
@@ -67,38 +113,46 @@ def _note_doubts(run: Execution, due: set[str]) -> None:
             run.give_up(name, COMPENSATE, [describe_doubt(name, run.ports.clock.now_us())], None)
 
 
-async def _undo_group(run: Execution, due: list[StepNode]) -> None:
+async def _undo_group(run: Execution, group: LoopNode | ParallelNode) -> None:
     """Undo the members at the same time; all attempts have ended when it returns or raises."""
-    if len(due) == 1:
-        await _undo(run, due[0])
+    members = group.members if isinstance(group, ParallelNode) else (group,)
+    work: list[Callable[[], Awaitable[None]]] = [
+        partial(_undo, run, step) for step in begun(run, members) if is_due(run, step)
+    ]
+    work += [partial(_undo_child, run, member) for member in members if isinstance(member, ChildNode)]
+    if len(work) == 1:
+        await work[0]()
         return
-    if due and run.pending:
-        await run.flush()  # once and for all of them: none may start before it is durable
+    if not work:
+        return
+    if not run.journal.is_clear:
+        await run.journal.flush()  # once and for all of them: none may start before it is durable
     stopped: list[Fenced | Parked] = []
 
-    async def member(step: StepNode) -> None:
+    async def member(undo: Callable[[], Awaitable[None]]) -> None:
         try:
-            await _undo(run, step)
+            await undo()
         except (Fenced, Parked) as why:
             stopped.append(why)
 
-    async with asyncio.TaskGroup() as group:
-        for step in due:
-            group.create_task(member(step))
+    async with asyncio.TaskGroup() as tasks:
+        for each in work:
+            tasks.create_task(member(each))
     for why in stopped:
         if isinstance(why, Fenced):
             raise why
     if stopped:
-        raise min((why for why in stopped if isinstance(why, Parked)), key=lambda why: why.wake_us)
+        raise together(stopped)
 
 
 async def _undo(run: Execution, node: StepNode) -> None:
-    """Try a step's compensation until it succeeds or gives up."""
-    record, compensation = run.steps[node.name], node.step.definition.compensation
-    if compensation is None:
+    """Try the compensation of a step that is due until it succeeds or gives up."""
+    compensation = node.step.definition.compensation
+    if compensation is None or not is_due(run, node):
         return
-    if run.pending:
-        await run.flush()
+    record = run.steps[node.name]
+    if not run.journal.is_clear:
+        await run.journal.flush()
     retry = node.step.settings.compensation_retry
     failures = run.failures_of(node.name, COMPENSATE)
     former = max((number for number, failure in enumerate(failures, 1) if FINAL in failure), default=0)
@@ -130,7 +184,7 @@ async def _undo(run: Execution, node: StepNode) -> None:
         _log(run, node, attempt, "step_retried", wait_s=round(wait_s, 3), **why)
         if run.is_long(wait_s):
             run.put(record)
-            await run.flush()
+            await run.journal.flush()
         failures = run.failures_of(node.name, COMPENSATE)
 
 

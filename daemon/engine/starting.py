@@ -7,9 +7,9 @@ from typing import Any
 
 from daemon.activation import Trigger
 from daemon.clock import new_id
-from daemon.engine.execution import Ports
+from daemon.engine.ports import Ports
 from daemon.errors import RunExists
-from daemon.store.model import RunRecord, RunStatus
+from daemon.store.model import QUEUED, RunRecord, RunStatus
 from daemon.workflow.port import RunOptions
 from daemon.workflow.workflow import WorkflowBase
 
@@ -38,7 +38,8 @@ def new_record(
         run_id=run_id or key,
         attempt=1,
         workflow=workflow.name,
-        status=RunStatus.RUNNING,
+        status=RunStatus.RUNNING if workflow.max_concurrency is None else RunStatus.WAITING,
+        waiting_for="" if workflow.max_concurrency is None else QUEUED,
         trigger=_CALL if trigger is CALLED else json.dumps(asdict(trigger)).encode(),
         input=data,
         graph_hash=workflow.graph.hash,

@@ -57,6 +57,23 @@ def keep(run: Execution, node: StepNode, record: StepRecord, returned: Any) -> N
     record.ended_us = run.ports.clock.now_us()
 
 
+def keep_undo(run: Execution, node: StepNode, record: StepRecord, returned: Any) -> bool:
+    """Note what an external step gave its compensation; tell whether it waits now for its outcome to be reported.
+
+    Its output is what is reported; what it returned is not looked at. Raises as `keep`.
+    """
+    if type(returned) is not StepResponse:
+        return True
+    if returned.skipped:
+        keep(run, node, record, returned)
+        return False
+    if returned.has_compensate_input:
+        what = f"the compensate_input of step {node.name!r}"
+        undo = node.step.definition.undo
+        record.undo, _ = undo.hold(returned.compensate_input, run.ports.max_payload_bytes, what)
+    return True
+
+
 def keep_partial(run: Execution, node: StepNode, record: StepRecord, failure: PermanentFailure) -> None:
     """Keep what a failed step's own compensation gets; what cannot be kept cannot be undone either."""
     compensation = node.step.definition.compensation

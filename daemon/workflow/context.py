@@ -1,8 +1,8 @@
 """What a step is told about the run that it works for."""
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -15,6 +15,10 @@ from daemon.events.model import Event, name_of
 from daemon.log import get_logger
 
 _KEY_MAX = 255
+
+
+def _no_options(_: str) -> Mapping[str, Any]:
+    return {}
 
 
 @cache
@@ -30,6 +34,7 @@ class RunScope:
         attempt: Which attempt of the run this is; 1 is the first.
         correlation_id: What its events carry on; that of its trigger, or the run's own id.
         max_payload_bytes: The largest event.
+        options_of: Gives the table `[options.<workflow>]` by the workflow's name.
         module: The workflow's module: the name of the steps' logger.
     """
 
@@ -40,7 +45,7 @@ class RunScope:
     workflow: str
     trigger: Trigger
     max_payload_bytes: int
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options_of: Callable[[str], Mapping[str, Any]] = _no_options
     module: str = "application"
 
     @property
@@ -99,7 +104,7 @@ class StepContext:
     @property
     def options(self) -> Mapping[str, Any]:
         """The table `[options.<workflow>]` of the configuration."""
-        return self._scope.options
+        return self._scope.options_of(self._scope.workflow)
 
     @property
     def idempotency_key(self) -> str:

@@ -10,7 +10,7 @@ import svcs
 from daemon import PermanentFailure, Retry, SourceStep, step
 from daemon.clock import Clock
 from daemon.engine.engine import WorkflowEngine
-from daemon.engine.execution import Ports
+from daemon.engine.ports import Ports
 from daemon.store.model import RunRecord
 from daemon.store.port import Store
 from daemon.store.writes import Outcome, Write

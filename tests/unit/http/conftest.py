@@ -16,7 +16,7 @@ from daemon import Retry, StepResponse, step, workflow
 from daemon.clock import SystemClock
 from daemon.config import HttpConfig
 from daemon.engine.engine import WorkflowEngine
-from daemon.engine.execution import Ports
+from daemon.engine.ports import Ports
 from daemon.events.bus import Delivery, Subscription
 from daemon.events.embedded import EmbeddedBus
 from daemon.events.publisher import EventBus

@@ -1,0 +1,247 @@
+"""Drives runs, each by a task; lets go of those that wait for long, and takes them up again when they are due."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import svcs
+
+from daemon.activation import Trigger
+from daemon.engine.control import Fenced, Stop
+from daemon.engine.drive import drive
+from daemon.engine.ending import interrupted, log_end
+from daemon.engine.execution import Execution, log
+from daemon.engine.parking import Parking, Waiter
+from daemon.engine.places import Places
+from daemon.engine.ports import Ports
+from daemon.engine.reading import RunReader
+from daemon.engine.restoring import restore
+from daemon.engine.starting import trigger_of
+from daemon.store.model import QUEUED, RunRecord, RunStatus
+from daemon.workflow.context import RunScope
+from daemon.workflow.workflow import WorkflowBase
+
+_CANCEL_S = 5.0
+_NO_CONTAINER = svcs.Container(svcs.Registry())
+Containers = Callable[[], AbstractAsyncContextManager[svcs.Container]]
+
+
+class RunDriver(RunReader):
+    """Drives the runs that this process owns.
+
+        started or resumed --> live (a task) --> ended
+                                 |      ^
+                                 v      |
+                                parked (a timer, or nothing at all)
+
+    Args:
+        ports: The store, the clock, and who this process is.
+        containers: Opens the services of one run: a run may outlive whoever started it.
+        options: The table `[options.<workflow>]` by workflow name.
+        on_staged: Called after events may have been staged for publication.
+    """
+
+    def __init__(
+        self,
+        ports: Ports,
+        *,
+        containers: Containers,
+        options: Callable[[str], Mapping[str, Any]] = lambda _: {},
+        on_staged: Callable[[], object] = lambda: None,
+    ) -> None:
+        super().__init__(ports)
+        self._containers = containers
+        self._options = options
+        self._on_staged = on_staged
+        self._parking = Parking(ports.clock, self._resume)
+        self._places = Places(ports, self._workflows, self._go_on)
+        self._resuming: set[str] = set()
+        self._cancelled: set[str] = set()  # those among them that somebody cancels meanwhile
+        self._nudged: set[str] = set()  # those that are driven while something comes that they wait for
+        self._heard = 0
+        self._closing = False
+
+    @property
+    def running(self) -> int:
+        """How many runs this process drives at the moment."""
+        return len(self._live)
+
+    async def heed(self, *, everything: bool = True) -> None:
+        """Take up what came from outside for the runs of this process.
+
+        Args:
+            everything: Look also for what a lost hint may have told of.
+        """
+        store, app, owner = self._ports.store, self._ports.app, self._ports.owner
+        for record in await store.cancellations(app, owner):
+            await self._cancel_here(record)
+        if self._parking.count:
+            signalled, self._heard = await store.signalled(app, owner, after=0 if everything else self._heard)
+            for record in signalled:
+                await self._signal_here(record)
+            await self._places.fill()
+
+    async def resume(self, owned: Iterable[RunRecord]) -> None:
+        """Go on with runs that this process has just claimed; those that wait are woken when they are due."""
+        for record in owned:
+            await self._resume(record)
+
+    async def drain(self, grace_s: float) -> None:
+        """Let what runs finish for `grace_s` seconds, then cancel it; cancelled runs stay resumable.
+
+        Runs may start until the time is up, since those that run may need them; then none does.
+        """
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + grace_s
+        while self._live and loop.time() < until_s:
+            await asyncio.wait(self._tasks(), timeout=until_s - loop.time())
+        self._closing = True
+        for run in list(self._live.values()):
+            run.halt(Stop.SHUTDOWN)
+        if self._live:
+            _, stubborn = await asyncio.wait(self._tasks(), timeout=_CANCEL_S)
+            for task in stubborn:
+                log.warning("run_not_cancelled", task=task.get_name())
+        self._places.close()
+        self._parking.close(interrupted)
+
+    def _execution(self, workflow: WorkflowBase, record: RunRecord, trigger: Trigger | None = None) -> Execution:
+        scope = RunScope(
+            container=_NO_CONTAINER,
+            app=self._ports.app,
+            run_id=record.run_id,
+            attempt=record.attempt,
+            workflow=workflow.name,
+            trigger=trigger or trigger_of(record),
+            max_payload_bytes=self._ports.max_payload_bytes,
+            options_of=self._options,
+            module=workflow.fn.__module__,
+        )
+        return Execution(self._ports, workflow, record, scope)
+
+    def _launch(self, run: Execution) -> Execution:
+        run_id = run.record.run_id
+        self._live[run_id] = run
+        run.waiters.extend(self._parking.take(run_id))
+        run.task = asyncio.create_task(self._drive(run), name=f"run {run_id}")
+        return run
+
+    async def _drive(self, run: Execution) -> None:
+        failure: BaseException | None = None
+        ids = {"run_id": run.record.run_id, "workflow": run.workflow.name}
+        try:
+            async with self._containers() as container:
+                for each in run.tree():
+                    each.scope.container = container
+                await drive(run)
+        except Fenced:
+            log.warning("run_taken_over", **ids)
+        except asyncio.CancelledError as error:
+            failure = error
+            if run.stop is not Stop.SHUTDOWN:
+                raise
+        except Exception as error:  # noqa: BLE001 - one run's trouble must not stop another's
+            failure = error
+            log.error("run_interrupted", exc_info=error, **ids)
+        finally:
+            self._settle(run, failure)
+
+    def _settle(self, run: Execution, failure: BaseException | None) -> None:
+        """Answer whoever waits for a run that this process does not drive any more."""
+        record = run.record
+        del self._live[record.run_id]
+        if run.emitted:
+            self._on_staged()
+        ended = run.settled and record.status.ended
+        if ended:
+            log_end(run)
+            self._places.freed(record.workflow)
+        waiting: list[Waiter] = []
+        for waiter in run.waiters:
+            future, to_the_end = waiter
+            if future.done():
+                continue
+            if not run.settled:
+                future.set_exception(interrupted(record.run_id, failure))
+            elif ended or not to_the_end:
+                future.set_result(run.view())
+            else:
+                waiting.append(waiter)
+        is_nudged = record.run_id in self._nudged
+        self._nudged.discard(record.run_id)
+        if run.settled and not ended and not self._closing:
+            self._park(record, waiting)
+            if is_nudged or (run.cancelling and record.status is RunStatus.WAITING):
+                self._parking.wake_now(record.run_id)
+
+    def _park(self, record: RunRecord, waiters: list[Waiter]) -> None:
+        self._parking.hold(record.run_id, waiters)
+        self._parking.wake_later(record)
+
+    async def _resume(self, record: RunRecord) -> None:
+        """Go on with a run, or keep it until it is due, something comes for it, or there is a place for it."""
+        is_waiting = record.status is RunStatus.WAITING
+        if is_waiting and record.cancel_us is not None:
+            await self._go_on(record)
+        elif record.waiting_for == QUEUED:
+            self._queue(record)
+        elif is_waiting and record.wake_us is None:
+            self._park(record, [])  # for something from outside
+        elif record.wake_us is not None and record.wake_us > self._ports.clock.now_us():
+            self._park(record, [])
+        else:
+            await self._go_on(record)
+
+    def _queue(self, record: RunRecord) -> None:
+        """Have a run wait for a place."""
+        self._park(record, [])
+        self._places.queue(record)
+        self._places.freed(record.workflow)
+
+    async def _go_on(self, record: RunRecord) -> None:
+        workflow = self._workflows.get(record.workflow)
+        run_id = record.run_id
+        if workflow is None or self._closing or run_id in self._live or run_id in self._resuming:
+            return
+        self._parking.hold(run_id, [])
+        self._resuming.add(run_id)
+        try:
+            run = self._execution(workflow, record)
+            await restore(run)
+            if record.cancel_us is not None or run_id in self._cancelled:
+                run.cancel()
+        except Exception as error:  # noqa: BLE001 - one run's trouble must not keep others from going on
+            log.error("run_not_resumed", exc_info=error, run_id=run_id, workflow=record.workflow)
+            self._parking.drop(run_id, interrupted(run_id, error))
+        else:
+            self._launch(run)
+        finally:
+            self._resuming.discard(run_id)
+            self._cancelled.discard(run_id)
+
+    async def _cancel_here(self, record: RunRecord) -> None:
+        """Cancel a run that is to be cancelled if it is here: driven, waiting, or on its way."""
+        run_id = record.run_id
+        live, parked = self._live.get(run_id), self._parking.parked(run_id)
+        if live is not None and live.record.key == record.key:
+            live.cancel()
+        elif run_id in self._resuming:
+            self._cancelled.add(run_id)
+        elif parked is not None and parked.key == record.key:
+            parked.cancel_us = record.cancel_us
+            if parked.status is RunStatus.WAITING:
+                self._places.leave(parked)
+                await self._go_on(parked)
+
+    async def _signal_here(self, record: RunRecord) -> None:
+        """Go on with a run for which something came; one that is driven looks for it when it waits."""
+        run_id = record.run_id
+        parked = self._parking.parked(run_id)
+        if run_id in self._live or run_id in self._resuming:
+            self._nudged.add(run_id)
+        elif parked is not None and parked.key == record.key:
+            await self._go_on(parked)
+
+    def _tasks(self) -> Sequence[asyncio.Task[None]]:
+        return [run.task for run in self._live.values() if run.task is not None]

@@ -1,0 +1,93 @@
+"""What a run and its children have decided, in order, on its way to the store."""
+
+from daemon.engine.control import Fenced
+from daemon.engine.ports import Ports
+from daemon.store.model import RunRecord
+from daemon.store.writes import FenceRun, Outcome, PutStep, UpdateChild, UpdateRun, Write
+
+
+class Journal:
+    """The writes of one run, and of the runs inside it, as one sequence of commits.
+
+    Invariants: `pending` holds, in order, what is decided and not yet submitted; commits are applied in the order in
+    which they were submitted; every one of them is refused as soon as another process owns the run.
+
+    Attributes:
+        stale: Whether the run's row is to be written with the next commit.
+    """
+
+    __slots__ = ("_ahead", "_children", "_fence", "_flying", "_ports", "_record", "pending", "stale")
+
+    def __init__(self, ports: Ports, record: RunRecord) -> None:
+        self.pending: list[Write] = []
+        self.stale = False
+        self._ports = ports
+        self._record = record
+        self._fence = FenceRun(record.key, ports.owner)
+        self._ahead: list[Write] = []
+        self._children: dict[str, RunRecord] = {}
+        self._flying = 0
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether everything that was decided so far is durable; else `flush` makes it so.
+
+        What runs abreast may have taken along what is not durable yet: then the next commit tells, as they keep their
+        order.
+        """
+        return not self.pending and not self._flying
+
+    async def flush(self, *guards: Write) -> bool:
+        """Make what is pending durable; False if one of `guards` refused: then nothing was written, and all is kept.
+
+        Raises:
+            Fenced: The run was taken over.
+        """
+        head: Write = self._fence
+        if self.stale:
+            self._record.updated_us = self._ports.clock.now_us()
+            head = UpdateRun(self._record)
+        return await self._commit(head, guards)
+
+    async def put_run(self, *, hint: bool = False) -> None:
+        """Make the run's row durable, and what is pending; `hint`: others may wait for that. Raises `Fenced`."""
+        self._record.updated_us = self._ports.clock.now_us()
+        await self._commit(UpdateRun(self._record, hint), ())
+
+    def note(self, record: RunRecord) -> None:
+        """Have a row written with the next commit."""
+        if record is self._record:
+            self.stale = True
+        else:
+            self._children[record.key] = record
+
+    def put_ahead(self, write: PutStep) -> None:
+        """Have something written with the first commit that there is, which it does not cause itself."""
+        self._ahead.append(write)
+
+    async def _commit(self, head: Write, guards: tuple[Write, ...]) -> bool:
+        ahead, pending, children, stale = self._ahead, self.pending, self._children, self.stale
+        writes: list[Write] = [*ahead, *pending] if ahead else pending
+        if children:
+            now_us = self._ports.clock.now_us()
+            for record in children.values():
+                record.updated_us = now_us
+            writes = [*writes, *map(UpdateChild, children.values())]
+            self._children = {}
+        if ahead:
+            self._ahead = []
+        self.pending, self.stale = [], False
+        self._flying += 1
+        try:
+            outcome = await self._ports.store.commit(head, *guards, *writes)
+        finally:
+            self._flying -= 1
+        if outcome is Outcome.APPLIED:
+            return True
+        if outcome is Outcome.FENCED or not guards:
+            raise Fenced
+        self._ahead = [*ahead, *self._ahead]
+        self.pending = [*pending, *self.pending]
+        self._children = {**children, **self._children}
+        self.stale = stale or self.stale
+        return False

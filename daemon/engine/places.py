@@ -1,0 +1,79 @@
+"""Runs of workflows with a `max_concurrency`: one above it waits for a place, the oldest of this process first."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from daemon.engine.ports import Ports
+from daemon.store.model import QUEUED, RunRecord, RunStatus
+from daemon.store.writes import Outcome, TakePlace
+from daemon.workflow.workflow import WorkflowBase
+
+
+class Places:
+    """Gives places to the queued runs of this process; the store counts them, for the whole fleet.
+
+    Args:
+        workflows: Those that are known here, by name.
+        go_on: Goes on with a run that got a place.
+    """
+
+    def __init__(
+        self, ports: Ports, workflows: Mapping[str, WorkflowBase], go_on: Callable[[RunRecord], Awaitable[None]]
+    ) -> None:
+        self._ports = ports
+        self._workflows = workflows
+        self._go_on = go_on
+        self._queues: dict[str, dict[str, RunRecord]] = {}
+        self._filling: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def take(self, record: RunRecord) -> bool:
+        """Give a queued run a place, if there is one."""
+        limit = self._workflows[record.workflow].max_concurrency
+        if limit is not None:  # else it was taken off the workflow while the run waited
+            take = TakePlace(record.key, record.app, record.workflow, limit)
+            if await self._ports.store.commit(take) is not Outcome.APPLIED:
+                return False
+        record.status, record.waiting_for = RunStatus.RUNNING, ""
+        return True
+
+    def queue(self, record: RunRecord) -> None:
+        """Have a run wait for a place."""
+        self._queues.setdefault(record.workflow, {})[record.run_id] = record
+
+    def leave(self, record: RunRecord) -> None:
+        """Have a run wait for a place no longer, since it is cancelled."""
+        self._queues.get(record.workflow, {}).pop(record.run_id, None)
+
+    def freed(self, workflow: str) -> None:
+        """Give the next queued runs of a workflow their places, without waiting for that."""
+        if self._queues.get(workflow):
+            task = asyncio.get_running_loop().create_task(self._fill(workflow), name=f"places of {workflow}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def fill(self) -> None:
+        """Give queued runs the places that there are."""
+        for workflow in list(self._queues):
+            await self._fill(workflow)
+
+    def close(self) -> None:
+        """Give no more places."""
+        self._queues.clear()
+        for task in self._tasks:
+            task.cancel()
+
+    async def _fill(self, workflow: str) -> None:
+        queue = self._queues.get(workflow)
+        if not queue or workflow in self._filling:
+            return
+        self._filling.add(workflow)
+        try:
+            while queue:
+                record = next(iter(queue.values()))
+                if record.waiting_for == QUEUED and not await self.take(record):
+                    return
+                if queue.pop(record.run_id, None) is not None:
+                    await self._go_on(record)
+        finally:
+            self._filling.discard(workflow)

@@ -1,0 +1,23 @@
+"""What the engine needs of the world."""
+
+from dataclasses import dataclass
+
+from daemon.clock import Clock
+from daemon.store.port import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What an execution needs of the world.
+
+    Attributes:
+        max_payload_bytes: The longest JSON of one value.
+        park_after_s: Longer waits than this are not waited for in a task.
+    """
+
+    store: Store
+    clock: Clock
+    app: str
+    owner: str
+    max_payload_bytes: int
+    park_after_s: float

@@ -1,0 +1,79 @@
+"""Takes over what is stored of a run and its children that another process, or an earlier time, has begun."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+from daemon.engine.calls import call_named
+from daemon.engine.children import child_of, child_run_id, restored_result
+from daemon.engine.computed import recall
+from daemon.engine.execution import Execution
+from daemon.engine.failures import INVOKE
+from daemon.store.model import RunRecord, RunStatus, StepRecord, StepState
+from daemon.workflow.codec import Codec
+from daemon.workflow.nodes import ChildNode, StepNode, WaitNode
+
+
+async def restore(run: Execution) -> None:
+    """Read what is stored of a run at the top and of its children, and take it over.
+
+    Raises:
+        CodecError: Something stored does not fit its declared type any more.
+        StoreUnavailableError: The store cannot be read.
+    """
+    key = run.record.key
+    children: Sequence[RunRecord] = ()
+    if next(run.graph.children(), None) is not None:
+        children = (await run.ports.store.children([key]))[key]
+    steps = await run.ports.store.steps([key, *(child.key for child in children)])
+    run.resumed = run.record.status is RunStatus.RUNNING
+    _restore(run, steps, children)
+
+
+def _restore(run: Execution, steps: Mapping[str, Sequence[StepRecord]], descendants: Sequence[RunRecord]) -> None:
+    codec = run.graph.input
+    if codec is not None and run.record.input is not None:
+        run.values[0] = codec.restore(run.record.input)
+    run.errors = json.loads(run.record.errors)
+    for record in steps[run.record.key]:
+        if record.kind in ("transform", "when"):
+            recall(run, record)
+        else:
+            _take_over(run, record)
+    children = {child.run_id: child for child in descendants if child.parent_key == run.record.key}
+    for node in run.graph.children():
+        child = children.get(child_run_id(run.record.run_id, node.name))
+        if child is not None:
+            _restore(child_of(run, node, child), steps, descendants)
+    _note_failures(run, steps[run.record.key])
+    if run.record.wake_us is not None or run.record.waiting_for:
+        run.set_status(run.record.status)
+
+
+def _take_over(run: Execution, record: StepRecord) -> None:
+    run.steps[record.name] = record
+    run.failures[record.name] = json.loads(record.failures)
+    run.seq = max(run.seq, record.seq)
+    run.undone = max(run.undone, record.done_seq or 0)
+    node = run.graph.by_name.get(record.name) or call_named(run, record.name)
+    if record.output is None:
+        return
+    if isinstance(node, StepNode):
+        run.values[node.slot] = node.step.definition.output.restore(record.output)
+    elif isinstance(node, ChildNode):
+        run.values[node.slot] = restored_result(node.workflow.graph, record.output)
+    elif isinstance(node, WaitNode):
+        run.values[node.slot] = Codec(node.event).restore(record.output)
+
+
+def _note_failures(run: Execution, steps: Sequence[StepRecord]) -> None:
+    """Go on failing where a step has failed that the run does not go on without."""
+    noted = {error["step"] for error in run.errors if error["phase"] == INVOKE and "child" not in error}
+    for record in steps:
+        if record.state is not StepState.FAILED:
+            continue
+        node = run.graph.by_name.get(record.name) or call_named(run, record.name)
+        tolerated = isinstance(node, StepNode) and node.step.settings.on_failure != "rollback"
+        if not tolerated and not run.failing:
+            run.begin_to_fail()
+        if record.name not in noted and record.kind != "child":
+            run.give_up(record.name, INVOKE, run.failures_of(record.name, INVOKE), None, tolerated=tolerated)

@@ -1,0 +1,162 @@
+"""Starts runs and joins those that are there; answers whoever asked when a run has ended, or is parked."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from daemon.activation import current_activation
+from daemon.engine.driving import RunDriver
+from daemon.engine.execution import Execution
+from daemon.engine.starting import CALLED, check_same, new_record
+from daemon.errors import StoreUnavailableError
+from daemon.store.model import QUEUED, RunRecord, RunStatus
+from daemon.store.writes import FenceRun, InsertRun, Outcome, PutGraph, RequireEnded, Write
+from daemon.workflow.port import RunOptions
+from daemon.workflow.run import WorkflowRun
+from daemon.workflow.workflow import WorkflowBase
+
+_POLL_S = 0.25
+
+
+class RunStarter(RunDriver):
+    """Starts and joins runs; as `RunDriver` is made."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._starting: dict[str, asyncio.Future[None]] = {}
+        self._graphs: set[str] = set()
+        self._rescues: set[asyncio.Task[Any]] = set()
+
+    def register(self, workflows: Iterable[WorkflowBase]) -> None:
+        """Make workflows known by name, and with them their children, so that their runs can be resumed here."""
+        for workflow in workflows:
+            self._workflows[workflow.name] = workflow
+            self.register(child.workflow for child in workflow.graph.children())
+
+    @property
+    def workflows(self) -> dict[str, WorkflowBase]:
+        """What is known here, by name."""
+        return dict(self._workflows)
+
+    async def execute(self, workflow: WorkflowBase, value: Any, options: RunOptions) -> WorkflowRun[Any]:
+        """Start or join a run; see `Engine.execute`."""
+        if workflow.name not in self._workflows:
+            self.register([workflow])
+        activation = current_activation()
+        trigger = CALLED if activation is None else activation.trigger
+        run_id = options.run_id
+        if run_id is None and activation is not None:
+            run_id = activation.next_run_id(workflow.name)
+        record, held = new_record(self._ports, workflow, value, run_id, trigger)
+        found = await self._begin(workflow, record, held, options, fresh=run_id is None)
+        return await self._answer(found, options.wait)
+
+    async def _begin(
+        self, workflow: WorkflowBase, record: RunRecord, held: Any, options: RunOptions, *, fresh: bool
+    ) -> Execution | WorkflowRun[Any]:
+        """Make the start durable, or find the run that has this id already."""
+        while not fresh and (other := self._starting.get(record.run_id)) is not None:
+            await asyncio.wait([other])
+        live = self._live.get(record.run_id)
+        if live is not None:
+            check_same(live.record, record, workflow, options)
+            return live
+        if self._closing:
+            msg = "This process is stopping and starts no runs any more."
+            raise StoreUnavailableError(msg)
+        self._starting[record.run_id] = asyncio.get_running_loop().create_future()
+        run: Execution | None = None
+        try:
+            existing = await self._insert(workflow, record, options)
+            if existing is None:
+                run = await self._start(workflow, record, held)
+        except asyncio.CancelledError:
+            rescue = asyncio.create_task(self._rescue(workflow, record, held), name=f"rescue {record.run_id}")
+            self._rescues.add(rescue)
+            rescue.add_done_callback(self._rescues.discard)
+            raise
+        except BaseException:
+            self._started(record)
+            raise
+        self._started(record)
+        return run or await self._join_stored(existing or record, options)
+
+    async def _insert(self, workflow: WorkflowBase, record: RunRecord, options: RunOptions) -> RunRecord | None:
+        """Make the start durable as the run's next attempt, or return the run that answers for it."""
+        former: tuple[Write, ...] = ()
+        graphs = self._new_graphs(workflow)
+        while await self._ports.store.commit(InsertRun(record), *former, *graphs) is Outcome.CONFLICT:
+            existing = await self._ports.store.run(self._ports.app, record.run_id)
+            if existing is None:
+                continue
+            check_same(existing, record, workflow, options)
+            if existing.status is RunStatus.COMPLETED or not existing.status.ended:
+                return existing
+            record.attempt = existing.attempt + 1
+            former = (RequireEnded(existing.key),)  # a rollback that gave up may be retried meanwhile
+        self._graphs.update(graph.hash for graph in graphs)
+        return None
+
+    async def _start(self, workflow: WorkflowBase, record: RunRecord, held: Any) -> Execution | None:
+        """Drive a run whose start is durable, or have it wait for a place."""
+        if record.waiting_for == QUEUED and not await self._places.take(record):
+            self._queue(record)
+            return None
+        run = self._execution(workflow, record)
+        run.values[0] = held
+        return self._launch(run)
+
+    def _started(self, record: RunRecord) -> None:
+        self._starting.pop(record.run_id).set_result(None)
+
+    async def _rescue(self, workflow: WorkflowBase, record: RunRecord, held: Any) -> None:
+        """Go on with a run whose starter was cancelled while its start was being committed, if it was."""
+        fence = FenceRun(record.key, self._ports.owner)  # commits keep their order: this one's outcome tells
+        try:
+            if await self._ports.store.commit(fence) is Outcome.APPLIED and record.run_id not in self._live:
+                await self._start(workflow, record, held)
+        finally:
+            self._started(record)
+
+    async def _answer(self, found: Execution | WorkflowRun[Any], wait: bool | None) -> WorkflowRun[Any]:  # noqa: FBT001 - as `run` got it
+        """Return a run when it has ended, or as `wait` says; see `RunOptions`."""
+        if isinstance(found, WorkflowRun):
+            return found
+        if wait is False:
+            return found.view()
+        done: asyncio.Future[WorkflowRun[Any]] = asyncio.get_running_loop().create_future()
+        found.waiters.append((done, wait is True))
+        return await done
+
+    async def _join_stored(self, existing: RunRecord, options: RunOptions) -> Execution | WorkflowRun[Any]:
+        """Wait for a run that another process drives, or that is parked, as `options.wait` says."""
+        looked = False
+        while not existing.status.ended and options.wait is not False:
+            if (live := self._live.get(existing.run_id)) is not None:
+                return live
+            if options.wait or existing.waiting_for == QUEUED:
+                held = self._parking.join(existing.run_id, to_the_end=options.wait is True)
+                if held is not None:
+                    return await held
+            if options.wait is None and self._is_parked(existing):
+                break
+            if looked:
+                await self._ports.clock.sleep(_POLL_S)
+            looked = True
+            existing = await self._ports.store.run(existing.app, existing.run_id) or existing
+        return await self._stored(existing)
+
+    def _is_parked(self, record: RunRecord) -> bool:
+        if record.status is RunStatus.WAITING and record.wake_us is None:
+            return record.waiting_for != QUEUED
+        return record.wake_us is not None and record.wake_us - record.updated_us > self._ports.park_after_s * 1_000_000
+
+    def _new_graphs(self, workflow: WorkflowBase) -> list[PutGraph]:
+        """Return what is to be written of a workflow's graph and its children's, as far as it is not yet."""
+        graph = workflow.graph
+        if graph.hash in self._graphs:
+            return []
+        found = [PutGraph(graph.hash, workflow.name, graph.json)]
+        for child in graph.children():
+            found += self._new_graphs(child.workflow)
+        return found

@@ -1,0 +1,212 @@
+"""One step, from its first attempt to its last."""
+
+import asyncio
+import random
+from typing import Any, NoReturn
+
+from daemon.activation import activate
+from daemon.engine.attempt import call_within, in_thread
+from daemon.engine.control import Failed, Stop
+from daemon.engine.emitting import stage
+from daemon.engine.execution import Execution, log
+from daemon.engine.failures import INVOKE, trimmed
+from daemon.engine.reports import ask_for_report, take_report
+from daemon.engine.values import argument_of, keep, keep_partial, keep_undo
+from daemon.errors import CodecError, PayloadTooLargeError, PermanentFailure, StepTimeout
+from daemon.store.model import RunStatus, StepRecord, StepState
+from daemon.workflow.context import StepContext
+from daemon.workflow.definition import SkipTo
+from daemon.workflow.nodes import Node, StepNode
+
+_DONE = frozenset({StepState.COMPLETED, StepState.SKIPPED})
+
+
+def is_past(run: Execution, node: Node) -> bool:
+    """Tell whether a node of one record has its outcome, and the run goes on after it."""
+    record = run.steps.get(node.name)
+    if record is None:
+        return False
+    return record.state in _DONE or (
+        record.state is StepState.FAILED and type(node) is StepNode and _is_tolerated(run, node)
+    )
+
+
+def _is_tolerated(run: Execution, node: StepNode) -> bool:
+    """Tell whether the run goes on although a step has failed, and note where it goes on."""
+    on_failure = node.step.settings.on_failure
+    if isinstance(on_failure, SkipTo):
+        run.skips.add(on_failure.step)
+    return on_failure != "rollback"
+
+
+async def do_step(run: Execution, node: StepNode) -> None:
+    """Try a step until it has its outcome, and have that written.
+
+    Raises:
+        Failed: It has finally failed, and the run with it.
+        Parked: It waits for its next attempt, or for somebody to report its outcome.
+    """
+    if is_past(run, node):
+        return
+    argument, data = _argument(run, node)
+    await _pass_barrier(run, node)
+    record = run.begin(node.name, data)
+    is_over = record.state is StepState.WAITING and _is_attempt_over(run, record)
+    if record.state is StepState.WAITING and not is_over:
+        await _await_retry(run, record)
+    while True:
+        failure = None if is_over else await _attempt(run, node, record, argument)
+        is_over = False
+        if failure is None and record.state is StepState.WAITING:
+            failure = await take_report(run, node, record)
+        if failure is None:
+            run.put(record)
+            if run.is_debugged:
+                log.debug("step_finished", outcome="ok", **_ids(run, record))
+            return
+        if not await _goes_on(run, node, record, failure):
+            return
+        argument, _ = argument_of(run, node)  # the failed attempt may have changed its copy
+
+
+def _argument(run: Execution, node: StepNode) -> tuple[Any, bytes | None]:
+    try:
+        return argument_of(run, node)
+    except Exception as error:  # noqa: BLE001 - a pick into what is not there, an input that has no JSON form
+        give_up(run, node.name, error)
+
+
+async def _pass_barrier(run: Execution, node: StepNode) -> None:
+    """Have everything durable that came before an effectful step of this branch, and the run not be failing."""
+    if not run.abreast and not node.step.settings.idempotent and not run.journal.is_clear:
+        await run.journal.flush()
+    if run.stop is not None:
+        raise asyncio.CancelledError  # the step before did not let itself be cancelled
+    if run.failing:
+        raise Failed
+
+
+def _is_attempt_over(run: Execution, record: StepRecord) -> bool:
+    """Tell whether a step that waits has no attempt ahead, but the outcome of one that was made."""
+    return record.awaits != "" or len(run.failures_of(record.name, INVOKE)) < record.attempts
+
+
+async def _attempt(run: Execution, node: StepNode, record: StepRecord, argument: Any) -> BaseException | None:
+    """Try once, and return what went wrong; a successful attempt is in the checkpoint and the values."""
+    definition, settings = node.step.definition, node.step.settings
+    record.attempts += 1
+    record.state = StepState.RUNNING
+    ctx = StepContext(run.scope, node.name, record.attempts)
+    args = (argument, ctx)[: definition.arity]
+    activate(ctx)
+    failure: BaseException | None = None
+    begun_us = run.ports.clock.now_us() if settings.external else 0
+    try:
+        returned = await _call(run, node, args)
+        if not settings.external:
+            keep(run, node, record, returned)
+        elif keep_undo(run, node, record, returned):
+            ask_for_report(run, node, record, begun_us)
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if run.stop is None and (task is None or task.cancelling() > 0):
+            raise
+        failure = error  # it cancelled itself, or it has to end
+    except BaseException as error:  # noqa: BLE001 - whatever it raises is a failed attempt, SystemExit and panics too
+        failure = trimmed(error)
+    if ctx.staged:
+        stage(run, record, ctx, succeeded=failure is None)
+    if failure is not None and run.stop is not None:
+        if run.stop is Stop.TIMEOUT:
+            _cut_off(run, record)
+        raise asyncio.CancelledError
+    return failure
+
+
+async def _call(run: Execution, node: StepNode, args: tuple[Any, ...]) -> Any:
+    definition, timeout = node.step.definition, node.step.settings.timeout
+    if timeout is not None:
+        return await call_within(run.ports.clock, timeout, node.name, definition.fn, args, is_async=definition.is_async)
+    if definition.is_async:
+        return await definition.fn(*args)
+    return await in_thread(definition.fn, *args)
+
+
+def _cut_off(run: Execution, record: StepRecord) -> None:
+    """The run's timeout cancelled this step: it counts as timed out."""
+    run.note_failure(record.name, StepTimeout(record.name, run.limit))
+    run.end(record, StepState.FAILED)
+
+
+async def _goes_on(run: Execution, node: StepNode, record: StepRecord, error: BaseException) -> bool:
+    """Wait for the next attempt of a step that failed; False if there is none, and the run goes on without it.
+
+    Raises:
+        Failed: There is none, and the run fails.
+        Parked: The next one is far off.
+    """
+    retry = node.step.settings.retry
+    final = isinstance(error, (PermanentFailure, CodecError, PayloadTooLargeError)) or run.failing
+    if final or not retry.allows(record.attempts, error):
+        run.note_failure(node.name, error)
+        if run.is_debugged:
+            log.debug("step_finished", outcome="failed", **_ids(run, record), **_why(error))
+        is_tolerated = not run.failing and _is_tolerated(run, node)
+        if is_tolerated:
+            run.give_up(node.name, INVOKE, run.failures_of(node.name, INVOKE), error, tolerated=True)
+        else:
+            run.fail_step(node.name, error)
+        if isinstance(error, PermanentFailure) and error.has_compensate_input:
+            keep_partial(run, node, record, error)
+        run.end(record, StepState.FAILED)
+        if is_tolerated:
+            return False
+        raise Failed
+    wait_s = retry.wait_s(record.attempts, random.random())  # noqa: S311 - jitter
+    run.note_failure(node.name, error, again_us=run.ports.clock.now_us() + round(wait_s * 1_000_000))
+    record.state = StepState.WAITING
+    if run.is_debugged:
+        log.debug("step_retried", wait_s=round(wait_s, 3), **_ids(run, record), **_why(error))
+    if run.is_long(wait_s):
+        if not run.is_abreast:
+            run.set_status(RunStatus.WAITING, _due_us(run, record), _next_attempt(record))
+        run.put(record)
+        await run.journal.flush()
+    await _await_retry(run, record)
+    return True
+
+
+async def _await_retry(run: Execution, record: StepRecord) -> None:
+    await run.wait_until(_due_us(run, record), _next_attempt(record))
+    if run.failing:  # a step beside it has failed meanwhile: no new attempt
+        raise Failed
+    run.set_status(RunStatus.RUNNING)
+
+
+def _due_us(run: Execution, record: StepRecord) -> int:
+    return int(run.failures[record.name][-1].get("again_us", 0))
+
+
+def _next_attempt(record: StepRecord) -> str:
+    return f"attempt {record.attempts + 1} of {record.name}"
+
+
+def give_up(run: Execution, name: str, error: BaseException) -> NoReturn:
+    """Note a final failure and raise `Failed`."""
+    run.fail(name, trimmed(error))
+    raise Failed
+
+
+def _ids(run: Execution, record: StepRecord) -> dict[str, Any]:
+    return {
+        "workflow": run.workflow.name,
+        "run_id": run.record.run_id,
+        "step": record.name,
+        "attempt": record.attempts,
+    }
+
+
+def _why(error: BaseException) -> dict[str, str]:
+    return {"error": type(error).__name__, "reason": str(error)}
