@@ -8,20 +8,18 @@ from typing import Any
 from daemon.clock import Clock, SystemClock, new_id
 from daemon.config import Config
 from daemon.container import Services
+from daemon.declared import awaited_events, jobs_of, subscribers_of, unsupported
 from daemon.discovery import Discovered
 from daemon.engine.engine import WorkflowEngine
 from daemon.engine.ports import Ports
 from daemon.engine.recovery import Recovery
-from daemon.errors import ConfigurationError, CronError, Problem, StoreUnavailableError
+from daemon.errors import ConfigurationError, StoreUnavailableError
 from daemon.events.bus import Bus, Consumer, Subscription
 from daemon.events.dispatch import Dispatcher
 from daemon.events.handling import Surroundings
 from daemon.events.outbox import Outbox
 from daemon.events.publisher import EventBus
 from daemon.events.subscriber import Subscriber
-from daemon.events.subscriber import overridden as subscriber_overridden
-from daemon.schedule.job import Job
-from daemon.schedule.job import overridden as job_overridden
 from daemon.schedule.scheduler import Scheduler
 from daemon.store.port import Store
 from daemon.workflow.port import Engine
@@ -72,8 +70,7 @@ class App:
             name, self.store, self.clock, self.services.handler_container, self.outbox.poke, max_payload_bytes=limit
         )
         self.dispatchers = {
-            each.id: Dispatcher(each, self._around, options=self.options(each.id))
-            for each in subscribers_of(discovered, config)
+            each.id: Dispatcher(each, self._around, options=self.options(each.id)) for each in self._subscribers(config)
         }
         self.consumers: dict[str, tuple[Subscription, Consumer]] = {}
         self._retired: list[Dispatcher] = []
@@ -138,7 +135,7 @@ class App:
             StoreUnavailableError: Likewise.
         """
         jobs = jobs_of(self.discovered, config)
-        wanted = {each.id: each for each in subscribers_of(self.discovered, config)}
+        wanted = {each.id: each for each in self._subscribers(config)}
         await self.scheduler.replace(jobs)
         self.jobs = jobs
         self.config = self.config.model_copy(
@@ -158,6 +155,9 @@ class App:
             else:
                 dispatcher.subscriber, dispatcher.options = subscriber, self.options(name)
         await self.consume()
+
+    def _subscribers(self, config: Config) -> list[Subscriber[Any]]:
+        return subscribers_of(self.discovered, config) + awaited_events(self.engine)
 
     def _subscription(self, dispatcher: Dispatcher) -> Subscription:
         return dispatcher.subscriber.subscription(self.config.broker.prefetch)
@@ -219,40 +219,6 @@ class Work:
             for dispatcher in self._app.all_dispatchers():
                 group.create_task(dispatcher.drain(grace_s))
         await self._app.engine.drain(grace_s)
-
-
-def subscribers_of(discovered: Discovered, config: Config) -> list[Subscriber[Any]]:
-    """Return the subscribers as the configuration changes them, without those that it turns off."""
-    found = [subscriber_overridden(each, config.subscribers.get(each.id)) for each in discovered.subscribers]
-    return [each for each in found if each is not None]
-
-
-def unsupported(config: Config) -> list[Problem]:
-    """Return what is valid in the configuration, and that this version cannot do."""
-    if config.sqlite_path is not None:
-        return []
-    return [Problem("storage.url", "this version keeps its data in SQLite only: use sqlite:///path/to/file.db.")]
-
-
-def jobs_of(discovered: Discovered, config: Config) -> list[Job[Any]]:
-    """Return the jobs as the configuration changes them, without those that it turns off.
-
-    Raises:
-        ConfigurationError: A configured schedule is wrong; every such one.
-    """
-    found: list[Job[Any]] = []
-    problems: list[Problem] = []
-    for each in discovered.jobs:
-        try:
-            changed = job_overridden(each, config.jobs.get(each.name))
-        except CronError as error:
-            problems.append(Problem(f"jobs.{each.name}.schedule", str(error)))
-            continue
-        if changed is not None:
-            found.append(changed)
-    if problems:
-        raise ConfigurationError(problems)
-    return found
 
 
 @asynccontextmanager

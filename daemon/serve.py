@@ -4,8 +4,9 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daemon.app import App, Work, jobs_of
+from daemon.app import App, Work
 from daemon.config import Config, check_names, load_config, restart_keys
+from daemon.declared import jobs_of
 from daemon.discovery import Discovered
 from daemon.errors import ConfigurationError
 from daemon.lifecycle import Lifecycle, State

@@ -45,7 +45,7 @@ def check(*, config: ConfigOption = CONFIG, json: JsonOption = False) -> None:
 
 def report_of(config: Config, discovered: "Discovered", now: datetime) -> dict[str, Any]:
     """Return what the daemon would run as plain data, with the next firings after `now`."""
-    from daemon.app import jobs_of, subscribers_of  # noqa: PLC0415 - `--help` does not need it
+    from daemon.declared import jobs_of, subscribers_of  # noqa: PLC0415 - `--help` does not need it
 
     subscribers = {each.id: each for each in subscribers_of(discovered, config)}
     jobs = {each.name: each for each in jobs_of(discovered, config)}

@@ -24,7 +24,7 @@ def load_application(path: Path) -> "tuple[Config, Discovered]":
     Raises:
         ConfigurationError: With every mistake in the configuration and in the application's modules.
     """
-    from daemon.app import jobs_of, unsupported  # noqa: PLC0415 - `--help` needs neither
+    from daemon.declared import jobs_of, unsupported  # noqa: PLC0415 - `--help` needs neither
     from daemon.discovery import discover  # noqa: PLC0415
 
     discovered: Discovered | None = None

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, Required, TypedDict, Unpack
 
 import svcs
 
@@ -27,6 +27,14 @@ _NO_CONTAINER = svcs.Container(svcs.Registry())
 Containers = Callable[[], AbstractAsyncContextManager[svcs.Container]]
 
 
+class Surroundings(TypedDict, total=False):
+    """What an engine is given besides its ports; see `RunDriver`."""
+
+    containers: Required[Containers]
+    options: Callable[[str], Mapping[str, Any]]
+    on_staged: Callable[[], object]
+
+
 class RunDriver(RunReader):
     """Drives the runs that this process owns.
 
@@ -42,18 +50,11 @@ class RunDriver(RunReader):
         on_staged: Called after events may have been staged for publication.
     """
 
-    def __init__(
-        self,
-        ports: Ports,
-        *,
-        containers: Containers,
-        options: Callable[[str], Mapping[str, Any]] = lambda _: {},
-        on_staged: Callable[[], object] = lambda: None,
-    ) -> None:
+    def __init__(self, ports: Ports, **around: Unpack[Surroundings]) -> None:
         super().__init__(ports)
-        self._containers = containers
-        self._options = options
-        self._on_staged = on_staged
+        self._containers = around["containers"]
+        self._options = around.get("options", _no_options)
+        self._on_staged = around.get("on_staged", _nothing)
         self._parking = Parking(ports.clock, self._resume)
         self._places = Places(ports, self._workflows, self._go_on)
         self._resuming: set[str] = set()
@@ -245,3 +246,11 @@ class RunDriver(RunReader):
 
     def _tasks(self) -> Sequence[asyncio.Task[None]]:
         return [run.task for run in self._live.values() if run.task is not None]
+
+
+def _no_options(_: str) -> Mapping[str, Any]:
+    return {}
+
+
+def _nothing() -> None:
+    """Tell nobody that events were staged."""

@@ -2,17 +2,40 @@
 
 import asyncio
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
+from daemon.engine.driving import Surroundings
+from daemon.engine.incoming import Incoming
 from daemon.engine.operations import reopen, report_error, report_output, request_cancel
+from daemon.engine.ports import Ports
 from daemon.engine.starter import RunStarter
+from daemon.events.model import Envelope, Event
 from daemon.store.model import RunRecord
 from daemon.workflow.port import RunOptions
 from daemon.workflow.run import WorkflowRun
 
 
 class WorkflowEngine(RunStarter):
-    """Starts, joins, resumes and shows the runs of one application; as `RunDriver` is made."""
+    """Starts, joins, resumes and shows the runs of one application; as `RunDriver` is made.
+
+    Attributes:
+        incoming: Takes in the events that workflows wait for; for machinery.
+    """
+
+    def __init__(self, ports: Ports, **around: Unpack[Surroundings]) -> None:
+        super().__init__(ports, **around)
+        self.incoming = Incoming(self._ports, self._workflows)
+
+    async def take_event(self, event: Event, envelope: Envelope) -> None:
+        """Keep an event for the runs that wait for it, now or later, and go on with those that are here.
+
+        Raises:
+            Exception: Whatever a `match` raised; the event is kept for the others.
+        """
+        try:
+            await self.incoming.take(event, envelope)
+        finally:
+            await self.heed(everything=False)
 
     async def cancel(self, run_id: str, *, wait: bool = False) -> WorkflowRun[Any]:
         """Ask for a run to be rolled back and to end `cancelled`; return it as it stands once that is durable.
@@ -68,6 +91,7 @@ class WorkflowEngine(RunStarter):
             PayloadTooLargeError: It is above the limit.
         """
         await report_output(self._ports, self._workflows, run_id, step, output)
+        await self.heed(everything=False)
 
     async def fail_step(self, run_id: str, step: str, error: str | BaseException) -> None:
         """Report that an external step, which waits for its outcome, has failed; it is tried again by its `retry`.
@@ -82,6 +106,7 @@ class WorkflowEngine(RunStarter):
             RunStateError: The step does not wait for a report; the message says in what state it is.
         """
         await report_error(self._ports, run_id, step, str(error))
+        await self.heed(everything=False)
 
     async def _reopen(self, run_id: str) -> RunRecord:
         """Make it durable that a rollback goes on, and go on with it if its workflow is known here."""

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Unpack
 
 from daemon.activation import current_activation
-from daemon.engine.driving import RunDriver
+from daemon.engine.driving import RunDriver, Surroundings
 from daemon.engine.execution import Execution
+from daemon.engine.ports import Ports
 from daemon.engine.starting import CALLED, check_same, new_record
 from daemon.errors import StoreUnavailableError
 from daemon.store.model import QUEUED, RunRecord, RunStatus
@@ -21,8 +22,8 @@ _POLL_S = 0.25
 class RunStarter(RunDriver):
     """Starts and joins runs; as `RunDriver` is made."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, ports: Ports, **around: Unpack[Surroundings]) -> None:
+        super().__init__(ports, **around)
         self._starting: dict[str, asyncio.Future[None]] = {}
         self._graphs: set[str] = set()
         self._rescues: set[asyncio.Task[Any]] = set()

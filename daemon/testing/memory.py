@@ -1,5 +1,7 @@
 """What an application runs on in a test: a store and a broker in this process, which nobody else knows."""
 
+from typing import TYPE_CHECKING
+
 from daemon.app import App
 from daemon.clock import Clock
 from daemon.config import Config
@@ -9,6 +11,9 @@ from daemon.events.embedded import EmbeddedBus
 from daemon.events.model import Message
 from daemon.store.memory import MemoryStore
 
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
 _NEVER_S = 100 * 365 * 86_400.0  # nobody else works on the store, so there is nothing to look for without a hint
 
 
@@ -17,14 +22,18 @@ class MemoryBus(EmbeddedBus):
 
     Attributes:
         sent: What was published, in this order, also what nobody has subscribed to.
+        taps: Called with what is published, for those that consume nothing.
     """
 
     def __init__(self, store: MemoryStore, *, app: str, clock: Clock) -> None:
         super().__init__(store, app=app, owner="test", clock=clock, look_s=_NEVER_S)
         self.sent: list[Message] = []
+        self.taps: list[Callable[[Message], Awaitable[None]]] = []
 
     async def send(self, message: Message) -> bool:
         self.sent.append(message)
+        for tap in self.taps:
+            await tap(message)
         return await super().send(message)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Generic
+from typing import Any, Generic, Literal
 
 from typing_extensions import TypeVar
 
@@ -13,8 +13,11 @@ from daemon.activation import Trigger
 from daemon.clock import from_us
 from daemon.errors import RemoteError, RunNotCompleted, WorkflowFailed
 from daemon.store.model import RunRecord, RunStatus, StepRecord, StepState
+from daemon.workflow.codec import Codec
 from daemon.workflow.graph import Graph
+from daemon.workflow.nodes import ChildNode, LoopNode, StepNode, WaitNode
 
+_SHOWN = frozenset({"step", "child", "sleep", "wait"})
 IN_DOUBT = "StepInDoubt"  # the type of an attempt of which nobody knows whether it did something
 Out_co = TypeVar("Out_co", covariant=True, default=Any)
 
@@ -47,11 +50,15 @@ class StepError:
         step: The step's name; a transform's own name; the workflow's, if the run itself timed out.
         phase: `invoke` or `compensate`.
         attempts: Every failed attempt, first to last.
+        tolerated: The run went on regardless, as the step's `on_failure` says.
+        child: The run id of the child that it happened in; empty: in the run itself.
     """
 
     step: str
     phase: str
     attempts: tuple[AttemptError, ...]
+    tolerated: bool = False
+    child: str = ""
 
     def __str__(self) -> str:
         return str(self.attempts[-1]) if self.attempts else f"{self.step} failed"
@@ -169,33 +176,45 @@ class WorkflowRun(Generic[Out_co]):
     @cached_property
     def errors(self) -> list[StepError]:
         """What finally failed, in order."""
-        return [StepError(e["step"], e["phase"], attempts_of(e["attempts"])) for e in json.loads(self.record.errors)]
+        return [
+            StepError(e["step"], e["phase"], attempts_of(e["attempts"]), e.get("tolerated", False), e.get("child", ""))
+            for e in json.loads(self.record.errors)
+        ]
 
     @cached_property
     def steps(self) -> dict[str, StepRun]:
-        """Every step that was started, by name, in the order of their start."""
-        nodes = {node.name: node.step.definition for node in self._graph.steps()} if self._graph is not None else {}
-        found = {}
-        for step in sorted((s for s in self._steps if s.kind == "step"), key=lambda s: s.seq):
-            definition = nodes.get(step.name.partition("[")[0])  # `step[0]` is a call of `step`
-            found[step.name] = StepRun(
+        """Every step that was started, by name, in the order of their start; children, timers and waits are, too."""
+        return {
+            step.name: StepRun(
                 step.name,
                 step.state,
-                None
-                if step.input is None
-                else definition.input.decode(step.input)
-                if definition
-                else json.loads(step.input),
-                None
-                if step.output is None
-                else definition.output.decode(step.output)
-                if definition
-                else json.loads(step.output),
+                None if step.input is None else self._decoded(step, "input", step.input),
+                None if step.output is None else self._decoded(step, "output", step.output),
                 step.attempts,
                 from_us(step.started_us),
                 None if step.ended_us is None else from_us(step.ended_us),
             )
-        return found
+            for step in self._shown()
+        }
+
+    def _shown(self) -> list[StepRecord]:
+        return sorted((step for step in self._steps if step.kind in _SHOWN), key=lambda step: step.seq)
+
+    def _decoded(self, step: StepRecord, what: Literal["input", "output"], data: bytes) -> Any:
+        """Return a step's value, of its declared type if the workflow is known here."""
+        nodes = self._graph.by_name if self._graph is not None else {}
+        node = nodes.get(step.name.partition("[")[0])  # `step[0]` is a call of `step`
+        if isinstance(node, (StepNode, LoopNode)):
+            codec = node.step.definition.input if what == "input" else node.step.definition.output
+            return codec.decode(data)
+        if isinstance(node, ChildNode):
+            graph = node.workflow.graph
+            if what == "output":
+                return graph.decode_result(data)
+            return graph.input.decode(data) if graph.input is not None else None
+        if isinstance(node, WaitNode):
+            return Codec(node.event).decode(data)
+        return json.loads(data)
 
     @cached_property
     def compensated(self) -> list[str]:
@@ -206,13 +225,13 @@ class WorkflowRun(Generic[Out_co]):
     def failure(self) -> WorkflowFailed:
         """Return the exception that tells of a run that ended without a result, its cause attached."""
         failed = WorkflowFailed(self, failure_sentence(self))
-        first = self.errors[0].attempts[-1] if self.errors and self.errors[0].attempts else None
+        decisive = next((error for error in self.errors if not error.tolerated), None)
+        first = decisive.attempts[-1] if decisive is not None and decisive.attempts else None
         failed.__cause__ = self._cause or (RemoteError(first.type, first.message, first.traceback) if first else None)
         return failed
 
     def to_json(self) -> dict[str, Any]:
         """Return the run as every interface shows it: plain data, the steps by name in the order of their start."""
-        in_order = sorted(self._steps, key=lambda step: step.seq)
         return {
             "run_id": self.run_id,
             "workflow": self.workflow,
@@ -222,11 +241,17 @@ class WorkflowRun(Generic[Out_co]):
             "input": _loaded(self.record.input),
             "result": _loaded(self.record.result),
             "errors": [
-                {"step": e.step, "phase": e.phase, "attempts": [_attempt_json(a) for a in e.attempts]}
+                {
+                    "step": e.step,
+                    "phase": e.phase,
+                    "attempts": [_attempt_json(a) for a in e.attempts],
+                    "tolerated": e.tolerated,
+                    "child": e.child or None,
+                }
                 for e in self.errors
             ],
             "compensated": self.compensated,
-            "steps": {step.name: _step_json(step) for step in in_order if step.kind == "step"},
+            "steps": {step.name: _step_json(step) for step in self._shown()},
             "created_at": self.created_at.isoformat(),
             "updated_at": self.updated_at.isoformat(),
             "waiting_for": self.waiting_for or None,
@@ -236,7 +261,7 @@ class WorkflowRun(Generic[Out_co]):
 def failure_sentence(run: WorkflowRun[Any]) -> str:
     """Say in one sentence which run failed, where, why, and what was rolled back."""
     said = f"Workflow {run.workflow!r} (run {run.run_id!r}) "
-    first = next((error for error in run.errors if error.phase == "invoke"), None)
+    first = next((error for error in run.errors if error.phase == "invoke" and not error.tolerated), None)
     if run.status is RunStatus.CANCELLED:
         said += "was cancelled"
     elif first is not None:
