@@ -146,6 +146,11 @@ TRANSFORMS: dict[str, tuple[Callable[[Any], object], str]] = {
         lambda ref: transform(ref, ref),
         "the last argument of transform is the function: transform(a, b, lambda a, b: ...).",
     ),
+    "a plain value": (
+        lambda ref: transform(ref, 17, max),  # type: ignore[call-overload]
+        "takes refs and a function, not int; what is known already is there inside the function: "
+        + "transform(ref, lambda v: ...).",
+    ),
     "async function": (
         lambda ref: transform(ref, _later),
         "transform takes a pure function, not an async def; what waits belongs into a step.",
@@ -265,6 +270,34 @@ def test_a_declared_result_that_is_not_returned_is_refused() -> None:
     assert refused(composition) == (
         f"{line_of(composition)}: composition declares a result and returns none; return the ref of it."
     )
+
+
+def test_a_parameter_that_is_annotated_as_anything_but_a_ref_is_refused() -> None:
+    def composition(order: Order) -> None:
+        take(order)
+
+    def lines(lines: list[Ref[Order]]) -> None: ...
+
+    assert refused(composition) == (
+        f"{line_of(composition)}: the parameter 'order' of composition is annotated as Order, and is a ref: a "
+        "composition is called once, when no value is there yet. Write order: Ref[Order]."
+    )
+    assert "the parameter 'lines' of lines is annotated as list[" in refused(lines)
+
+
+def test_a_parameter_without_a_type_is_a_ref_of_anything() -> None:
+    def bare(order) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+        take(order)
+
+    def declared(order: Any) -> None:
+        take(order)
+
+    def of_anything(order: Ref) -> None:  # type: ignore[type-arg]
+        take(order)
+
+    for fn in (bare, declared, of_anything):
+        composed: Any = workflow(fn.__name__.replace("_", "-"))(fn)
+        assert composed.graph.input.type is Any
 
 
 def test_an_annotation_that_only_a_type_checker_knows_is_refused() -> None:

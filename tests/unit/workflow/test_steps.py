@@ -83,6 +83,14 @@ def test_a_response_without_a_compensate_input_gives_the_output() -> None:
     assert (StepResponse.skip().output, StepResponse.skip().skipped) == (None, True)
 
 
+def test_a_pending_response_has_only_what_undoes_it() -> None:
+    bare, undone = StepResponse.pending(), StepResponse.pending(compensate_input=None)
+
+    assert (bare.is_pending, bare.has_compensate_input, bare.output) == (True, False, None)
+    assert (undone.is_pending, undone.has_compensate_input, undone.compensate_input) == (True, True, None)
+    assert not StepResponse(1).is_pending
+
+
 def test_another_name_or_other_options_leave_the_step_as_it_was() -> None:
     patient = length.named("measure").options(timeout=timedelta(seconds=1), idempotent=True)
 

@@ -1,0 +1,11 @@
+# Refused by: mypy, pyright
+
+from daemon import step, workflow
+
+
+@step("count")
+async def count() -> int:
+    return 1
+
+
+flow = workflow("counting", timeout=60)  # refused
