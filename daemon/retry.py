@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
 
+from daemon.errors import DefinitionError
+
 _FOREVER = timedelta(days=365 * 100)
+_MAX_DELAY = timedelta(minutes=5)  # this very object stands for one that was left out
 _BACKOFF_MAX = 1e6
 
 
@@ -40,19 +43,20 @@ class Retry:
         max_attempts: How many tries in all, the first included; 1 never retries.
         delay: The wait after the first failure.
         backoff: What each further failure multiplies the wait by; 1 keeps it constant.
-        max_delay: The longest wait.
+        max_delay: The longest wait; left out: 5 minutes, or `delay` if that is longer.
         jitter: The fraction of a wait that is random, 0 to 1: with 0.2 a wait of 10 s becomes 8 to 10 s.
         never_on: Exception types that are final, subclasses included.
 
     Raises:
         ValueError: A number is out of its range.
         TypeError: `never_on` holds something that is no exception type.
+        DefinitionError: `max_delay` is given, and shorter than `delay`.
     """
 
     max_attempts: int
     delay: timedelta = timedelta(0)
     backoff: float = 1.0
-    max_delay: timedelta = timedelta(minutes=5)
+    max_delay: timedelta = _MAX_DELAY
     jitter: float = 0.0
     never_on: tuple[type[BaseException], ...] = ()
 
@@ -60,14 +64,7 @@ class Retry:
         if not isinstance(self.max_attempts, int) or isinstance(self.max_attempts, bool) or self.max_attempts < 1:
             msg = f"Retry.max_attempts counts the first try and is 1 or more, not {self.max_attempts!r}."
             raise ValueError(msg)
-        for name in ("delay", "max_delay"):
-            value = getattr(self, name)
-            if not isinstance(value, timedelta):
-                msg = f"Retry.{name} is a timedelta, not {value!r}: write timedelta(seconds=...)."
-                raise TypeError(msg)
-            if not timedelta(0) <= value <= _FOREVER:
-                msg = f"Retry.{name} is between zero and 100 years, not {value}."
-                raise ValueError(msg)
+        self._check_waits()
         if not 1.0 <= self.backoff <= _BACKOFF_MAX:
             msg = f"Retry.backoff multiplies the wait and is 1 or more, not {self.backoff!r}."
             raise ValueError(msg)
@@ -80,6 +77,23 @@ class Retry:
             if not (isinstance(kind, type) and issubclass(kind, BaseException)):
                 msg = f"Retry.never_on lists exception types, not {kind!r}."
                 raise TypeError(msg)
+
+    def _check_waits(self) -> None:
+        for name in ("delay", "max_delay"):
+            value = getattr(self, name)
+            if not isinstance(value, timedelta):
+                msg = f"Retry.{name} is a timedelta, not {value!r}: write timedelta(seconds=...)."
+                raise TypeError(msg)
+            if not timedelta(0) <= value <= _FOREVER:
+                msg = f"Retry.{name} is between zero and 100 years, not {value}."
+                raise ValueError(msg)
+        if self.max_delay < self.delay:
+            if self.max_delay is not _MAX_DELAY:
+                raise DefinitionError(
+                    f"Retry.max_delay is the longest wait, and {self.max_delay} is shorter than the first one, delay="
+                    f"{self.delay}. Leave max_delay out, or make it longer."
+                )
+            object.__setattr__(self, "max_delay", self.delay)
 
     @classmethod
     def never(cls) -> Self:

@@ -170,11 +170,26 @@ class RetryOverride(_Table):
     max_delay_s: Seconds | None = None
     jitter: Annotated[float, Field(ge=0, le=1)] | None = None
 
+    @model_validator(mode="after")
+    def _longest_is_longest(self) -> Self:
+        if self.delay_s is not None and self.max_delay_s is not None and self.max_delay_s < self.delay_s:
+            msg = (
+                f"max_delay_s is the longest wait, and {self.max_delay_s:g} is shorter than delay_s, {self.delay_s:g}."
+            )
+            raise PydanticCustomError("shorter_than_delay", "{what}", {"what": msg})
+        return self
+
     def over(self, policy: Retry) -> Retry:
-        """Return `policy` with the keys that are set here."""
+        """Return `policy` with the keys that are set here.
+
+        The other one of `delay` and `max_delay` gives way where only one of them is set, and would contradict it.
+        """
         changes: dict[str, Any] = {}
         for key, value in self.model_dump(exclude_none=True).items():
             changes[key.removesuffix("_s")] = timedelta(seconds=value) if key.endswith("_s") else value
+        delay, longest = changes.get("delay", policy.delay), changes.get("max_delay", policy.max_delay)
+        if longest < delay:
+            changes |= {"max_delay": delay} if "delay" in changes else {"delay": longest}
         return replace(policy, **changes)
 
 

@@ -305,6 +305,31 @@ def test_a_disabled_api_needs_no_token(tmp_path: Path) -> None:
     assert config.http.token == ""
 
 
+@pytest.mark.parametrize(
+    ("keys", "waits_s"),
+    [({"delay_s": 3600}, (3600, 3600)), ({"max_delay_s": 5}, (5, 5)), ({"delay_s": 3, "max_delay_s": 4}, (3, 4))],
+    ids=["delay", "max_delay", "both"],
+)
+def test_the_configured_wait_counts_and_the_declared_one_gives_way(
+    keys: dict[str, int], waits_s: tuple[int, int]
+) -> None:
+    config = Config(app={"name": "shop"}, jobs={"a": {"retry": keys}})
+    declared = Retry(max_attempts=3, delay=timedelta(seconds=10), max_delay=timedelta(seconds=20))
+
+    changed = config.jobs["a"].retry_over(declared)
+
+    assert (changed.delay.total_seconds(), changed.max_delay.total_seconds()) == waits_s
+
+
+def test_a_longest_wait_below_the_first_one_is_a_mistake_of_its_table() -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        Config(app={"name": "shop"}, jobs={"a": {"retry": {"delay_s": 10, "max_delay_s": 5}}})
+
+    (problem,) = refused.value.problems
+    assert problem.where == "jobs.a.retry"
+    assert problem.what == "max_delay_s is the longest wait, and 5 is shorter than delay_s, 10."
+
+
 def test_a_retry_override_changes_only_its_own_keys() -> None:
     config = Config(app={"name": "shop"}, subscribers={"a": {"retry": {"max_attempts": 7, "delay_s": 2}}, "b": {}})
     declared = Retry(max_attempts=5, delay=timedelta(seconds=1), backoff=4, jitter=0.2, never_on=(KeyError,))

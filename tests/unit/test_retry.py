@@ -1,5 +1,6 @@
 """How often to try, and how long to wait in between."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon import Retry
+from daemon import DefinitionError, Retry
 from daemon.retry import backoff_s
 
 SECOND = timedelta(seconds=1)
@@ -48,7 +49,7 @@ def test_a_wait_is_never_negative_and_never_above_the_longest(  # noqa: PLR0917
         max_attempts=2,
         delay=timedelta(seconds=delay_s),
         backoff=backoff,
-        max_delay=timedelta(seconds=longest_s),
+        max_delay=timedelta(seconds=max(delay_s, longest_s)),
         jitter=jitter,
     )
 
@@ -77,6 +78,11 @@ def test_final_errors_include_their_subclasses() -> None:
         ({"max_attempts": 2, "delay": 5}, TypeError, r"write timedelta\(seconds=...\)"),
         ({"max_attempts": 2, "delay": -SECOND}, ValueError, "Retry.delay is between zero"),
         ({"max_attempts": 2, "max_delay": timedelta(days=10**6)}, ValueError, "Retry.max_delay is between zero"),
+        (
+            {"max_attempts": 2, "delay": 2 * SECOND, "max_delay": SECOND},
+            DefinitionError,
+            "0:00:01 is shorter than the first one, delay=0:00:02. Leave max_delay out, or make it longer.",
+        ),
         ({"max_attempts": 2, "backoff": 0.5}, ValueError, "Retry.backoff"),
         ({"max_attempts": 2, "backoff": float("nan")}, ValueError, "Retry.backoff"),
         ({"max_attempts": 2, "jitter": 1.5}, ValueError, "Retry.jitter"),
@@ -86,3 +92,14 @@ def test_final_errors_include_their_subclasses() -> None:
 def test_what_is_out_of_range_is_refused(options: dict[str, Any], kind: type[Exception], says: str) -> None:
     with pytest.raises(kind, match=says):
         Retry(**options)
+
+
+def test_the_longest_wait_is_the_first_one_where_only_that_is_given_and_long() -> None:
+    hourly = Retry(max_attempts=3, delay=timedelta(hours=1), backoff=2)
+
+    assert hourly.max_delay == timedelta(hours=1)
+    assert [hourly.wait_s(attempt, 0) for attempt in (1, 2)] == [3600, 3600]
+    assert Retry(max_attempts=3, delay=SECOND).max_delay == timedelta(minutes=5)
+    assert replace(Retry(max_attempts=3), delay=timedelta(hours=1)) == replace(hourly, backoff=1)
+    with pytest.raises(DefinitionError):
+        Retry(max_attempts=3, delay=timedelta(hours=1), max_delay=timedelta(minutes=5))
