@@ -148,8 +148,7 @@ TRANSFORMS: dict[str, tuple[Callable[[Any], object], str]] = {
     ),
     "a plain value": (
         lambda ref: transform(ref, 17, max),  # type: ignore[call-overload]
-        "takes refs and a function, not int; what is known already is there inside the function: "
-        + "transform(ref, lambda v: ...).",
+        "not int; what is known already is there inside the function: transform(ref, lambda v: ...).",
     ),
     "async function": (
         lambda ref: transform(ref, _later),
