@@ -86,18 +86,29 @@ class Graph:
                 codes[node.name] = code_hash(node.fn)
             elif isinstance(node, WaitNode):
                 codes[node.name] = code_hash(node.match)
-        return json.dumps({**self.describe(), "code": codes}, sort_keys=True, separators=(",", ":")).encode()
+            elif isinstance(node, ChildNode):
+                codes[node.name] = node.workflow.graph.hash
+        return _compact({**self.describe(), "code": codes})
 
     @cached_property
     def hash(self) -> str:
         """Identifies the graph among all that a workflow ever had: SHA-256, the first 32 hex digits."""
         return hashlib.sha256(self.json).hexdigest()[:32]
 
+    @cached_property
+    def shape(self) -> str:
+        """The same without the code of its functions: what two definitions of one workflow have to agree in."""
+        return hashlib.sha256(_compact(self.describe())).hexdigest()[:32]
+
     def to_mermaid(self) -> str:
         """Draw the graph as a Mermaid flowchart."""
         from daemon.workflow.mermaid import to_mermaid  # noqa: PLC0415 - what draws a graph knows what a graph is
 
         return to_mermaid(self)
+
+
+def _compact(plain: dict[str, object]) -> bytes:
+    return json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _hold_structure(operand: Operand, values: Sequence[Any], limit_bytes: int) -> bytes:

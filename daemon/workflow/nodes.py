@@ -111,7 +111,7 @@ class ChildNode:
     def describe(self) -> dict[str, object]:
         """Return what identifies it in a graph."""
         return _described(
-            "child", self.name, self.operands, workflow=self.workflow.name, graph=self.workflow.graph.hash
+            "child", self.name, self.operands, workflow=self.workflow.name, graph=self.workflow.graph.shape
         )
 
 

@@ -73,7 +73,7 @@ def test_a_child_is_a_node_with_the_name_of_its_workflow_and_a_result_of_its_typ
         "name": "child-pack",
         "inputs": [{"from": "", "path": ""}],
         "workflow": "child-pack",
-        "graph": pack.graph.hash,
+        "graph": pack.graph.shape,
     }
 
 
@@ -102,6 +102,24 @@ def test_another_graph_of_a_child_is_another_graph_of_its_parent() -> None:
         return parent.graph.json.replace(name.encode(), b"")
 
     assert composed("one", "renewed") != composed("two", "renewed-2")
+
+
+def test_other_code_of_a_child_is_another_graph_of_its_parent_and_no_other_definition() -> None:
+    def composed(fn: Callable[[int], int]) -> Any:
+        @workflow("recoded-child")
+        def child() -> Ref[int]:
+            return transform(count(), fn)
+
+        @workflow("recoded")
+        def parent() -> Ref[int]:
+            return child.as_step()
+
+        return parent
+
+    one, two = (composed(fn) for fn in (lambda v: v + 1, lambda v: v + 2))
+
+    assert one.graph.hash != two.graph.hash
+    assert one.graph.describe() == two.graph.describe()
 
 
 def group_with_what_it_needs(order: Ref[Order]) -> None:
