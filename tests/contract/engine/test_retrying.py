@@ -175,6 +175,7 @@ async def test_a_process_that_does_not_know_the_workflow_leaves_it_to_one_that_d
 
     asked = await command.engine.retry("stuck-1")
     joined = asyncio.create_task(stuck.workflow(worker.container).run(run_id="stuck-1", raise_on_error=False))
+    await until(lambda: clock.next_due_s() == 0.25, what="it looks again")
     claimed = await worker.take_over(stuck.workflow)
     await until(lambda: not worker.engine.running)
     run = await worker.engine.get("stuck-1")
