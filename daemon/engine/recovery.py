@@ -45,6 +45,7 @@ class Recovery:
         """Take over what is there to be taken over, and keep looking."""
         if self._claims:
             await self._take_over()
+            await self._engine.heed()
         self._unsubscribe = self._store.on_hint(self._hinted.set)
         self._tasks = (
             asyncio.create_task(self._beat(), name="recovery"),
