@@ -26,10 +26,12 @@ _JOBS = """
         SELECT (SELECT min(job) FROM firings WHERE app = ? AND job > each.job) FROM each WHERE each.job IS NOT NULL
     )
     SELECT job FROM each WHERE job IS NOT NULL"""
+# Twice the same table: children are stepped over without going to their rows, since the index knows them.
 OLD_RUNS = f"""
-    SELECT key FROM runs INDEXED BY runs_by_workflow
-    WHERE workflow = ? AND app = ? AND key < ? AND root_key IS NULL AND NOT ({sql.UNENDED}) AND ended_us < ?
-    ORDER BY key LIMIT ?"""
+    SELECT old.key FROM runs AS old INDEXED BY runs_by_workflow CROSS JOIN runs ON runs.key = old.key
+    WHERE old.workflow = ? AND old.app = ? AND old.key < ? AND old.root_key IS NULL
+        AND NOT (runs.{sql.UNENDED}) AND runs.ended_us < ?
+    ORDER BY old.key LIMIT ?"""
 OLD_FIRINGS = """
     SELECT scheduled_us FROM firings
     WHERE app = ? AND job = ? AND scheduled_us < ? AND state <> 'running' AND coalesce(ended_us, started_us) < ?

@@ -56,8 +56,20 @@ RUN_OWNERS = f"""
 # Of whichever owner: the unended runs of an app (which is asked for three times) that are at the top; it goes on.
 UNENDED_RUNS = f"""({RUN_OWNERS}) AS owners CROSS JOIN runs INDEXED BY runs_unended
     WHERE app = ? AND runs.owner = owners.owner AND {UNENDED_ROOT}"""
+OLDEST_RUN = f"""
+    SELECT created_us FROM runs WHERE key = (
+        SELECT min((
+            SELECT key FROM runs INDEXED BY runs_unended
+            WHERE app = ? AND owner = owners.owner AND workflow = asked.value AND {IS_QUEUED} = queued.value
+                AND {UNENDED_ROOT} ORDER BY key LIMIT 1
+        ))
+        FROM ({RUN_OWNERS}) AS owners
+        CROSS JOIN json_each(?) AS asked
+        CROSS JOIN (SELECT 0 AS value UNION ALL SELECT 1) AS queued
+    )"""
 
 # The runs of an owner for which a signal came: found from the latest signals, or, all of them, from all that wait.
+# (The planner is told where to begin: it believes that of every app there are few signals.)
 _AWAITING = "steps.state = 'waiting' AND steps.awaits <> ''"
 _ITS_ROOT = """
         CROSS JOIN runs AS its ON its.key = steps.run_key
@@ -66,7 +78,7 @@ _WANTED_ROOT = f"root.app = ? AND root.owner = ? AND root.{UNENDED}"
 _ITS_SIGNAL = "signals.app = root.app AND signals.at_us >= root.created_us AND signals.position > ?"
 SIGNALLED_LATELY = f"""
     SELECT {RUN_COLUMNS} FROM runs WHERE key IN (
-        SELECT root.key FROM signals
+        SELECT root.key FROM signals NOT INDEXED
         CROSS JOIN steps INDEXED BY steps_awaiting ON {_AWAITING} AND steps.awaits = signals.topic {_ITS_ROOT}
         WHERE {_WANTED_ROOT} AND {_ITS_SIGNAL}
     ) ORDER BY key"""

@@ -81,11 +81,8 @@ class SqliteStore(SqliteFile):
         return [sql.run_record(row) for row in await self._read(f"{query} AND {sql.UNENDED}", app, owner)]
 
     async def oldest_run_us(self, app: str, workflows: Sequence[str]) -> int | None:
-        oldest = f"SELECT min(key) FROM {sql.UNENDED_RUNS} AND workflow IN {sql.LISTED}"
-        query = f"SELECT created_us FROM runs WHERE key = ({oldest})"
-        return next(
-            (created_us for (created_us,) in await self._read(query, app, app, app, sql.listed(workflows))), None
-        )
+        rows = await self._read(sql.OLDEST_RUN, app, app, app, sql.listed(workflows))
+        return rows[0][0] if rows else None
 
     # --- signals ---
     async def signal(self, app: str, topic: str, since_us: int) -> Signal | None:

@@ -59,7 +59,8 @@ CREATE TABLE steps (
     PRIMARY KEY (run_key, name)
 ) STRICT;
 
-CREATE INDEX steps_awaiting ON steps (awaits, run_key) WHERE state = 'waiting' AND awaits <> '';
+-- `state` is in it, although always the same, because SQLite would go to the row to make sure.
+CREATE INDEX steps_awaiting ON steps (awaits, run_key, state) WHERE state = 'waiting' AND awaits <> '';
 
 CREATE TABLE signals (
     position INTEGER PRIMARY KEY AUTOINCREMENT,

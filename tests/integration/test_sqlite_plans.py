@@ -1,0 +1,110 @@
+"""How the store on SQLite finds what it is asked for: by an index, and never by walking over everything."""
+
+import re
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from daemon.store.model import QUEUED, RunStatus, StepState
+from daemon.store.sqlite import SqliteStore
+from daemon.store.writes import (
+    ClaimFiring,
+    FenceRun,
+    InsertRun,
+    PutStep,
+    RequireAwaiting,
+    RequireNoSignal,
+    TakePlace,
+    UpdateChild,
+    UpdateRun,
+)
+from tests.contract.records import APP, ME, came, child, firing, handled, run, started, step
+
+LATE_US = 2_000_000_000_000_000
+# Steps that wait for a signal are the only rows of this index.
+ALL_THAT_WAIT = "SCAN steps USING COVERING INDEX steps_awaiting"
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    opened = SqliteStore(tmp_path / "sagad.db")
+    await opened.open()
+    yield opened
+    await opened.aclose()
+
+
+async def ask_everything(store: SqliteStore) -> None:
+    await store.commit(
+        InsertRun(run("1", status=RunStatus.WAITING, waiting_for=QUEUED)),
+        TakePlace("key-1", APP, "place-order", 1),
+        InsertRun(child("2", of="1")),
+        UpdateChild(child("2", of="1")),
+        PutStep(step("2", "paid", state=StepState.WAITING, awaits="paid:1")),
+    )
+    await store.commit(
+        FenceRun("key-1", ME),
+        RequireAwaiting("key-2", "paid", "paid:1"),
+        RequireNoSignal(APP, "paid:1", 0),
+        came("a", "place-order", "ship-order"),
+    )
+    await store.commit(UpdateRun(run("1")), handled("e1"), started("3", owner=""))
+    await store.commit(ClaimFiring(firing(1)), ClaimFiring(firing(2)))
+    _, last = await store.signalled(APP, ME)
+    await store.signalled(APP, ME, after=last - 1 or last)
+    await store.commit(came("b"))
+    await store.signalled(APP, ME, after=last)
+    await store.signal(APP, "paid:1", 0)
+    await store.children(["key-1", "key-3"])
+    await store.steps(["key-1", "key-2"])
+    await store.oldest_run_us(APP, ["place-order"])
+    await store.claim_runs(APP, ME, ["place-order"], limit=10)
+    await store.cancellations(APP, ME)
+    await store.prune_runs(APP, before_us=LATE_US, workflow=None, limit=10)
+    await store.prune_runs(APP, before_us=LATE_US, workflow="place-order", limit=10)
+    await store.prune_handled(APP, before_us=LATE_US, limit=10)
+    await store.prune_firings(APP, before_us=LATE_US, limit=10)
+    await store.prune_signals(APP, topic_prefix="paid:", before_us=LATE_US, limit=10)
+
+
+@pytest.fixture
+async def plans(store: SqliteStore, tmp_path: Path) -> dict[str, list[str]]:
+    """The plans of all statements that were run, by statement."""
+    asked: list[str] = []
+    for connection in (store._reading, store._writer._connection):
+        connection.set_trace_callback(asked.append)
+    await ask_everything(store)
+    with closing(sqlite3.connect(tmp_path / "sagad.db")) as database:
+        return {
+            query: [str(row[-1]) for row in database.execute(f"EXPLAIN QUERY PLAN {query}")]
+            for query in asked
+            if re.match(r"\s*(WITH|SELECT|INSERT|UPDATE|DELETE)", query)
+        }
+
+
+async def test_nothing_that_is_asked_while_runs_go_on_walks_over_all_of_a_table(plans: dict[str, list[str]]) -> None:
+    walk = re.compile(r"SCAN (runs|its|root|old|steps|signals|handled|firings|later)\b")
+
+    walks = {query: part for query, plan in plans.items() for part in plan if walk.match(part)}
+
+    assert set(walks.values()) == {ALL_THAT_WAIT}
+    assert len(plans) > 30
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "SEARCH signals USING INTEGER PRIMARY KEY (rowid>?)",
+        "SEARCH signals USING INDEX signals_by_time (app=? AND topic=? AND at_us>?)",
+        "SEARCH steps USING COVERING INDEX steps_awaiting (awaits=?)",
+        "SEARCH runs USING INDEX runs_unended (app=? AND owner=? AND workflow=? AND <expr>=?)",
+        "SEARCH old USING COVERING INDEX runs_by_workflow (workflow=? AND app=? AND key<?)",
+        "SEARCH runs USING INDEX runs_by_root (root_key=?)",
+        "SEARCH handled USING COVERING INDEX handled_by_time (app=? AND handled_us<?)",
+        "SEARCH firings USING PRIMARY KEY (app=? AND job=? AND scheduled_us<?)",
+    ],
+)
+async def test_what_is_asked_for_is_found_by_its_index(plans: dict[str, list[str]], part: str) -> None:
+    assert part in {each for plan in plans.values() for each in plan}
