@@ -240,13 +240,16 @@ class MemoryRuns:
         return sorted(key for workflow in set(workflows) for key in self._unended.get((app, workflow), ()))
 
     def _forget(self, key: str) -> None:
-        for child in self._children.pop(key, ()):
-            self._forget(child)
+        if key in self._children:
+            for child in self._children.pop(key):
+                self._forget(child)
         record = _run_of(self._runs.pop(key))
-        if record.root_key is not None and record.root_key in self._children:
+        if record.root_key in self._children:
             self._children[record.root_key].remove(key)
-        self._leave(record)
-        self._ended.pop(key, None)
+        if key in self._ended:
+            del self._ended[key]
+        else:
+            self._leave(record)
         self._forgotten(key)
         attempts = self._attempts[record.app, record.run_id]
         del attempts[record.attempt]

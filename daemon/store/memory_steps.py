@@ -28,8 +28,7 @@ class MemorySteps:
         """Keep a checkpoint."""
         record = write.record
         steps = self._steps.setdefault(record.run_key, {})
-        before = steps.get(record.name)
-        if before is not None and before[_AWAITS]:
+        if self._waiting and (before := steps.get(record.name)) is not None:
             self._await_no_more(before)
         steps[record.name] = _step_values(record)
         if record.awaits and record.state is StepState.WAITING:
@@ -50,8 +49,10 @@ class MemorySteps:
 
     def forget(self, run_key: str) -> None:
         """Forget the checkpoints of a run."""
-        for step in self._steps.pop(run_key, {}).values():
-            self._await_no_more(step)
+        steps = self._steps.pop(run_key, None)
+        if self._waiting and steps:
+            for step in steps.values():
+                self._await_no_more(step)
 
     def _await_no_more(self, step: tuple[Any, ...]) -> None:
         waiting = self._waiting.get(step[_AWAITS])
