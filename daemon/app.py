@@ -1,7 +1,7 @@
 """The composition root: the only module that names concrete classes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -32,6 +32,8 @@ class App:
 
     It opens and closes the store, the bus, the engine, the outbox and the services; `Work` consumes and fires with it.
     What is not given is made as the configuration says; `look_s` is how often outbox and scheduler look without a hint.
+    `disk_failed` is called in the event loop when the store that was made cannot tell any more what is on its disk:
+    nothing is written from then on, and the process has to end.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class App:
         bus: Bus | None = None,
         services: Services | None = None,
         look_s: float = 5.0,
+        disk_failed: Callable[[Exception], object] = lambda _: None,
     ) -> None:
         self.config = config
         self.discovered = discovered
@@ -54,7 +57,7 @@ class App:
         name, limit = config.app.name, config.daemon.max_payload_bytes
         owner = new_id(self.clock.now_us())
         self.services = services or Services(discovered.services)
-        self.store = store or _store(config)
+        self.store = store or _store(config, disk_failed)
         self.bus = bus or _bus(config, self.store, owner, self.clock)
         self.events = EventBus(self.bus, app=name, clock=self.clock, max_payload_bytes=limit)
         self.outbox = Outbox(self.store, self.bus, app=name, clock=self.clock, look_s=look_s)
@@ -236,13 +239,13 @@ async def opened(config: Config, discovered: Discovered | None = None) -> AsyncI
         await app.aclose()
 
 
-def _store(config: Config) -> Store:
+def _store(config: Config, disk_failed: Callable[[Exception], object]) -> Store:
     path = config.sqlite_path
     if path is None:
         raise ConfigurationError(unsupported(config))
     from daemon.store.sqlite import SqliteStore  # noqa: PLC0415 - only what is configured is imported
 
-    return SqliteStore(path)
+    return SqliteStore(path, sync_failed=disk_failed)
 
 
 def _bus(config: Config, store: Store, owner: str, clock: Clock) -> Bus:

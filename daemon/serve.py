@@ -8,7 +8,7 @@ from daemon.app import App, Work
 from daemon.config import Config, check_names, load_config, restart_keys
 from daemon.declared import jobs_of
 from daemon.discovery import Discovered
-from daemon.errors import ConfigurationError
+from daemon.errors import ConfigurationError, StoreUnavailableError
 from daemon.lifecycle import Lifecycle, State
 from daemon.log import configure_logging, get_logger
 from daemon.systemd import Notifier
@@ -32,8 +32,18 @@ async def serve(config_path: Path, config: Config, discovered: Discovered) -> No
     Raises:
         ConfigurationError: A configured schedule is wrong.
         OSError: The address of the API is taken.
+        StoreUnavailableError: The disk failed, and what it holds is uncertain until the daemon is started again.
     """
-    app = App(config, discovered, is_daemon=True)
+
+    def disk_failed(error: Exception) -> None:
+        told = StoreUnavailableError(
+            f"The disk could not confirm a write: {error}. Nothing that was confirmed is lost; "
+            "the daemon ended, to go on from what is on the disk when it is started again."
+        )
+        for _ in range(2):  # At once: what is going on could not be recorded any more.
+            lifecycle.stop("the disk failed", told)
+
+    app = App(config, discovered, is_daemon=True, disk_failed=disk_failed)
     notifier = Notifier.from_environ()
 
     async def reload() -> None:
