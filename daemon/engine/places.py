@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from daemon.engine.ports import Ports
 from daemon.store.model import QUEUED, RunRecord, RunStatus
-from daemon.store.writes import Outcome, TakePlace
+from daemon.store.writes import FenceRun, Outcome, TakePlace
 from daemon.workflow.workflow import WorkflowBase
 
 
@@ -31,8 +31,9 @@ class Places:
         """Give a queued run a place, if there is one."""
         limit = self._workflows[record.workflow].max_concurrency
         if limit is not None:  # else it was taken off the workflow while the run waited
+            fence = FenceRun(record.key, self._ports.owner)
             take = TakePlace(record.key, record.app, record.workflow, limit)
-            if await self._ports.store.commit(take) is not Outcome.APPLIED:
+            if await self._ports.store.commit(fence, take) is not Outcome.APPLIED:
                 return False
         record.status, record.waiting_for = RunStatus.RUNNING, ""
         return True
