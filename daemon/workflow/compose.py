@@ -16,7 +16,7 @@ from daemon.workflow.composer import Composer, composing, composition
 from daemon.workflow.graph import Graph
 from daemon.workflow.group import add_parallel
 from daemon.workflow.ref import Ref, Slot
-from daemon.workflow.signature import accepts_none, codec_for, hints_of, relative, where_called, where_defined
+from daemon.workflow.signature import accepts_none, codec_for, hints_of, relative, where_defined
 from daemon.workflow.step import Step
 
 A = TypeVar("A")
@@ -42,7 +42,7 @@ def compose(name: str, fn: Callable[..., Any], *, takes_input: bool, parameter: 
     input_type = _inside_ref(hints.get(parameter, Any)) if takes_input else None
     input_codec = codec_for(input_type, fn, "the input") if takes_input else None
     arguments: list[Ref[Any]] = [Ref(composer, Slot(0, "", input_type), "the workflow's input")] if takes_input else []
-    with _composition_of(composer):
+    with _composition_of(composer, where):
         returned = fn(*arguments)
         result = composer.result(returned, where)
     returns = _inside_ref(hints.get("return", Any))
@@ -55,10 +55,10 @@ def compose(name: str, fn: Callable[..., Any], *, takes_input: bool, parameter: 
 
 
 @contextmanager
-def _composition_of(composer: Composer) -> Iterator[None]:
+def _composition_of(composer: Composer, where: str) -> Iterator[None]:
     if composition.get() is not None:
         raise CompositionError(
-            f"{where_called()}: workflow {composer.workflow!r} is defined while another one is being composed; "
+            f"{where}: workflow {composer.workflow!r} is defined while another one is being composed; "
             "define it at module level."
         )
     token = composition.set(composer)

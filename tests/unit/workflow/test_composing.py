@@ -224,9 +224,10 @@ def test_a_workflow_within_a_composition_is_refused() -> None:
     def outer() -> None:
         workflow("inner")(with_a_count)
 
-    assert refused(outer).endswith(
-        ": workflow 'inner' is defined while another one is being composed; define it at module level."
-    )
+    said = refused(outer)
+
+    assert said.startswith(f"{HERE}:")
+    assert said.endswith("'inner' is defined while another one is being composed; define it at module level.")
 
 
 def with_a_count() -> None:
