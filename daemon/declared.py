@@ -1,18 +1,21 @@
 """What an application declares, as its configuration changes it."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from daemon.config import Config
+from daemon.config import Config, check_names
 from daemon.discovery import Discovered
 from daemon.engine.engine import WorkflowEngine
-from daemon.errors import ConfigurationError, CronError, Problem
+from daemon.errors import ConfigurationError, CronError, Problem, RunNotCompleted
 from daemon.events.model import Event
 from daemon.events.subscriber import Subscriber, SubscriberContext
 from daemon.events.subscriber import overridden as subscriber_overridden
 from daemon.retry import Retry
-from daemon.schedule.job import Job
+from daemon.schedule.job import Job, JobContext
 from daemon.schedule.job import overridden as job_overridden
+from daemon.schedule.options import Schedule
+from daemon.workflow.workflow import WorkflowBase
 
 AWAITED = "workflows"
 _RETRY = Retry(max_attempts=5, delay=timedelta(seconds=1), backoff=4, jitter=0.2)
@@ -31,17 +34,50 @@ def unsupported(config: Config) -> list[Problem]:
     return [Problem("storage.url", "this version keeps its data in SQLite only: use sqlite:///path/to/file.db.")]
 
 
+def misnamed(discovered: Discovered, config: Config) -> list[Problem]:
+    """Return one problem per table of the configuration that is named after nothing in the application."""
+    return check_names(
+        config,
+        subscribers=[each.id for each in discovered.subscribers],
+        jobs=[each.name for each in declared_jobs(discovered)],
+        workflows=[each.name for each in discovered.workflows],
+    )
+
+
+def declared_jobs(discovered: Discovered) -> list[Job[Any]]:
+    """Return the jobs as the code has them: those that were written as jobs, and those that start workflows."""
+    return [
+        *discovered.jobs,
+        *(_starting(each, each.schedule) for each in discovered.workflows if each.schedule is not None),
+    ]
+
+
+def _starting(workflow: WorkflowBase, schedule: Schedule) -> Job[Any]:
+    """Return the job that starts a workflow when it is due, with the schedule's `data` as the input."""
+    bind: Any = workflow
+
+    async def start(ctx: JobContext) -> None:
+        given = () if workflow.graph.input is None else (ctx.data,)
+        run = await bind(ctx.container).run(*given)
+        if not run.status.ended:
+            raise RunNotCompleted(run.run_id, workflow.name, run.status)  # it is parked, which ends the firing well
+
+    name = schedule.name or workflow.name
+    file, _, line = workflow.where.rpartition(":")
+    return Job(name, replace(schedule, name=name), start, takes_context=True, file=file, line=int(line))
+
+
 def jobs_of(discovered: Discovered, config: Config) -> list[Job[Any]]:
-    """Return the jobs as the configuration changes them, without those that it turns off.
+    """Return the jobs, workflows' schedules included, as the configuration changes them, without what it turns off.
 
     Raises:
         ConfigurationError: A configured schedule is wrong; every such one.
     """
     found: list[Job[Any]] = []
     problems: list[Problem] = []
-    for each in discovered.jobs:
+    for each in declared_jobs(discovered):
         try:
-            changed = job_overridden(each, config.jobs.get(each.name))
+            changed: Job[Any] | None = job_overridden(each, config.jobs.get(each.name))
         except CronError as error:
             problems.append(Problem(f"jobs.{each.name}.schedule", str(error)))
             continue

@@ -8,7 +8,7 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from importlib.util import module_from_spec
@@ -163,6 +163,7 @@ def _name_problems(found: Discovered, folder: Path) -> Iterator[Problem]:
         *(("workflow", each.name, each.where) for each in found.workflows),
         *(("subscriber", each.id, each.where) for each in found.subscribers),
         *(("job", each.name, each.where) for each in found.jobs),
+        *_own_job_names(found.workflows),
     ]
     first: dict[str, tuple[str, str]] = {}
     for kind, name, where in named:
@@ -180,6 +181,13 @@ def _name_problems(found: Discovered, folder: Path) -> Iterator[Problem]:
             )
         elif kind != "workflow" or place != other_place:
             yield Problem(place, f"the {kind} {name!r} is defined at {other_place} already: rename one of them.")
+
+
+def _own_job_names(workflows: Iterable[WorkflowBase]) -> Iterator[tuple[str, str, str]]:
+    """Iterate over the jobs that start workflows under another name than the workflow's."""
+    for each in workflows:
+        if each.schedule is not None and each.schedule.name not in (None, each.name):
+            yield "job", str(each.schedule.name), each.where
 
 
 def _problem(error: BaseException, module: str, folder: Path) -> Problem:

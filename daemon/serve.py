@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daemon.app import App, Work
-from daemon.config import Config, check_names, load_config, restart_keys
-from daemon.declared import jobs_of
+from daemon.config import Config, load_config, restart_keys
+from daemon.declared import jobs_of, misnamed
 from daemon.discovery import Discovered
 from daemon.errors import ConfigurationError, StoreUnavailableError
 from daemon.lifecycle import Lifecycle, State
@@ -92,13 +92,7 @@ async def _reload(app: App, config_path: Path) -> None:
     """Take up a changed config.toml; a wrong one changes nothing."""
     config = load_config(config_path)
     found = app.discovered
-    problems = check_names(
-        config,
-        subscribers=[each.id for each in found.subscribers],
-        jobs=[each.name for each in found.jobs],
-        workflows=[each.name for each in found.workflows],
-    )
-    if problems:
+    if problems := misnamed(found, config):
         raise ConfigurationError(problems)
     jobs_of(found, config)
     before = app.config

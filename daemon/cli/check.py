@@ -1,7 +1,7 @@
 """`sagad check`: what the daemon would run, without connecting to anything."""
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +13,24 @@ from daemon.cli.output import printable, show, show_json, show_table, show_title
 from daemon.clock import SystemClock
 from daemon.config import Config
 from daemon.container.factory import name_of
+from daemon.events.model import name_of as event_name
 from daemon.events.subscriber import Subscriber
 from daemon.retry import Retry
 from daemon.schedule.cron import Cron
 from daemon.schedule.job import Job
-from daemon.workflow.nodes import LoopNode, Node, OtherwiseNode, ParallelNode, StepNode, WhenNode
+from daemon.workflow.definition import BoundStep
+from daemon.workflow.nodes import (
+    ChildNode,
+    HookNode,
+    LoopNode,
+    Node,
+    OtherwiseNode,
+    ParallelNode,
+    SleepNode,
+    StepNode,
+    WaitNode,
+    WhenNode,
+)
 from daemon.workflow.workflow import WorkflowBase
 
 if TYPE_CHECKING:
@@ -45,7 +58,7 @@ def check(*, config: ConfigOption = CONFIG, json: JsonOption = False) -> None:
 
 def report_of(config: Config, discovered: "Discovered", now: datetime) -> dict[str, Any]:
     """Return what the daemon would run as plain data, with the next firings after `now`."""
-    from daemon.declared import jobs_of, subscribers_of  # noqa: PLC0415 - `--help` does not need it
+    from daemon.declared import declared_jobs, jobs_of, subscribers_of  # noqa: PLC0415 - `--help` does not need it
 
     subscribers = {each.id: each for each in subscribers_of(discovered, config)}
     jobs = {each.name: each for each in jobs_of(discovered, config)}
@@ -55,7 +68,7 @@ def report_of(config: Config, discovered: "Discovered", now: datetime) -> dict[s
             _subscriber(subscribers.get(each.id, each), config, enabled=each.id in subscribers)
             for each in discovered.subscribers
         ],
-        "jobs": [_job(jobs.get(each.name, each), now, enabled=each.name in jobs) for each in discovered.jobs],
+        "jobs": [_job(jobs.get(each.name, each), now, enabled=each.name in jobs) for each in declared_jobs(discovered)],
         "workflows": [_workflow(each) for each in discovered.workflows],
         "services": [
             {"type": name_of(each.provides), "scope": each.scope, "ping": each.ping is not None, "where": each.where}
@@ -121,38 +134,71 @@ def _job_warnings(jobs: Iterable[Job[Any]], now: datetime) -> Iterator[tuple[str
 
 
 def _workflow(workflow: WorkflowBase) -> dict[str, Any]:
-    return {"name": workflow.name, "steps": list(_nodes(workflow.graph.nodes, None)), "where": workflow.where}
+    schedule = workflow.schedule
+    return {
+        "name": workflow.name,
+        "job": None if schedule is None else schedule.name or workflow.name,
+        "steps": list(_nodes(workflow, workflow.graph.nodes, None)),
+        "where": workflow.where,
+    }
 
 
-def _nodes(nodes: Iterable[Node], block: str | None) -> Iterator[dict[str, Any]]:
+def _nodes(workflow: WorkflowBase, nodes: Iterable[Node], block: str | None) -> Iterator[dict[str, Any]]:
+    """Iterate over what a workflow does, under the names that it has in runs; a hook's handlers are inside it."""
     for node in nodes:
-        members = node.members if isinstance(node, ParallelNode) else (node,)
-        for member in members:
-            compensation = member.step.definition.compensation if isinstance(member, (StepNode, LoopNode)) else None
-            timeout = member.step.settings.timeout if isinstance(member, (StepNode, LoopNode)) else None
+        for member in node.members if isinstance(node, ParallelNode) else (node,):
+            step = member.step if isinstance(member, (StepNode, LoopNode)) else None
             yield {
                 "name": member.name,
                 "kind": member.describe()["kind"],
+                "of": _of(member),
                 "parallel": node.name if isinstance(node, ParallelNode) else None,
                 "block": block,
-                "compensation": compensation and compensation.fn.__name__,
-                "timeout_s": None if timeout is None else timeout.total_seconds(),
+                **_step(step, step.settings.timeout if step else getattr(member, "timeout", None)),
             }
         if isinstance(node, (WhenNode, OtherwiseNode)):
-            yield from _nodes(node.nodes, node.name)
+            yield from _nodes(workflow, node.nodes, node.name)
+        elif isinstance(node, HookNode):
+            for each in workflow.handlers.get(node.name, ()):
+                around = {"of": None, "parallel": None, "block": node.name}
+                yield {"name": each.name, "kind": "step", **around, **_step(each, each.settings.timeout)}
+
+
+def _of(node: Node) -> str | None:
+    """Return which workflow a child is a run of, which event is waited for, and how long a timer takes."""
+    match node:
+        case ChildNode():
+            return node.workflow.name
+        case WaitNode():
+            return event_name(node.event)
+        case SleepNode(delay=timedelta()):
+            return str(node.delay)
+    return None
+
+
+def _step(step: BoundStep | None, timeout: timedelta | None) -> dict[str, Any]:
+    compensation = step and step.definition.compensation
+    return {
+        "compensation": compensation and compensation.fn.__name__,
+        "timeout_s": None if timeout is None else timeout.total_seconds(),
+        "external": step is not None and step.settings.external,
+    }
 
 
 def _step_warnings(workflows: Iterable[WorkflowBase]) -> Iterator[tuple[str, str]]:
     for workflow in workflows:
-        for node in workflow.graph.steps():
-            compensation = node.step.definition.compensation
-            if node.step.settings.timeout is not None and compensation is not None and not compensation.accepts_none:
+        steps = [(node.name, node.step, node.where) for node in workflow.graph.steps()]
+        for handlers in workflow.handlers.values():
+            steps += [(handler.name, handler, handler.definition.where) for handler in handlers]
+        for name, step, where in steps:
+            compensation = step.definition.compensation
+            if step.settings.timeout is not None and compensation is not None and not compensation.accepts_none:
                 what = (
-                    f"step {node.name!r} of {workflow.name!r} has a timeout, and its compensation "
+                    f"step {name!r} of {workflow.name!r} has a timeout, and its compensation "
                     f"{compensation.fn.__name__} does not take None: after a timeout nobody could undo what the step "
                     "may have done. Let the compensation accept None."
                 )
-                yield node.where, what
+                yield where, what
 
 
 def _relative(found: Any, folder: Path) -> Any:
@@ -215,7 +261,9 @@ def _show_workflows(workflows: list[dict[str, Any]]) -> None:
         name = each["name"]
         for step in each["steps"] or [{}]:
             inside = step.get("parallel") or step.get("block")
-            rows.append((name, step.get("name"), step.get("kind"), inside, step.get("compensation")))
+            kind = "external step" if step.get("external") else step.get("kind")
+            what = f"{kind}: {step['of']}" if step.get("of") else kind
+            rows.append((name, step.get("name"), what, inside, step.get("compensation")))
             name = " "
     show_table(("workflow", "step", "kind", "inside", "undone by"), rows)
     show("")

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from daemon.config import Config, LogConfig, check_names, read_config
+from daemon.config import Config, LogConfig, read_config
 from daemon.errors import ConfigurationError
 from daemon.log import configure_logging
 
@@ -24,7 +24,7 @@ def load_application(path: Path) -> "tuple[Config, Discovered]":
     Raises:
         ConfigurationError: With every mistake in the configuration and in the application's modules.
     """
-    from daemon.declared import jobs_of, unsupported  # noqa: PLC0415 - `--help` needs neither
+    from daemon.declared import jobs_of, misnamed, unsupported  # noqa: PLC0415 - `--help` needs neither
     from daemon.discovery import discover  # noqa: PLC0415
 
     discovered: Discovered | None = None
@@ -37,12 +37,7 @@ def load_application(path: Path) -> "tuple[Config, Discovered]":
     if config is not None:
         problems += unsupported(config)
     if config is not None and discovered is not None:
-        problems += check_names(
-            config,
-            subscribers=[each.id for each in discovered.subscribers],
-            jobs=[each.name for each in discovered.jobs],
-            workflows=[each.name for each in discovered.workflows],
-        )
+        problems += misnamed(discovered, config)
         try:
             jobs_of(discovered, config)
         except ConfigurationError as error:

@@ -15,8 +15,9 @@ import svcs
 
 from daemon.app import Work
 from daemon.clock import ManualClock
-from daemon.config import Config, check_names, load_config
+from daemon.config import load_config
 from daemon.container import Services
+from daemon.declared import misnamed
 from daemon.discovery import Discovered, discover
 from daemon.errors import ConfigurationError
 from daemon.events.model import DeadLetter, Envelope, Event
@@ -114,7 +115,8 @@ class Harness:
         stack.enter_context(imports_apart(path.parent))
         self.log = stack.enter_context(captured_log())
         discovered = discover(path.parent)
-        _check(config, discovered)
+        if problems := misnamed(discovered, config):
+            raise ConfigurationError(problems)
         self._app, self._bus = in_memory(
             config, discovered, clock=self.clock, services=self._services(discovered), is_daemon=True
         )
@@ -184,17 +186,6 @@ class Harness:
         """The dead letters of all subscribers, in the order in which they died."""
         found = [_at_once(self._bus.dead_letters(each, limit=_ALL)) for each in self._app.dispatchers]
         return sorted((letter for letters in found for letter in letters), key=attrgetter("dead_us"))
-
-
-def _check(config: Config, discovered: Discovered) -> None:
-    problems = check_names(
-        config,
-        subscribers=[each.id for each in discovered.subscribers],
-        jobs=[each.name for each in discovered.jobs],
-        workflows=[each.name for each in discovered.workflows],
-    )
-    if problems:
-        raise ConfigurationError(problems)
 
 
 def _at_once(work: Coroutine[Any, Any, T]) -> T:

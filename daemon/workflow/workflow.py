@@ -238,7 +238,8 @@ def workflow(
         max_concurrency: How many of its runs may go on at the same time, in the whole fleet: the others wait; left out:
             any number.
         schedule: When it starts by itself: a cron expression, a timedelta, or `Schedule(...)` with the options of a
-            job, whose `data` is the workflow's input; left out: it does not.
+            job, whose `data` is the workflow's input and whose name is by default the workflow's; left out: it does
+            not.
 
     Raises:
         CompositionError: The function does something that no run could do; names the ref, the file and line, and what

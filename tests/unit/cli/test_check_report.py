@@ -3,7 +3,23 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from daemon import Event, Ref, Retry, StepResponse, job, parallelize, service, step, subscriber, workflow
+from daemon import (
+    Event,
+    Hook,
+    Ref,
+    Retry,
+    Schedule,
+    StepResponse,
+    job,
+    parallelize,
+    service,
+    sleep,
+    step,
+    subscriber,
+    wait_for_event,
+    when,
+    workflow,
+)
 from daemon.cli.check import report_of
 from daemon.config import Config
 from daemon.discovery import Discovered
@@ -159,6 +175,78 @@ def test_workflows_are_shown_with_their_steps_and_what_undoes_them() -> None:
     first, *members = [each["parallel"] for each in found["steps"]]
     assert first is None
     assert members[0] == members[1] is not None
+
+
+class Paid(Event, name="order.paid"):
+    id: str
+
+
+reserved_it = Hook[str]("reserved-it")
+
+
+@step("sign", external=True, timeout=timedelta(days=1))
+async def sign(sku: str) -> str:
+    return sku
+
+
+@sign.compensate
+async def unsign(sku: str) -> None:
+    """Do nothing."""
+
+
+@workflow("check-language", schedule=Schedule("0 5 * * *", data="mug"))
+def language(sku: Ref[str]) -> None:
+    place.as_step(sku, name="place-it")
+    reserved_it(sku)
+    with when(sku, lambda value: value == "mug"):
+        sleep(timedelta(hours=2))
+        wait_for_event(Paid, key=sku, match=lambda event: event.id, timeout=timedelta(minutes=1))
+    sign(sku)
+
+
+@language.on(reserved_it, timeout=timedelta(seconds=3))
+async def tell(sku: str) -> str:
+    return sku
+
+
+@tell.compensate
+async def untell(sku: str) -> None:
+    """Do nothing."""
+
+
+def test_children_timers_waits_external_steps_and_hooks_with_their_handlers_are_shown() -> None:
+    (found,) = report(workflows=(language,))["workflows"]
+
+    shown = [(each["name"], each["kind"], each["of"], each["block"], each["timeout_s"]) for each in found["steps"]]
+    handler = f"reserved-it[{__name__}.tell]"
+    assert shown == [
+        ("place-it", "child", "check-report", None, None),
+        ("reserved-it", "hook", None, None, None),
+        (handler, "step", None, "reserved-it", 3),
+        ("when-1", "when", None, None, None),
+        ("sleep-1", "sleep", "2:00:00", "when-1", None),
+        ("wait-for-event-1", "wait_for_event", "order.paid", "when-1", 60),
+        ("sign", "step", None, None, 86_400),
+    ]
+    assert [each["name"] for each in found["steps"] if each["external"]] == ["sign"]
+    assert [each["name"] for each in found["steps"] if each["compensation"]] == [handler, "sign"]
+
+
+def test_external_steps_and_handlers_that_may_leave_what_nobody_can_undo_are_warned_of() -> None:
+    first, second = report(workflows=(language,))["warnings"]
+
+    assert first["what"].startswith("step 'sign' of 'check-language' has a timeout, and its compensation unsign ")
+    assert second["what"].startswith(f"step 'reserved-it[{__name__}.tell]' of 'check-language' has a timeout")
+    assert "test_check_report.py:" in second["where"]
+
+
+def test_a_workflow_with_a_schedule_is_a_job_too() -> None:
+    found = report(workflows=(place, language))
+
+    (started,) = found["jobs"]
+    assert (started["name"], started["schedule"], started["enabled"]) == ("check-language", "0 5 * * *", True)
+    assert [at["utc"] for at in started["next"]] == [f"2026-02-0{day}T05:00:00+00:00" for day in (1, 2, 3)]
+    assert [each["job"] for each in found["workflows"]] == [None, "check-language"]
 
 
 def test_a_step_that_may_leave_what_nobody_can_undo_is_warned_of() -> None:
