@@ -3,16 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 from typing import Any
 
 from daemon.clock import Clock, SystemClock, new_id
 from daemon.config import Config
 from daemon.container import Services
-from daemon.declared import awaited_events, jobs_of, subscribers_of, unsupported
+from daemon.declared import awaited_events, counted_jobs, jobs_of, subscribers_of, unsupported
 from daemon.discovery import Discovered
 from daemon.engine.engine import WorkflowEngine
 from daemon.engine.ports import Ports
 from daemon.engine.recovery import Recovery
+from daemon.engine.retention import Retention
 from daemon.errors import ConfigurationError, StoreUnavailableError
 from daemon.events.bus import Bus, Consumer, Subscription
 from daemon.events.dispatch import Dispatcher
@@ -67,6 +69,14 @@ class App:
         )
         self.engine.register(discovered.workflows)
         self.recovery = Recovery(self.engine, self.store, self.clock, app=name, owner=owner, claims=is_daemon)
+        self.retention = Retention(
+            self.engine,
+            self.store,
+            self.clock,
+            app=name,
+            keep=timedelta(seconds=config.storage.retention_s),
+            counted=lambda: counted_jobs(discovered, self.config),
+        )
         for provides, value in ((WorkflowEngine, self.engine), (Engine, self.engine), (EventBus, self.events)):
             self.services.register_value(provides, value)
         self._around = Surroundings(
@@ -183,7 +193,7 @@ class App:
 
 
 class Work:
-    """What only a daemon does: going on with the runs of dead processes, consuming events, firing jobs."""
+    """What only a daemon does: going on with the runs of dead processes, consuming, firing jobs, deleting the old."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -193,12 +203,14 @@ class Work:
         await self._app.recovery.start()
         await self._app.consume()
         await self._app.scheduler.start()
+        await self._app.retention.start()
 
     async def quiesce(self) -> None:
         """Take nothing new from now on."""
         app = self._app
         app.draining = True
         await app.recovery.aclose()
+        await app.retention.aclose()
         async with asyncio.TaskGroup() as group:
             group.create_task(app.scheduler.quiesce())
             for _, consumer in app.consumers.values():

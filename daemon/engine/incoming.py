@@ -25,7 +25,7 @@ class Incoming:
 
     def models(self) -> dict[str, type[Event]]:
         """Return what is waited for: the class of each event, by its name."""
-        return {name_of(node.event): node.event for _, node in self._nodes()}
+        return {name_of(node.event): node.event for _, node in self.nodes()}
 
     async def take(self, event: Event, envelope: Envelope) -> None:
         """Keep an event for those that wait for it, now or later; durable when this returns.
@@ -35,7 +35,7 @@ class Incoming:
         """
         failure: Exception | None = None
         writes: list[PutSignal] = []
-        for workflow, node in self._nodes():
+        for workflow, node in self.nodes():
             if name_of(node.event) != envelope.name:
                 continue
             try:
@@ -53,15 +53,16 @@ class Incoming:
         topic = topic_of_event(workflow, node, node.match(same))
         id_ = f"{envelope.source}:{envelope.id}"
         signal = Signal(self._ports.app, topic, id_, body, self._ports.clock.now_us())
-        return PutSignal(signal, tuple(self._around(workflow)))
+        return PutSignal(signal, tuple(self.around(workflow)))
 
-    def _nodes(self) -> Iterator[tuple[str, WaitNode]]:
+    def nodes(self) -> Iterator[tuple[str, WaitNode]]:
+        """Iterate over the nodes that wait for an event, with the names of their workflows."""
         for name, workflow in self._workflows.items():
             for node in walk(workflow.graph.nodes):
                 if isinstance(node, WaitNode):
                     yield name, node
 
-    def _around(self, workflow: str) -> set[str]:
+    def around(self, workflow: str) -> set[str]:
         """Return the workflows whose runs may have a run of this one inside: itself, and those that it is a step of."""
         found = {workflow}
         while True:

@@ -207,7 +207,7 @@ class MemoryStore:
     async def cancellations(self, app: str, owner: str) -> list[RunRecord]:
         return self._runs.cancellations(app, owner)
 
-    async def oldest_run_us(self, app: str, workflows: Sequence[str]) -> int | None:
+    async def oldest_run_us(self, app: str, workflows: Sequence[str] | None) -> int | None:
         return self._runs.oldest_us(app, workflows)
 
     # --- signals ---
@@ -285,8 +285,8 @@ class MemoryStore:
             del self._handled[mark]
         return len(marks)
 
-    async def prune_firings(self, app: str, *, before_us: int, limit: int) -> int:
-        return self._firings.prune(app, before_us=before_us, limit=limit)
+    async def prune_firings(self, app: str, *, before_us: int, without: Sequence[str] = (), limit: int) -> int:
+        return self._firings.prune(app, before_us=before_us, without=without, limit=limit)
 
     async def prune_signals(self, app: str, *, topic_prefix: str, before_us: int, limit: int) -> int:
         return self._signals.prune(app, topic_prefix=topic_prefix, before_us=before_us, limit=limit)

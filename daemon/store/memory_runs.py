@@ -165,9 +165,10 @@ class MemoryRuns:
         """Return the descendants of a run."""
         return [_run_of(self._runs[key]) for key in sorted(self._children.get(root_key, ()))]
 
-    def oldest_us(self, app: str, workflows: Sequence[str]) -> int | None:
-        """Return when the oldest unended run of these workflows was created."""
-        keys = self._unended_keys(app, workflows)
+    def oldest_us(self, app: str, workflows: Sequence[str] | None) -> int | None:
+        """Return when the oldest unended run of these workflows, or of all, was created."""
+        asked = [name for of_app, name in self._unended if of_app == app] if workflows is None else workflows
+        keys = self._unended_keys(app, asked)
         return _run_of(self._runs[keys[0]]).created_us if keys else None
 
     def has_unended(self, app: str, workflows: Sequence[str]) -> bool:

@@ -79,8 +79,11 @@ class Store(Protocol):
     async def cancellations(self, app: str, owner: str) -> list[RunRecord]:
         """Return the unended runs of this owner that are to be cancelled."""
 
-    async def oldest_run_us(self, app: str, workflows: Sequence[str]) -> int | None:
-        """Return when the oldest unended run of these workflows was created, children aside; None: there is none."""
+    async def oldest_run_us(self, app: str, workflows: Sequence[str] | None) -> int | None:
+        """Return when the oldest unended run of these workflows was created, children aside; None: there is none.
+
+        `workflows`: None: of all that there are.
+        """
 
     # --- signals ---
     async def signal(self, app: str, topic: str, since_us: int) -> Signal | None:
@@ -155,8 +158,8 @@ class Store(Protocol):
     async def prune_handled(self, app: str, *, before_us: int, limit: int) -> int:
         """Forget which events were handled before."""
 
-    async def prune_firings(self, app: str, *, before_us: int, limit: int) -> int:
-        """Delete firings that ended before, but never the latest of a job."""
+    async def prune_firings(self, app: str, *, before_us: int, without: Sequence[str] = (), limit: int) -> int:
+        """Delete firings that ended before, but never the latest of a job, and none of the jobs in `without`."""
 
     async def prune_signals(self, app: str, *, topic_prefix: str, before_us: int, limit: int) -> int:
         """Delete signals that came before, of the topics that begin with this."""

@@ -11,14 +11,6 @@ from daemon.clock import first_id
 from daemon.store import sql
 
 # As `sql.RUN_OWNERS`.
-_WORKFLOWS = """
-    WITH RECURSIVE each(workflow) AS (
-        SELECT min(workflow) FROM runs
-        UNION ALL
-        SELECT (SELECT min(workflow) FROM runs WHERE workflow > each.workflow)
-        FROM each WHERE each.workflow IS NOT NULL
-    )
-    SELECT workflow FROM each WHERE workflow IS NOT NULL"""
 _JOBS = """
     WITH RECURSIVE each(job) AS (
         SELECT min(job) FROM firings WHERE app = ?
@@ -56,7 +48,7 @@ def prune_runs(
     limit: int,
 ) -> int:
     """Delete the oldest runs that ended before, with their descendants and all checkpoints; return how many."""
-    found = [workflow] if workflow is not None else [each for (each,) in connection.execute(_WORKFLOWS)]
+    found = [workflow] if workflow is not None else [each for (each,) in connection.execute(sql.WORKFLOWS)]
     below = first_id(before_us + 1_000)  # an id knows its time by the millisecond
     old: list[tuple[str]] = []
     for each in found:
@@ -72,10 +64,14 @@ def prune_runs(
     return connection.execute(f"DELETE FROM runs WHERE key IN {sql.LISTED}", (keys,)).rowcount
 
 
-def prune_firings(connection: sqlite3.Connection, *, app: str, before_us: int, limit: int) -> int:
-    """Delete firings that ended before, but never the latest of a job; return how many."""
+def prune_firings(
+    connection: sqlite3.Connection, *, app: str, before_us: int, without: Sequence[str], limit: int
+) -> int:
+    """Delete firings that ended before, but never the latest of a job, and none of some; return how many."""
     deleted = 0
     for (job,) in connection.execute(_JOBS, (app, app)).fetchall():
+        if job in without:
+            continue
         old = connection.execute(OLD_FIRINGS, (app, job, before_us, before_us, app, job, limit - deleted)).fetchall()
         query = "DELETE FROM firings WHERE app = ? AND job = ? AND scheduled_us = ?"
         deleted += connection.executemany(query, [(app, job, scheduled_us) for (scheduled_us,) in old]).rowcount

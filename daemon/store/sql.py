@@ -53,9 +53,19 @@ RUN_OWNERS = f"""
         FROM each WHERE each.owner IS NOT NULL
     )
     SELECT owner FROM each WHERE owner IS NOT NULL"""
+# As the owners: the workflows of all apps.
+WORKFLOWS = """
+    WITH RECURSIVE each(workflow) AS (
+        SELECT min(workflow) FROM runs
+        UNION ALL
+        SELECT (SELECT min(workflow) FROM runs WHERE workflow > each.workflow)
+        FROM each WHERE each.workflow IS NOT NULL
+    )
+    SELECT workflow FROM each WHERE workflow IS NOT NULL"""
 # Of whichever owner: the unended runs of an app (which is asked for three times) that are at the top; it goes on.
 UNENDED_RUNS = f"""({RUN_OWNERS}) AS owners CROSS JOIN runs INDEXED BY runs_unended
     WHERE app = ? AND runs.owner = owners.owner AND {UNENDED_ROOT}"""
+# Of the workflows that are listed, or of all for NULL.
 OLDEST_RUN = f"""
     SELECT created_us FROM runs WHERE key = (
         SELECT min((
@@ -64,7 +74,7 @@ OLDEST_RUN = f"""
                 AND {UNENDED_ROOT} ORDER BY key LIMIT 1
         ))
         FROM ({RUN_OWNERS}) AS owners
-        CROSS JOIN json_each(?) AS asked
+        CROSS JOIN json_each(coalesce(?, (SELECT json_group_array(workflow) FROM ({WORKFLOWS})))) AS asked
         CROSS JOIN (SELECT 0 AS value UNION ALL SELECT 1) AS queued
     )"""
 

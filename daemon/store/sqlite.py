@@ -80,8 +80,8 @@ class SqliteStore(SqliteFile):
         query = f"SELECT {sql.RUN_COLUMNS} FROM runs WHERE app = ? AND owner = ? AND cancel_us IS NOT NULL"
         return [sql.run_record(row) for row in await self._read(f"{query} AND {sql.UNENDED}", app, owner)]
 
-    async def oldest_run_us(self, app: str, workflows: Sequence[str]) -> int | None:
-        rows = await self._read(sql.OLDEST_RUN, app, app, app, sql.listed(workflows))
+    async def oldest_run_us(self, app: str, workflows: Sequence[str] | None) -> int | None:
+        rows = await self._read(sql.OLDEST_RUN, app, app, app, None if workflows is None else sql.listed(workflows))
         return rows[0][0] if rows else None
 
     # --- signals ---
@@ -204,9 +204,11 @@ class SqliteStore(SqliteFile):
             lambda connection: retention.prune_handled(connection, app=app, before_us=before_us, limit=limit)
         )
 
-    async def prune_firings(self, app: str, *, before_us: int, limit: int) -> int:
+    async def prune_firings(self, app: str, *, before_us: int, without: Sequence[str] = (), limit: int) -> int:
         return await self._call(
-            lambda connection: retention.prune_firings(connection, app=app, before_us=before_us, limit=limit)
+            lambda connection: retention.prune_firings(
+                connection, app=app, before_us=before_us, without=without, limit=limit
+            )
         )
 
     async def prune_signals(self, app: str, *, topic_prefix: str, before_us: int, limit: int) -> int:

@@ -236,3 +236,16 @@ async def test_the_oldest_unended_run_of_some_workflows_is_told(store: Store) ->
     assert await store.oldest_run_us(APP, ["ship-order"]) == 6
     assert await store.oldest_run_us(APP, ["unknown"]) is None
     assert await store.oldest_run_us(APP, []) is None
+
+
+async def test_the_oldest_unended_run_of_all_workflows_is_told(store: Store) -> None:
+    assert await store.oldest_run_us(APP, None) is None
+    await store.commit(started("1", created_us=1, status=RunStatus.COMPLETED))
+    await store.commit(started("2", created_us=2, app="bank", workflow="bank-only"))
+    await store.commit(started("4", created_us=4), started("3", created_us=3, workflow="ship-order", owner="z"))
+
+    oldest_us = await store.oldest_run_us(APP, None)
+
+    assert oldest_us == 3
+    assert await store.oldest_run_us("bank", None) == 2
+    assert await store.oldest_run_us("other", None) is None
