@@ -171,7 +171,7 @@ async def _within_deadline(child: Execution, walk: Walk) -> None:
         finally:
             timer.cancel()
             child.task = None
-    time_is_up(child, in_doubt=left_s <= 0 and child.top.resumed)
+    time_is_up(child)
     raise Failed
 
 
@@ -185,15 +185,10 @@ def interrupt(run: Execution) -> None:
         run.halt(Stop.TIMEOUT, run.workflow.timeout)
 
 
-def time_is_up(run: Execution, *, in_doubt: bool) -> None:
-    """Note that a run's own timeout is over.
-
-    Args:
-        run: Nothing of it is running any more.
-        in_doubt: Whether the process that drove it died, perhaps while the next steps were running.
-    """
+def time_is_up(run: Execution) -> None:
+    """Note that the own timeout of a run is over, of which nothing is running any more."""
     for each in run.tree():
         each.stop = None
-    end_unfinished(run, timed_out=True, in_doubt=in_doubt)
+    end_unfinished(run, timed_out=True)
     if run.workflow.timeout is not None:
         run.fail(run.workflow.name, RunTimeout(run.workflow.name, run.workflow.timeout))

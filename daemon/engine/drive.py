@@ -8,7 +8,7 @@ from daemon.engine.emitting import release
 from daemon.engine.execution import Execution
 from daemon.engine.forward import go_forward
 from daemon.engine.rollback import roll_back
-from daemon.engine.unfinished import end_unfinished
+from daemon.engine.unfinished import end_in_doubt, end_unfinished, steps_in_doubt
 from daemon.store.model import RunStatus
 
 
@@ -37,7 +37,7 @@ async def drive(run: Execution) -> None:
 async def _go(run: Execution) -> bool:
     """Go as far as it goes; tell whether the run has ended, else it is to be let go of."""
     try:
-        if run.record.status is RunStatus.COMPENSATING or not await _forward(run):
+        if run.record.status is RunStatus.COMPENSATING or not await _forward_from_doubt(run):
             await roll_back(run, RunStatus.REVERTED)
     except Parked as why:
         _park(run, why)
@@ -64,17 +64,26 @@ async def _is_signalled(run: Execution) -> bool:
     return False
 
 
+async def _forward_from_doubt(run: Execution) -> bool:
+    """Go forward as `_forward`; what may have run before, and could not be tried again, has failed in the end."""
+    in_doubt = steps_in_doubt(run) if run.resumed else []
+    if await _forward(run):
+        return True
+    end_in_doubt(in_doubt)
+    return False
+
+
 async def _forward(run: Execution) -> bool:
     """Go forward; tell whether the run has completed, else it has to be rolled back."""
     if run.failing:  # a step had failed when the process died that drove the run
-        end_unfinished(run, in_doubt=run.resumed)
+        end_unfinished(run)
         return False
     timer = None
     deadline_us = run.record.deadline_us
     if deadline_us is not None:
         left_s = (deadline_us - run.ports.clock.now_us()) / 1_000_000
         if left_s <= 0:
-            time_is_up(run, in_doubt=run.resumed)
+            time_is_up(run)
             return False
         timer = run.ports.clock.call_later(left_s, lambda: interrupt(run))
     run.set_status(RunStatus.RUNNING)
@@ -88,7 +97,7 @@ async def _forward(run: Execution) -> bool:
         task = asyncio.current_task()
         if run.stop is not Stop.TIMEOUT or task is None or task.uncancel() > 0:
             raise
-        time_is_up(run, in_doubt=False)
+        time_is_up(run)
         return False
     finally:
         if timer is not None:

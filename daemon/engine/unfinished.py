@@ -18,29 +18,38 @@ from daemon.workflow.nodes import (
     WhenNode,
 )
 
-_Ahead = list[tuple[Execution, StepNode]]
+Ahead = list[tuple[Execution, StepNode]]
 
 
-def end_unfinished(run: Execution, *, timed_out: bool = False, in_doubt: bool = False) -> None:
+def steps_in_doubt(run: Execution) -> Ahead:
+    """Return the steps of a run and its children that may have been running when the process died that drove it."""
+    ahead = _next_steps(run, run.graph.nodes) or []
+    for each in run.tree():
+        each.skips.clear()  # they are found anew on the way forward
+    return [(each, node) for each, node in ahead if node.name not in each.steps]
+
+
+def end_in_doubt(steps: Ahead) -> None:
+    """End the steps that were in doubt and that nothing has tried since: the run fails, and they may have run."""
+    for run, node in steps:
+        if node.name not in run.steps:
+            record = run.begin(node.name, None)
+            record.attempts += 1
+            doubt = describe_doubt(node.name, run.ports.clock.now_us())
+            run.failures.setdefault(node.name, []).append({**doubt, "phase": INVOKE})
+            run.end(record, StepState.FAILED)
+
+
+def end_unfinished(run: Execution, *, timed_out: bool = False) -> None:
     """End what waits in a run and its children, since it fails, its time is up, or it is cancelled.
 
     Args:
         run: Nothing of it is running any more.
         timed_out: Whether its time is up: that is what failed then, and not the step that waits for its next attempt.
-        in_doubt: Whether the process that drove it died, perhaps while the next steps were running.
     """
     for each in run.tree():
         for record in list(each.steps.values()):
             _end(each, record, timed_out=timed_out)
-    if not in_doubt:
-        return
-    for each, node in _next_steps(run, run.graph.nodes) or []:
-        record = each.begin(node.name, None)
-        if record.state is not StepState.FAILED:
-            record.attempts += 1
-            doubt = describe_doubt(node.name, run.ports.clock.now_us())
-            each.failures.setdefault(node.name, []).append({**doubt, "phase": INVOKE})
-            each.end(record, StepState.FAILED)
 
 
 def _end(run: Execution, record: StepRecord, *, timed_out: bool) -> None:
@@ -54,7 +63,7 @@ def _end(run: Execution, record: StepRecord, *, timed_out: bool) -> None:
         run.end(record, StepState.FAILED if is_step else StepState.SKIPPED)
 
 
-def _next_steps(run: Execution, nodes: tuple[Node, ...]) -> _Ahead | None:
+def _next_steps(run: Execution, nodes: tuple[Node, ...]) -> Ahead | None:
     """Return the steps that may have been running: those of the first node that is not past; None if all are."""
     for node in nodes:
         if run.skips:
@@ -75,7 +84,7 @@ def names_of(node: Node) -> set[str]:
     return {node.name, *(member.name for member in node.members)} if isinstance(node, ParallelNode) else {node.name}
 
 
-def _ahead_of(run: Execution, node: Node) -> _Ahead | None:
+def _ahead_of(run: Execution, node: Node) -> Ahead | None:
     """Return the steps of a node that may have been running, or None if the run was past it."""
     if isinstance(node, TransformNode):
         compute(run, node)
@@ -91,7 +100,7 @@ def _ahead_of(run: Execution, node: Node) -> _Ahead | None:
     return None if isinstance(node, EmitNode) or is_past(run, node) else _inside(run, node)
 
 
-def _inside(run: Execution, node: Node) -> _Ahead:
+def _inside(run: Execution, node: Node) -> Ahead:
     """Return what may have been running of a node that was begun, perhaps, and not ended."""
     if isinstance(node, StepNode):
         return [(run, node)]
@@ -99,7 +108,7 @@ def _inside(run: Execution, node: Node) -> _Ahead:
     return (_next_steps(child, child.graph.nodes) or []) if child is not None else []
 
 
-def _calls_ahead(run: Execution, node: LoopNode | HookNode) -> _Ahead | None:
+def _calls_ahead(run: Execution, node: LoopNode | HookNode) -> Ahead | None:
     calls = items_of(run, node) if isinstance(node, LoopNode) else handlers_of(run, node)
     undone = [(run, each) for each in calls if not is_past(run, each)]
     if isinstance(node, HookNode):

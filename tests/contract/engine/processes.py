@@ -69,9 +69,13 @@ class Journal(list[str]):
         *,
         fails: BaseException | None = None,
         undo_fails: BaseException | None = None,
+        refuses_none: bool = True,
         **options: Any,
-    ) -> SourceStep[str, str]:
-        """Return a step with a compensation; each notes that it ran, and then fails if it is to."""
+    ) -> SourceStep[str, Any]:
+        """Return a step with a compensation; each notes that it ran, and then fails if it is to.
+
+        `refuses_none`: the compensation undoes only what has an output.
+        """
         options.setdefault("compensation_retry", Retry.never())
 
         @step(name, **options)
@@ -81,13 +85,14 @@ class Journal(list[str]):
                 raise fails
             return f"{name}-output"
 
-        @act.compensate
-        async def undo(data: str) -> None:
-            assert data == f"{name}-output"
+        async def undo(data: Any) -> None:
+            assert data == f"{name}-output" or (data is None and not refuses_none)
             self.append(f"undo {name}")
             if undo_fails is not None:
                 raise undo_fails
 
+        undo.__annotations__["data"] = str if refuses_none else str | None
+        act.compensate(undo)
         return act
 
     def failing(self, name: str = "break", fails_with: str = "it broke", **options: Any) -> SourceStep[str, str]:

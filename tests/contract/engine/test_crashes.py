@@ -214,3 +214,34 @@ async def test_the_start_is_durable_before_the_first_step(store: Store, clock: M
     await durable(shop.container).run()
 
     assert journal == [InsertRun.__name__, "PutGraph"]
+
+
+async def test_what_was_running_beside_a_step_that_fails_after_the_crash_is_undone_untried(
+    store: Store, clock: ManualClock, journal: Journal
+) -> None:
+    dead = asyncio.Event()
+
+    @step("asks")
+    async def asks() -> None:
+        if not dead.is_set():
+            await asyncio.Event().wait()
+        raise ValueError
+
+    beside, strict = journal.step("beside", refuses_none=False), journal.step("strict")
+
+    @workflow("doubting")
+    def doubting() -> None:
+        parallelize(asks(), beside(), strict())
+
+    mortal, heir = Mortal(store, clock, at=2, committed=False), await living(store, clock, "heir")
+    await mortal.live(doubting(mortal.process.container).run(run_id="doubting-1", wait=False))
+    await until(lambda: "strict" in journal)
+    await mortal.process.die()
+    dead.set()
+    await heir.take_over(doubting)
+    await until(lambda: not heir.engine.running)
+    run = await heir.engine.get("doubting-1")
+
+    assert journal == ["beside", "strict", "undo beside"]
+    assert (run.status, run.compensated) == (RunStatus.FAILED, ["beside"])
+    assert str(run.failure()).endswith("rolled back: beside; ROLLBACK INCOMPLETE: strict may have run.")
