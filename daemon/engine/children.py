@@ -128,12 +128,24 @@ async def _begin(run: Execution, node: ChildNode) -> Execution:
     )
     step = run.begin(node.name, data, "child")
     run.put(step)
-    if not await run.journal.flush(InsertRun(record)):
-        run.end(step, StepState.FAILED)
-        give_up(run, node.name, RunExists(record.run_id, "it is no child of this run."))
-    child = child_of(run, node, record)
+    child = child_of(run, node, record)  # before its start is durable, so that it has an end whatever comes meanwhile
     child.values[0] = held
+    if await _is_taken(run, record) or not await run.journal.flush(InsertRun(record)):
+        del run.children[node.name]
+        run.end(step, StepState.FAILED)
+        give_up(run, node.name, RunExists(record.run_id, f"it is no child of run {run.record.run_id!r}."))
     return child
+
+
+async def _is_taken(run: Execution, record: RunRecord) -> bool:
+    """Tell whether a child's run id is another run's, and not that of a child of a former attempt of its parent.
+
+    Nobody has to look before the first attempt: inserting it tells.
+    """
+    if record.attempt == 1:
+        return False
+    former = await run.ports.store.run(record.app, record.run_id)
+    return former is not None and (former.root_key is None or json.loads(former.trigger)["id"] != run.record.run_id)
 
 
 def _trigger(scope: RunScope) -> Trigger:
