@@ -172,6 +172,21 @@ class Execution:
             record.status, record.wake_us, record.waiting_for = status, wake_us, waiting_for
             self.journal.note(record)
 
+    def set_waiting(self, due_us: int, waiting_for: str) -> None:
+        """Note that it waits, and with it every run that it is inside of and in which nothing else may be running."""
+        run: Execution | None = self
+        while run is not None and not run.abreast:
+            parked = Parked(due_us, waiting_for).within(run.record.deadline_us)
+            run.set_status(RunStatus.WAITING, parked.wake_us, waiting_for)
+            run = run.parent
+
+    def set_running(self) -> None:
+        """Note that it goes on, and with it every run that it is inside of."""
+        run: Execution | None = self
+        while run is not None:
+            run.set_status(RunStatus.RUNNING)
+            run = run.parent
+
     def finish(self, status: RunStatus) -> None:
         """Give the run's row its end; the next commit of the row makes it durable."""
         self.set_status(status)

@@ -13,7 +13,7 @@ from daemon.engine.failures import INVOKE, trimmed
 from daemon.engine.reports import ask_for_report, take_report
 from daemon.engine.values import argument_of, keep, keep_partial, keep_undo
 from daemon.errors import CodecError, PayloadTooLargeError, PermanentFailure, StepTimeout
-from daemon.store.model import RunStatus, StepRecord, StepState
+from daemon.store.model import StepRecord, StepState
 from daemon.workflow.context import StepContext
 from daemon.workflow.definition import SkipTo
 from daemon.workflow.nodes import Node, StepNode
@@ -170,8 +170,7 @@ async def _goes_on(run: Execution, node: StepNode, record: StepRecord, error: Ba
     if run.is_debugged:
         log.debug("step_retried", wait_s=round(wait_s, 3), **_ids(run, record), **_why(error))
     if run.is_long(wait_s):
-        if not run.is_abreast:
-            run.set_status(RunStatus.WAITING, _due_us(run, record), _next_attempt(record))
+        run.set_waiting(_due_us(run, record), _next_attempt(record))
         run.put(record)
         await run.journal.flush()
     await _await_retry(run, record)
@@ -182,7 +181,7 @@ async def _await_retry(run: Execution, record: StepRecord) -> None:
     await run.wait_until(_due_us(run, record), _next_attempt(record))
     if run.failing:  # a step beside it has failed meanwhile: no new attempt
         raise Failed
-    run.set_status(RunStatus.RUNNING)
+    run.set_running()
 
 
 def _due_us(run: Execution, record: StepRecord) -> int:

@@ -13,7 +13,7 @@ from daemon.engine.reports import signal_of
 from daemon.engine.stepping import give_up, is_past
 from daemon.errors import WaitTimeout
 from daemon.events.model import name_of
-from daemon.store.model import RunStatus, StepRecord, StepState
+from daemon.store.model import StepRecord, StepState
 from daemon.workflow.codec import Codec
 from daemon.workflow.nodes import SleepNode, WaitNode
 
@@ -40,14 +40,13 @@ async def do_sleep(run: Execution, node: SleepNode) -> None:
         record = run.begin(node.name, None, "sleep", StepState.WAITING)
         record.due_us = due_us
         if run.is_long((due_us - now_us) / 1_000_000):
-            if not run.is_abreast:
-                run.set_status(RunStatus.WAITING, due_us, _until(record))
+            run.set_waiting(due_us, _until(record))
             run.put(record)
             await run.journal.flush()
     await run.wait_until(record.due_us or 0, _until(record))
     if run.failing:
         raise Failed
-    run.set_status(RunStatus.RUNNING)
+    run.set_running()
     run.end(record, StepState.COMPLETED)
 
 

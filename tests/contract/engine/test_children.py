@@ -36,8 +36,8 @@ async def repack(parcel: Parcel) -> Parcel:
     return parcel.model_copy(update={"weight_g": parcel.weight_g + 1})
 
 
-@workflow("packing")
-def packing(parcel: Ref[Parcel]) -> Ref[Parcel]:
+@workflow("parcelling")
+def parcelling(parcel: Ref[Parcel]) -> Ref[Parcel]:
     return repack(parcel)
 
 
@@ -59,19 +59,19 @@ def _told(journal: Journal, name: str = "tell") -> Workflow[Any, str]:
 async def test_a_child_gets_a_model_and_gives_one(shop: Process) -> None:
     @workflow("sending")
     def sending(parcel: Ref[Parcel]) -> Ref[Parcel]:
-        packed = packing.as_step(parcel)
+        packed = parcelling.as_step(parcel)
         weigh(packed)
-        return packing.as_step(packed, name="packing-again")
+        return parcelling.as_step(packed, name="parcelling-again")
 
     run = await sending(shop.container).run(PARCEL, run_id="sending-1")
 
     assert run.result == PARCEL.model_copy(update={"weight_g": 702})
     assert [(each.name, each.state, each.output) for each in run.steps.values()] == [
-        ("packing", StepState.COMPLETED, PARCEL.model_copy(update={"weight_g": 701})),
+        ("parcelling", StepState.COMPLETED, PARCEL.model_copy(update={"weight_g": 701})),
         ("weigh", StepState.COMPLETED, 701),
-        ("packing-again", StepState.COMPLETED, PARCEL.model_copy(update={"weight_g": 702})),
+        ("parcelling-again", StepState.COMPLETED, PARCEL.model_copy(update={"weight_g": 702})),
     ]
-    assert run.steps["packing"].input == PARCEL
+    assert run.steps["parcelling"].input == PARCEL
 
 
 async def test_what_a_child_gives_is_a_copy_of_its_users_own(shop: Process) -> None:
@@ -230,14 +230,14 @@ async def test_a_child_in_a_branch_runs_only_if_it_is_taken(shop: Process) -> No
     @workflow("choosing")
     def choosing(parcel: Ref[Parcel]) -> object:
         with when(parcel, lambda p: p.weight_g > 1_000) as heavy:
-            repacked = packing.as_step(parcel)
+            repacked = parcelling.as_step(parcel)
         with heavy.otherwise() as light:
-            same = packing.as_step(parcel, name="light-packing")
+            same = parcelling.as_step(parcel, name="light-parcelling")
         return [heavy.output(repacked), light.output(same)]
 
     run = await choosing(shop.container).run(PARCEL, run_id="choosing-1")
 
-    assert list(run.steps) == ["light-packing"]
+    assert list(run.steps) == ["light-parcelling"]
     assert run.result[0] is None
     assert run.result[1].weight_g == 701
 
