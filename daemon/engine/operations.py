@@ -62,7 +62,7 @@ async def reopen(ports: Ports, run_id: str, known: Container[str], *, closing: b
     stuck = {
         key: [step for step in found if step.state is StepState.COMPENSATION_FAILED] for key, found in steps.items()
     }
-    if not any(stuck.values()):
+    if all(step.kind == "child" for some in stuck.values() for step in some):  # which is stuck by what is in it
         what = "none of its compensations gave up, so there is nothing to go on with; its errors say what was left."
         raise RunStateError(f"Run {run_id!r} cannot be retried: {what}")
     writes: list[Write] = []
