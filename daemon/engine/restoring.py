@@ -66,8 +66,16 @@ def _take_over(run: Execution, record: StepRecord) -> None:
 
 
 def _note_failures(run: Execution, steps: Sequence[StepRecord]) -> None:
-    """Go on failing where a step has failed that the run does not go on without."""
+    """Go on failing where something has failed that the run does not go on without.
+
+    What failed is noted with it, but for a step that was cut off when the time of the run was up: nobody noted yet
+    that it was if the process died just then.
+    """
+    if run.top.record.status is RunStatus.COMPENSATING:
+        return
     noted = {error["step"] for error in run.errors if error["phase"] == INVOKE and "child" not in error}
+    if any(error["phase"] == INVOKE and "tolerated" not in error for error in run.errors):
+        run.begin_to_fail()
     for record in steps:
         if record.state is not StepState.FAILED:
             continue

@@ -11,6 +11,8 @@ from daemon import (
     workflow,
 )
 from daemon.clock import ManualClock
+from daemon.store.port import Store
+from tests.contract.engine.mortal import living
 from tests.contract.engine.processes import Journal, Process, until
 
 SECOND = timedelta(seconds=1)
@@ -163,3 +165,38 @@ async def test_a_parked_run_is_woken_for_its_timeout(shop: Process, clock: Manua
 
     assert journal == ["first", "patient", "undo first"]
     assert (run.status, run.errors[-1].attempts[0].type) == (RunStatus.REVERTED, "RunTimeout")
+
+
+async def test_a_rollback_after_a_timeout_tells_the_same_when_another_process_ends_it(
+    store: Store, clock: ManualClock, journal: Journal
+) -> None:
+    waiting, undoing = asyncio.Event(), asyncio.Event()
+
+    @step("slow")
+    async def slow() -> None:
+        waiting.set()
+        await asyncio.Event().wait()
+
+    @slow.compensate
+    async def undo(_: None) -> None:
+        journal.append("undo slow")
+        if not undoing.is_set():
+            undoing.set()
+            await asyncio.Event().wait()
+
+    @workflow("limited-twice", timeout=SECOND)
+    def limited_twice() -> None:
+        slow()
+
+    old, new = [await living(store, clock, name) for name in ("old", "new")]
+    await limited_twice(old.container).run(run_id="l-1", wait=False)
+    await waiting.wait()
+    clock.advance(SECOND)
+    await undoing.wait()
+    await old.die()
+    await new.take_over(limited_twice)
+    run = await limited_twice(new.container).run(run_id="l-1", raise_on_error=False)
+
+    assert journal == ["undo slow", "undo slow"]
+    assert [(error.step, error.attempts[0].type) for error in run.errors] == [("limited-twice", "RunTimeout")]
+    assert run.status is RunStatus.REVERTED
