@@ -26,6 +26,7 @@ class Process:
 
     def __init__(self, store: Store, clock: Clock, owner: str, *, limit: int = 1 << 20) -> None:
         self.store = store
+        self.clock = clock
         self.owner = owner
         self.staged = 0
         self.registry = svcs.Registry()
