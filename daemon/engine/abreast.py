@@ -10,7 +10,8 @@ from daemon.engine.execution import Execution
 async def do_abreast(run: Execution, work: Sequence[Callable[[], Awaitable[None]]], *, limit: int) -> list[Stopped]:
     """Do several things, at most `limit` at the same time, and return what stopped any of them.
 
-    All that was begun has ended, one way or another, when this returns; once the run fails nothing is begun.
+    All that was begun has ended, one way or another, when this returns; once the run fails nothing is begun. What
+    waits for long keeps its place among those that are done at the same time.
     """
     stopped: list[Stopped] = []
     left = iter(work)
@@ -26,6 +27,7 @@ async def do_abreast(run: Execution, work: Sequence[Callable[[], Awaitable[None]
             except (Failed, Parked, Fenced) as why:
                 stopped.append(why)
                 is_fenced = is_fenced or isinstance(why, Fenced)
+                return
 
     before, run.abreast = run.abreast, True
     try:
