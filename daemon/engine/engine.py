@@ -105,7 +105,7 @@ class WorkflowEngine(RunStarter):
             RunNotFound: No run has this id.
             RunStateError: The step does not wait for a report; the message says in what state it is.
         """
-        await report_error(self._ports, run_id, step, str(error))
+        await report_error(self._ports, run_id, step, error)
         await self.heed(everything=False)
 
     async def _reopen(self, run_id: str) -> RunRecord:

@@ -4,9 +4,9 @@ import json
 from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
-from daemon.engine.failures import COMPENSATE, FINAL
+from daemon.engine.failures import COMPENSATE, FINAL, text_of
 from daemon.engine.ports import Ports
-from daemon.engine.reports import ERROR, OUTPUT, topic_of_step
+from daemon.engine.reports import ERROR, OUTPUT
 from daemon.errors import RunNotFound, RunStateError
 from daemon.store.model import RunRecord, RunStatus, Signal, StepRecord, StepState
 from daemon.store.writes import (
@@ -107,21 +107,33 @@ def _not_failed(record: RunRecord) -> RunStateError:
 
 
 async def report_output(ports: Ports, known: Mapping[str, WorkflowBase], run_id: str, step: str, output: Any) -> None:
-    """Report the output of an external step; it is checked here if its workflow is known here. Raises as `report`."""
-    record = await latest(ports, run_id)
-    codec, what = _output_codec(known.get(record.workflow), step), f"the output of step {step!r}"
-    data, _ = codec.hold(output, ports.max_payload_bytes, what)
-    await _report(ports, record, step, OUTPUT, data)
-
-
-async def report_error(ports: Ports, run_id: str, step: str, error: str) -> None:
-    """Report that an external step has failed.
+    """Report the output of an external step; it is checked here if its workflow is known here.
 
     Raises:
         RunNotFound: No run has this id.
         RunStateError: The step does not wait for a report.
+        CodecError: The output does not fit the step's type.
+        PayloadTooLargeError: It is above the limit.
     """
-    await _report(ports, await latest(ports, run_id), step, ERROR, json.dumps(error[:_ERROR_MAX]).encode())
+    record = await latest(ports, run_id)
+    topic = await _awaited(ports, record, step)
+    codec, what = _output_codec(known.get(record.workflow), step), f"the output of step {step!r}"
+    data, _ = codec.hold(output, ports.max_payload_bytes, what)
+    await _report(ports, record, step, Signal(ports.app, topic, OUTPUT, data, _now_us(ports, record)))
+
+
+async def report_error(ports: Ports, run_id: str, step: str, error: str | BaseException) -> None:
+    """Report that an external step has failed. Raises `RunNotFound` and `RunStateError`, as `report_output`."""
+    record = await latest(ports, run_id)
+    topic = await _awaited(ports, record, step)
+    text = error if isinstance(error, str) else text_of(error) or type(error).__name__
+    data = json.dumps(text[:_ERROR_MAX]).encode()
+    await _report(ports, record, step, Signal(ports.app, topic, ERROR, data, _now_us(ports, record)))
+
+
+def _now_us(ports: Ports, record: RunRecord) -> int:
+    """Return when a report came: never before its run began, though the clock may have been set back."""
+    return max(ports.clock.now_us(), record.created_us)
 
 
 def _output_codec(workflow: WorkflowBase | None, step: str) -> Codec:
@@ -130,29 +142,28 @@ def _output_codec(workflow: WorkflowBase | None, step: str) -> Codec:
     return node.step.definition.output if isinstance(node, (StepNode, LoopNode)) else ANY
 
 
-async def _report(ports: Ports, record: RunRecord, name: str, kind: str, body: bytes) -> None:
-    step = await _step_of(ports, record, name)
-    if step is not None and step.awaits:
-        topic = topic_of_step(step)
-        signal = Signal(ports.app, topic, kind, body, ports.clock.now_us())
-        guards = RequireAwaiting(record.key, name, topic), RequireNoSignal(ports.app, topic, 0)
-        if await ports.store.commit(*guards, PutSignal(signal)) is Outcome.APPLIED:
-            return
-        step = await _step_of(ports, record, name)
-    raise RunStateError(f"Step {name!r} of run {record.run_id!r} waits for no report: {_state_of(record, step)}.")
+async def _report(ports: Ports, record: RunRecord, name: str, signal: Signal) -> None:
+    guards = RequireAwaiting(record.key, name, signal.topic), RequireNoSignal(ports.app, signal.topic, 0)
+    if await ports.store.commit(*guards, PutSignal(signal)) is not Outcome.APPLIED:
+        await _awaited(ports, record, name)
+        raise _no_report(record, name, "its outcome was reported already")
 
 
-async def _step_of(ports: Ports, record: RunRecord, name: str) -> StepRecord | None:
+async def _awaited(ports: Ports, record: RunRecord, name: str) -> str:
+    """Return the topic that a step waits for. Raises `RunStateError` if it waits for none."""
     steps = (await ports.store.steps([record.key]))[record.key]
-    return next((each for each in steps if each.name == name and each.kind == "step"), None)
-
-
-def _state_of(record: RunRecord, step: StepRecord | None) -> str:
+    step = next((each for each in steps if each.name == name and each.kind == "step"), None)
     if step is None:
-        return f"the run is {record.status}, and has not come to a step of this name"
-    if step.awaits:
-        return "its outcome was reported already"
-    return f"it is {step.state}"
+        what = f"the run is {record.status}, and has not come to a step of this name"
+        raise _no_report(record, name, what)
+    if not step.awaits:
+        is_between = step.state is StepState.WAITING
+        raise _no_report(record, name, "it waits for its next attempt" if is_between else f"it is {step.state}")
+    return step.awaits
+
+
+def _no_report(record: RunRecord, step: str, what: str) -> RunStateError:
+    return RunStateError(f"Step {step!r} of run {record.run_id!r} waits for no report: {what}.")
 
 
 async def at_the_top(ports: Ports, run_id: str, what: str) -> RunRecord:
