@@ -1,10 +1,13 @@
 """The steps of a run that will have no further attempt, and those of which nobody knows whether they had one."""
 
+from datetime import timedelta
+
 from daemon.engine.calls import handlers_of, items_of
 from daemon.engine.computed import compute, decide
 from daemon.engine.execution import Execution
 from daemon.engine.failures import INVOKE, describe_doubt
 from daemon.engine.stepping import is_past
+from daemon.errors import StepTimeout
 from daemon.store.model import StepRecord, StepState
 from daemon.workflow.nodes import (
     EmitNode,
@@ -47,18 +50,21 @@ def end_unfinished(run: Execution, *, timed_out: bool = False) -> None:
         run: Nothing of it is running any more.
         timed_out: Whether its time is up: that is what failed then, and not the step that waits for its next attempt.
     """
+    limit = (run.workflow.timeout or timedelta()) if timed_out else None
     for each in run.tree():
         for record in list(each.steps.values()):
-            _end(each, record, timed_out=timed_out)
+            _end(each, record, limit=limit)
 
 
-def _end(run: Execution, record: StepRecord, *, timed_out: bool) -> None:
+def _end(run: Execution, record: StepRecord, *, limit: timedelta | None) -> None:
     if record.kind == "child" and record.state is StepState.RUNNING:
         run.end(record, StepState.FAILED)
     elif record.state is StepState.WAITING:
+        is_step, is_external = record.kind == "step", record.awaits != ""
         record.awaits = ""
-        is_step = record.kind == "step"
-        if is_step and not timed_out and run.failures_of(record.name, INVOKE):
+        if is_step and is_external and limit is not None:  # what it asked for may be done all the same
+            run.note_failure(record.name, StepTimeout(record.name, limit))
+        elif is_step and limit is None and run.failures_of(record.name, INVOKE):
             run.fail_step(record.name, None)
         run.end(record, StepState.FAILED if is_step else StepState.SKIPPED)
 
