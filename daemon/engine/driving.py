@@ -55,7 +55,7 @@ class RunDriver(RunReader):
         self._containers = around["containers"]
         self._options = around.get("options", _no_options)
         self._on_staged = around.get("on_staged", _nothing)
-        self._parking = Parking(ports.clock, self._resume)
+        self._parking = Parking(ports.clock, wake=self._resume, go_on=self._go_on)
         self._places = Places(ports, self._workflows, self._go_on)
         self._resuming: set[str] = set()
         self._cancelled: set[str] = set()  # those among them that somebody cancels meanwhile
@@ -77,7 +77,7 @@ class RunDriver(RunReader):
         store, app, owner = self._ports.store, self._ports.app, self._ports.owner
         for record in await store.cancellations(app, owner):
             await self._cancel_here(record)
-        if self._parking.count:
+        if self._parking.count or self._live:
             signalled, self._heard = await store.signalled(app, owner, after=0 if everything else self._heard)
             for record in signalled:
                 await self._signal_here(record)

@@ -9,18 +9,21 @@ from daemon.store.model import RunRecord
 from daemon.workflow.run import WorkflowRun
 
 Waiter = tuple[asyncio.Future[WorkflowRun[Any]], bool]
+Wake = Callable[[RunRecord], Coroutine[Any, Any, None]]
 
 
 class Parking:
     """Keeps whoever waits for the end of a parked run, and wakes the run when it is due.
 
     Args:
-        wake: Goes on with a run that is due.
+        wake: Goes on with a run if it is due.
+        go_on: Goes on with a run, whether it is due or not.
     """
 
-    def __init__(self, clock: Clock, wake: Callable[[RunRecord], Coroutine[Any, Any, None]]) -> None:
+    def __init__(self, clock: Clock, *, wake: Wake, go_on: Wake) -> None:
         self._clock = clock
         self._wake = wake
+        self._go_on = go_on
         self._waiters: dict[str, list[Waiter]] = {}
         self._timers: dict[str, Timer] = {}
         self._records: dict[str, RunRecord] = {}
@@ -36,12 +39,12 @@ class Parking:
         if record.wake_us is not None:
             self._forget_timer(record.run_id)
             delay_s = max(0, record.wake_us - self._clock.now_us()) / 1_000_000
-            self._timers[record.run_id] = self._clock.call_later(delay_s, lambda: self._start(record))
+            self._timers[record.run_id] = self._clock.call_later(delay_s, lambda: self._start(record, self._wake))
 
     def wake_now(self, run_id: str) -> None:
         """Wake a run that is held, whenever it is due."""
         self._forget_timer(run_id)
-        self._start(self._records[run_id])
+        self._start(self._records[run_id], self._go_on)
 
     def parked(self, run_id: str) -> RunRecord | None:
         """Return a run that is held until it is due, as it was when it was parked."""
@@ -85,8 +88,8 @@ class Parking:
         if timer is not None:
             timer.cancel()
 
-    def _start(self, record: RunRecord) -> None:
+    def _start(self, record: RunRecord, wake: Wake) -> None:
         self._timers.pop(record.run_id, None)
-        task = asyncio.get_running_loop().create_task(self._wake(record), name=f"wake {record.run_id}")
+        task = asyncio.get_running_loop().create_task(wake(record), name=f"wake {record.run_id}")
         self._waking.add(task)
         task.add_done_callback(self._waking.discard)
