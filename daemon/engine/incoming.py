@@ -2,14 +2,28 @@
 
 from collections.abc import Iterator, Mapping
 
+from pydantic import ValidationError
+
 from daemon.engine.ports import Ports
 from daemon.engine.waiting import topic_of_event
+from daemon.errors import Reject
 from daemon.events.model import Envelope, Event, name_of
 from daemon.store.model import Signal
 from daemon.store.writes import PutSignal
-from daemon.workflow.codec import Codec
+from daemon.workflow.codec import Codec, wrong_fields
 from daemon.workflow.nodes import WaitNode, walk
 from daemon.workflow.workflow import WorkflowBase
+
+
+class _AnyEvent(Event, extra="allow"):
+    """An event of which several classes know different things."""
+
+
+def _as_its(model: type[Event], event: Event) -> Event:
+    try:
+        return model.model_validate_json(event.model_dump_json())
+    except ValidationError as error:
+        raise Reject(f"The payload does not fit {model.__qualname__}: {wrong_fields(error)}.") from None
 
 
 class Incoming:
@@ -24,14 +38,19 @@ class Incoming:
         self._workflows = workflows
 
     def models(self) -> dict[str, type[Event]]:
-        """Return what is waited for: the class of each event, by its name."""
-        return {name_of(node.event): node.event for _, node in self.nodes()}
+        """Return what is waited for: the class of each event, by its name; one of any fields if there are several."""
+        found: dict[str, type[Event]] = {}
+        for _, node in self.nodes():
+            name = name_of(node.event)
+            found[name] = node.event if found.get(name, node.event) is node.event else _AnyEvent
+        return found
 
     async def take(self, event: Event, envelope: Envelope) -> None:
         """Keep an event for those that wait for it, now or later; durable when this returns.
 
         Raises:
-            Exception: Whatever a `match` raised; the event is kept for the others.
+            Reject: It does not fit one of the classes of this name; the event is kept for the others.
+            Exception: Whatever a `match` raised; likewise.
         """
         failure: Exception | None = None
         writes: list[PutSignal] = []
@@ -48,7 +67,7 @@ class Incoming:
             raise failure
 
     def _signal(self, workflow: str, node: WaitNode, event: Event, envelope: Envelope) -> PutSignal:
-        same = event if isinstance(event, node.event) else node.event.model_validate_json(event.model_dump_json())
+        same = event if type(event) is node.event else _as_its(node.event, event)
         body, _ = Codec(node.event).hold(same, self._ports.max_payload_bytes, f"event {envelope.name!r}")
         topic = topic_of_event(workflow, node, node.match(same))
         id_ = f"{envelope.source}:{envelope.id}"
