@@ -1,10 +1,11 @@
 """Nodes that wait: for a time, and for an event."""
 
 import hashlib
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from daemon.clock import from_us, to_us
 from daemon.engine.control import Failed
@@ -66,7 +67,7 @@ def _until(record: StepRecord) -> str:
 
 def topic_of_event(workflow: str, node: WaitNode, key: Any) -> str:
     """Return what a run waits for that waits for an event with this key."""
-    text = to_json(key).decode()
+    text = json.dumps(from_json(to_json(key)), sort_keys=True)  # equal dicts may have their keys in another order
     if len(text) > _KEY_MAX:
         text = hashlib.sha256(text.encode()).hexdigest()
     return f"{topics_of_node(workflow, node)}{text}"

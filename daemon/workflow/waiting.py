@@ -88,7 +88,7 @@ def wait_for_event(
 
     Args:
         event: The event's class.
-        key: A ref, or a value: what `match` of the event has to be equal to.
+        key: A ref, or a value: what `match` of the event has to be equal to, as JSON (17 is not 17.0).
         match: The part of an event that is compared: a pure function.
         timeout: How long to wait, counted from when the run gets here: then the node fails with `WaitTimeout`;
             left out: as long as it takes.
