@@ -168,7 +168,7 @@ async def test_two_classes_of_one_event_each_get_what_they_know_of_it(shop: Proc
         await each(shop.container).run(run_id=each.name)
     envelope = Envelope("event-1", "order.returned", shop.clock.now(), "bank")
     read = shop.engine.incoming.models()["order.returned"].model_validate
-    with pytest.raises(Reject, match="The payload does not fit Wide: why: Input should be a valid string"):
+    with pytest.raises(Reject, match=r"The payload does not fit .*Wide: why: Input should be a valid string"):
         await shop.engine.take_event(read({"order_id": "18", "why": 3}), envelope)
     await shop.engine.take_event(read({"order_id": "17", "why": "broken"}), envelope)
     narrowly = await narrow(shop.container).run(run_id="narrow", wait=True)
