@@ -169,7 +169,8 @@ class Execution:
         """Note where the run stands; the next commit writes it."""
         record = self.record
         if (record.status, record.wake_us, record.waiting_for) != (status, wake_us, waiting_for):
-            record.status, record.wake_us, record.waiting_for = status, wake_us, waiting_for
+            record.become(status)
+            record.wake_us, record.waiting_for = wake_us, waiting_for
             self.journal.note(record)
 
     def set_waiting(self, due_us: int, waiting_for: str) -> None:
@@ -207,7 +208,7 @@ class Execution:
 
     def end(self, record: StepRecord, state: StepState) -> None:
         """Give a step its outcome."""
-        record.state = state
+        record.become(state)
         record.ended_us = self.ports.clock.now_us()
         self.put(record)
 

@@ -82,9 +82,10 @@ async def reopen(ports: Ports, run_id: str, known: Container[str], *, closing: b
 
 def _reopen(record: RunRecord, stuck: Iterable[StepRecord], now_us: int) -> None:
     """Have a rollback go on, and those of its compensations that gave up be tried afresh."""
-    record.status, record.ended_us, record.updated_us = RunStatus.COMPENSATING, None, now_us
+    record.become(RunStatus.COMPENSATING)
+    record.ended_us, record.updated_us = None, now_us
     for step in stuck:
-        step.state = StepState.COMPENSATING
+        step.become(StepState.COMPENSATING)
         failures = json.loads(step.failures)
         if failures:
             failures[-1][FINAL] = True

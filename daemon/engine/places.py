@@ -35,7 +35,8 @@ class Places:
             take = TakePlace(record.key, record.app, record.workflow, limit)
             if await self._ports.store.commit(fence, take) is not Outcome.APPLIED:
                 return False
-        record.status, record.waiting_for = RunStatus.RUNNING, ""
+        record.become(RunStatus.RUNNING)
+        record.waiting_for = ""
         return True
 
     def queue(self, record: RunRecord) -> None:

@@ -23,7 +23,8 @@ def ask_for_report(run: Execution, node: StepNode, record: StepRecord, begun_us:
     """Have an external step wait for somebody to report its outcome; its timeout counts from the attempt's begin."""
     timeout = node.step.settings.timeout
     record.due_us = None if timeout is None else begun_us + timeout // _MICROSECOND
-    record.awaits, record.state = topic_of_step(record), StepState.WAITING
+    record.awaits = topic_of_step(record)
+    record.become(StepState.WAITING)
     run.put(record)
 
 
@@ -48,7 +49,8 @@ async def take_report(run: Execution, node: StepNode, record: StepRecord) -> Bas
     except (CodecError, PayloadTooLargeError) as unfit:
         return unfit
     record.output, run.values[node.slot] = held
-    record.state, record.ended_us = StepState.COMPLETED, run.ports.clock.now_us()
+    record.become(StepState.COMPLETED)
+    record.ended_us = run.ports.clock.now_us()
     return None
 
 

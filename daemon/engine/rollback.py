@@ -32,7 +32,7 @@ from daemon.workflow.nodes import (
 from daemon.workflow.run import IN_DOUBT
 
 _UNKNOWN = frozenset({"StepTimeout", IN_DOUBT})
-_UNDONE = frozenset({StepState.COMPENSATED, StepState.COMPENSATION_FAILED})
+_UNDONE = frozenset({RunStatus.REVERTED, RunStatus.FAILED, RunStatus.CANCELLED})
 
 
 async def roll_back(run: Execution, end: RunStatus) -> None:
@@ -87,17 +87,20 @@ async def _walk_back(run: Execution, nodes: tuple[Node, ...]) -> None:
 async def _undo_child(run: Execution, node: ChildNode) -> None:
     """Undo everything that a child has done, and give its run its end."""
     child, record = run.children.get(node.name), run.steps.get(node.name)
-    if child is None or record is None or record.state in _UNDONE:
+    if child is None or record is None or child.record.status in _UNDONE:
         return
+    was_cancelled = run.cancelling and record.state is not StepState.COMPLETED
+    if any(due_of(each) for each in child.tree()):
+        record.become(StepState.COMPENSATING)
     await _walk_back(child, child.graph.nodes)
     gave_up = any(error["phase"] == COMPENSATE for error in child.errors)
-    was_cancelled = run.cancelling and record.state is not StepState.COMPLETED
     child.finish(RunStatus.FAILED if gave_up else RunStatus.CANCELLED if was_cancelled else RunStatus.REVERTED)
-    if gave_up:
-        record.state = StepState.COMPENSATION_FAILED
-    elif child.undone:
+    if gave_up or child.undone:
+        record.become(StepState.COMPENSATING)  # nothing was due any more if it was all undone before a crash
+        record.become(StepState.COMPENSATION_FAILED if gave_up else StepState.COMPENSATED)
+    if record.state is StepState.COMPENSATED:
         run.undone += 1
-        record.state, record.done_seq = StepState.COMPENSATED, run.undone
+        record.done_seq = run.undone
     run.put(record)
 
 
@@ -162,18 +165,19 @@ async def _undo(run: Execution, node: StepNode) -> None:
         if run.stop is not None:
             raise asyncio.CancelledError
         attempt = len(failures) + 1
-        record.state = StepState.COMPENSATING
+        record.become(StepState.COMPENSATING)
         error = await _compensate(run, node, compensation, attempt)
         if error is None:
             run.undone += 1
-            record.state, record.done_seq = StepState.COMPENSATED, run.undone
+            record.become(StepState.COMPENSATED)
+            record.done_seq = run.undone
             run.put(record)
             _log(run, node, attempt, "compensation_finished", outcome="ok")
             return
         why = {"error": type(error).__name__, "reason": str(error)}
         if isinstance(error, PermanentFailure) or not retry.allows(attempt - former, error):
             run.note_failure(node.name, error, phase=COMPENSATE)
-            record.state = StepState.COMPENSATION_FAILED
+            record.become(StepState.COMPENSATION_FAILED)
             run.put(record)
             run.give_up(node.name, COMPENSATE, run.failures_of(node.name, COMPENSATE), error)
             _log(run, node, attempt, "compensation_finished", outcome="failed", **why)

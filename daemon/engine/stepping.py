@@ -95,7 +95,7 @@ async def _attempt(run: Execution, node: StepNode, record: StepRecord, argument:
     """Try once, and return what went wrong; a successful attempt is in the checkpoint and the values."""
     definition, settings = node.step.definition, node.step.settings
     record.attempts += 1
-    record.state = StepState.RUNNING
+    record.become(StepState.RUNNING)
     ctx = StepContext(run.scope, node.name, record.attempts)
     args = (argument, ctx)[: definition.arity]
     activate(ctx)
@@ -166,7 +166,7 @@ async def _goes_on(run: Execution, node: StepNode, record: StepRecord, error: Ba
         raise Failed
     wait_s = retry.wait_s(record.attempts, random.random())  # noqa: S311 - jitter
     run.note_failure(node.name, error, again_us=run.ports.clock.now_us() + round(wait_s * 1_000_000))
-    record.state = StepState.WAITING
+    record.become(StepState.WAITING)
     if run.is_debugged:
         log.debug("step_retried", wait_s=round(wait_s, 3), **_ids(run, record), **_why(error))
     if run.is_long(wait_s):

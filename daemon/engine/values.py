@@ -53,7 +53,7 @@ def keep(run: Execution, node: StepNode, record: StepRecord, returned: Any) -> N
         what = f"the output of step {node.name!r}"
         record.output, run.values[node.slot] = definition.output.hold(returned, limit_bytes, what)
         record.undo = undo
-    record.state = state
+    record.become(state)
     record.ended_us = run.ports.clock.now_us()
 
 

@@ -1,5 +1,6 @@
 """What a store keeps: records. Times are whole microseconds since the epoch (`_us`); values are JSON as bytes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -8,15 +9,16 @@ QUEUED = "a free place"
 
 
 class RunStatus(StrEnum):
-    """Where a run stands.
+    """Where a run stands; what may follow what is in `RUN_TRANSITIONS`.
 
-    running --> completed
+    running --> completed      (a child goes on from here to compensating or an end when its parent rolls back)
        |  ^
        v  |
     waiting      (a timer, an event, an external step, a retry, a free place, or held)
        |
        v
-    compensating --> reverted | failed | cancelled      (running goes here, too; a retry goes back from failed)
+    compensating --> reverted | failed | cancelled      (running goes here, too; both go straight to an end where
+                                                         nothing is to be undone; a retry goes back from failed)
     """
 
     RUNNING = "running"
@@ -34,12 +36,23 @@ class RunStatus(StrEnum):
 
 
 _ENDED = frozenset({RunStatus.COMPLETED, RunStatus.REVERTED, RunStatus.FAILED, RunStatus.CANCELLED})
+_ROLLED_BACK = frozenset({RunStatus.COMPENSATING, RunStatus.REVERTED, RunStatus.FAILED, RunStatus.CANCELLED})
+RUN_TRANSITIONS: Mapping[RunStatus, frozenset[RunStatus]] = {
+    RunStatus.RUNNING: frozenset({RunStatus.WAITING, RunStatus.COMPLETED}) | _ROLLED_BACK,
+    RunStatus.WAITING: frozenset({RunStatus.RUNNING}) | _ROLLED_BACK,
+    RunStatus.COMPENSATING: _ROLLED_BACK - {RunStatus.COMPENSATING},
+    RunStatus.COMPLETED: _ROLLED_BACK - {RunStatus.CANCELLED},  # a child alone; it had not failed itself
+    RunStatus.REVERTED: frozenset(),
+    RunStatus.FAILED: frozenset({RunStatus.COMPENSATING}),
+    RunStatus.CANCELLED: frozenset(),
+}
+"""What a run's status may become. The documentation draws the same."""
 
 
 class StepState(StrEnum):
-    """Where a step stands in its run.
+    """Where a step, or another node that is written down, stands in its run; see `STEP_TRANSITIONS`.
 
-    running -> completed | skipped | failed | waiting (for a retry, or the outside)
+    running -> completed | skipped | failed | waiting (for a retry, or the outside; -> the same, or running)
     completed, failed -> compensating -> compensated | compensation_failed (-> compensating: the run is retried)
     """
 
@@ -51,6 +64,20 @@ class StepState(StrEnum):
     COMPENSATING = "compensating"
     COMPENSATED = "compensated"
     COMPENSATION_FAILED = "compensation_failed"
+
+
+_OUTCOMES = frozenset({StepState.COMPLETED, StepState.SKIPPED, StepState.FAILED})
+STEP_TRANSITIONS: Mapping[StepState, frozenset[StepState]] = {
+    StepState.RUNNING: _OUTCOMES | {StepState.WAITING},
+    StepState.WAITING: _OUTCOMES | {StepState.RUNNING},
+    StepState.COMPLETED: frozenset({StepState.COMPENSATING}),
+    StepState.SKIPPED: frozenset(),
+    StepState.FAILED: frozenset({StepState.COMPENSATING}),
+    StepState.COMPENSATING: frozenset({StepState.COMPENSATED, StepState.COMPENSATION_FAILED}),
+    StepState.COMPENSATED: frozenset(),
+    StepState.COMPENSATION_FAILED: frozenset({StepState.COMPENSATING}),
+}
+"""What a step's state may become. The documentation draws the same."""
 
 
 @dataclass(slots=True)
@@ -96,6 +123,18 @@ class RunRecord:
     cancel_us: int | None = None
     root_key: str | None = None
 
+    def become(self, status: RunStatus) -> None:
+        """Change its status; the only way to.
+
+        Raises:
+            AssertionError: This one cannot follow: a mistake of the engine. Nothing is changed.
+        """
+        if status is not self.status:
+            is_over = self.status is RunStatus.COMPLETED and self.root_key is None
+            if is_over or status not in RUN_TRANSITIONS[self.status]:
+                raise AssertionError(_impossible(f"run {self.run_id!r}", self.status, status))
+            self.status = status
+
 
 @dataclass(slots=True)
 class StepRecord:
@@ -131,6 +170,21 @@ class StepRecord:
     events: bytes = b""
     due_us: int | None = None
     awaits: str = ""
+
+    def become(self, state: StepState) -> None:
+        """Change its state; the only way to.
+
+        Raises:
+            AssertionError: This one cannot follow: a mistake of the engine. Nothing is changed.
+        """
+        if state is not self.state:
+            if state not in STEP_TRANSITIONS[self.state]:
+                raise AssertionError(_impossible(f"step {self.name!r}", self.state, state))
+            self.state = state
+
+
+def _impossible(what: str, is_now: str, wanted: str) -> str:
+    return f"{what} is {is_now} and cannot become {wanted}. This is a mistake in sagad; nothing was written of it."
 
 
 @dataclass(slots=True)

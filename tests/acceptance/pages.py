@@ -19,7 +19,7 @@ from tests.acceptance.application import SHIPPED, Application
 if TYPE_CHECKING:
     from tests.acceptance.process import DaemonProcess
 
-PAGES = [SHIPPED / "README.md", *sorted((SHIPPED / "docs").glob("*.md"))]
+PAGES = [SHIPPED / "README.md", *sorted((SHIPPED / "docs").rglob("*.md"))]
 
 _BLOCK = re.compile(
     r"(?:<!-- file: (?P<shipped>\S+) -->\n)?^```(?P<language>\w+)(?: (?P<file>\S+))?\n(?P<text>.*?)^```$",

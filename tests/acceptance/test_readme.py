@@ -53,7 +53,7 @@ def python(application: Application, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(SHIPPED)))
 def test_a_page_shows_what_happens(page: Path, application: Application) -> None:
     with Reader(application) as reader:
         reader.read(page)
