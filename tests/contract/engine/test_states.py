@@ -4,7 +4,9 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
-from daemon import Retry, RunStatus, SourceStep, StepState, sleep, step, workflow
+import pytest
+
+from daemon import Retry, RunStateError, RunStatus, SourceStep, StepState, sleep, step, workflow
 from daemon.clock import ManualClock
 from daemon.store.model import RunRecord
 from tests.contract.engine.processes import APP, Journal, Process, until
@@ -103,6 +105,8 @@ async def test_a_child_that_completed_in_spite_of_a_step_in_doubt_ends_failed_wi
     assert (run.status, run.compensated) == (RunStatus.FAILED, [])
     assert run.steps["charging"].state is StepState.COMPENSATION_FAILED
     assert (await row(shop, "bought:charging")).status is RunStatus.FAILED
+    with pytest.raises(RunStateError, match="none of its compensations gave up"):
+        await shop.engine.retry("bought")
 
 
 async def test_a_child_that_has_its_end_keeps_it_when_the_rollback_is_cancelled_later(
