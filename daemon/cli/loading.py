@@ -29,7 +29,7 @@ def load_application(path: Path) -> "tuple[Config, Discovered]":
 
     discovered: Discovered | None = None
     config, problems = read_config(path)  # what is wrong in it must not hide what else is
-    if path.is_file():  # else this is some folder, whose modules are nobody's application
+    if _is_there(path):  # else this is some folder, whose modules are nobody's application
         try:
             discovered = discover(path.absolute().parent)
         except ConfigurationError as error:
@@ -45,6 +45,13 @@ def load_application(path: Path) -> "tuple[Config, Discovered]":
         if not problems:
             return config, discovered
     raise ConfigurationError(problems)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # we may not look into its folder
+        return False
 
 
 def perform(

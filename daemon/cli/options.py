@@ -18,7 +18,13 @@ def _last_named(context: typer.Context, given: Path) -> Path:
 
 ConfigOption = Annotated[
     Path,
-    typer.Option("--config", metavar="PATH", help="The application's configuration.", callback=_last_named),
+    typer.Option(
+        "--config",
+        metavar="PATH",
+        help="The application's configuration.",
+        callback=_last_named,
+        readable=False,  # one that may not be read is a mistake in the configuration, as one that is not there
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document, for machines.")]
 JsonArgument = Annotated[str | None, typer.Argument(metavar="JSON", help="JSON; - reads it from standard input.")]

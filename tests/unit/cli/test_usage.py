@@ -1,8 +1,13 @@
 """How the command is called: its help, its options, and what is wrong with a call."""
 
+import os
+import pwd
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -97,6 +102,42 @@ def test_a_file_that_is_not_there_is_a_mistake_in_the_configuration(
     (line,) = capsys.readouterr().err.splitlines()
     assert status == 78
     assert line.startswith(f"{tmp_path}/config.toml: there is no such file.")
+
+
+@pytest.mark.parametrize("command", [["check"], ["runs", "list"]])
+@pytest.mark.parametrize("hidden", ["config.toml", "."])
+def test_a_file_that_may_not_be_read_is_a_mistake_in_the_configuration(
+    hidden: str, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["--help"])
+    capsys.readouterr()
+
+    with TemporaryDirectory() as folder:  # which others may enter, unlike pytest's
+        file = Path(folder, "config.toml")
+        file.write_text('[app]\nname = "shop"\n', encoding="utf-8")
+        Path(folder).chmod(0o755)
+        Path(folder, hidden).chmod(0)
+        with nobody_special():
+            status = main([*command, "--config", str(file)])
+        Path(folder).chmod(0o755)
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert status == 78
+    assert line == f"{file}: cannot be read: Permission denied."
+
+
+@contextmanager
+def nobody_special() -> Iterator[None]:
+    """Be another user where we are root, who may read everything."""
+    if os.geteuid() != 0:
+        yield
+        return
+    nobody = pwd.getpwnam("nobody").pw_uid
+    os.setresuid(nobody, nobody, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
 
 
 def test_the_help_is_there_without_the_web_framework_and_the_brokers_client() -> None:
