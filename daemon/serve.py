@@ -129,9 +129,13 @@ class StatusLine:
     def _show(self) -> None:
         app = self._app
         broker = "connected" if app.bus.connected else "NOT CONNECTED"
-        text = f"{len(app.dispatchers)} subscribers, {len(app.jobs)} jobs; broker {broker}"
+        text = f"{_counted(len(app.dispatchers), 'subscriber')}, {_counted(len(app.jobs), 'job')}; broker {broker}"
         if app.store.trouble:
             text += f"; store: {app.store.trouble}"
         if text != self._shown:
             self._shown = text
             self._lifecycle.set_status(text)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -138,7 +138,7 @@ def test_systemd_is_told_of_every_turn(shipped: Application, systemd: socket.soc
         stopping = told(systemd, "STOPPING=1") + told(systemd, "EXTEND_TIMEOUT_USEC=")
 
         assert daemon.wait() == 0
-    assert "STATUS=1 subscribers, 1 jobs; broker connected" in status
+    assert "STATUS=1 subscriber, 1 job; broker connected" in status
     assert "STOPPING=1" in stopping
 
 
