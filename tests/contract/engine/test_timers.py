@@ -151,7 +151,7 @@ async def test_a_child_sleeps_beside_a_step_that_runs(
 
     await beside(shop.container).run(run_id="b-1", wait=False)
     await entered.wait()
-    child = await reached(shop, "b-1:sleeper", RunStatus.RUNNING, lambda run: "sleep-1" in run.steps)
+    child = await reached(shop, "b-1:sleeper", RunStatus.WAITING, lambda run: "sleep-1" in run.steps)
     clock.advance(delay)
     go_on.set()
     ending = asyncio.create_task(beside(shop.container).run(run_id="b-1", wait=True))
