@@ -14,6 +14,7 @@ from daemon.engine.control import Failed, Parked, Stop
 from daemon.engine.execution import Execution
 from daemon.engine.stepping import give_up, is_past
 from daemon.engine.unfinished import end_unfinished
+from daemon.engine.values import result_of
 from daemon.errors import RunExists, RunTimeout
 from daemon.store.model import RunRecord, RunStatus, StepState
 from daemon.store.writes import InsertRun
@@ -54,7 +55,7 @@ async def do_child(run: Execution, node: ChildNode, walk: Walk) -> None:
         raise parked from None
     record = run.steps[node.name]
     try:
-        child.record.result = child.graph.hold_result(child.values, run.ports.max_payload_bytes)
+        child.record.result = result_of(child)
     except Exception as error:  # noqa: BLE001 - a result that has no JSON form, or a pick into what is not there
         give_up(child, child.workflow.name, error)
     child.finish(RunStatus.COMPLETED)
@@ -81,7 +82,7 @@ def child_of(run: Execution, node: ChildNode, record: RunRecord) -> Execution:
 
 def restored_result(graph: Graph, data: bytes | None) -> Any:
     """Return a stored result as a value at rest."""
-    if data is None:
+    if data is None or data == b"null":
         return None
     return (_StructureCodec(graph) if isinstance(graph.result, Structure) else graph.result_codec).restore(data)
 

@@ -9,6 +9,7 @@ from daemon.engine.execution import Execution
 from daemon.engine.forward import go_forward
 from daemon.engine.rollback import roll_back
 from daemon.engine.unfinished import end_in_doubt, end_unfinished, steps_in_doubt
+from daemon.engine.values import result_of
 from daemon.store.model import RunStatus
 
 
@@ -109,7 +110,7 @@ async def _forward(run: Execution) -> bool:
 
 def _hold_result(run: Execution) -> None:
     try:
-        run.record.result = run.graph.hold_result(run.values, run.ports.max_payload_bytes)
+        run.record.result = result_of(run)
     except Exception as error:
         run.fail(run.workflow.name, error)  # a result that has no JSON form, or a pick into what is not there
         raise Failed from error

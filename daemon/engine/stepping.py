@@ -48,7 +48,11 @@ async def do_step(run: Execution, node: StepNode) -> None:
     """
     if is_past(run, node):
         return
-    argument, data = _argument(run, node)
+    try:
+        argument, data = argument_of(run, node)
+    except Exception as error:  # noqa: BLE001 - a pick into what is not there, an input that has no JSON form
+        _refuse(run, node, error)
+        return
     await _pass_barrier(run, node)
     record = run.begin(node.name, data)
     is_over = record.state is StepState.WAITING and _is_attempt_over(run, record)
@@ -69,11 +73,13 @@ async def do_step(run: Execution, node: StepNode) -> None:
         argument, _ = argument_of(run, node)  # the failed attempt may have changed its copy
 
 
-def _argument(run: Execution, node: StepNode) -> tuple[Any, bytes | None]:
-    try:
-        return argument_of(run, node)
-    except Exception as error:  # noqa: BLE001 - a pick into what is not there, an input that has no JSON form
+def _refuse(run: Execution, node: StepNode, error: BaseException) -> None:
+    """Have a step fail, finally, that has no input to be tried with; raise `Failed` unless the run goes on."""
+    if run.failing or not _is_tolerated(run, node):
         give_up(run, node.name, error)
+    run.note_failure(node.name, trimmed(error))
+    run.give_up(node.name, INVOKE, run.failures_of(node.name, INVOKE), error, tolerated=True)
+    run.end(run.begin(node.name, None), StepState.FAILED)
 
 
 async def _pass_barrier(run: Execution, node: StepNode) -> None:

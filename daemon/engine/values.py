@@ -1,5 +1,6 @@
 """What a step gets, and what is kept of what it gives."""
 
+from functools import partial
 from typing import Any
 
 from daemon.engine.execution import Execution
@@ -7,7 +8,7 @@ from daemon.engine.failures import COMPENSATE
 from daemon.errors import CodecError, PayloadTooLargeError, PermanentFailure
 from daemon.store.model import StepRecord, StepState
 from daemon.workflow.codec import Held, taken
-from daemon.workflow.nodes import StepNode
+from daemon.workflow.nodes import ChildNode, LoopNode, StepNode, TransformNode, WaitNode, walk
 from daemon.workflow.ref import Constant, Slot
 from daemon.workflow.step import StepResponse
 
@@ -89,10 +90,10 @@ def keep_partial(run: Execution, node: StepNode, record: StepRecord, failure: Pe
 
 
 def is_due(run: Execution, node: StepNode) -> bool:
-    """Tell whether a step is to be undone: it completed, or it failed and its compensation can deal with that."""
+    """Tell whether a step is to be undone: it completed, or it was tried and failed, and that can be undone, too."""
     record = run.steps.get(node.name)
     compensation = node.step.definition.compensation
-    if record is None or compensation is None or record.state not in _DUE:
+    if record is None or compensation is None or record.state not in _DUE or record.attempts == 0:
         return False
     return record.output is not None or record.undo is not None or compensation.accepts_none
 
@@ -110,3 +111,34 @@ def compensate_input_of(run: Execution, node: StepNode) -> Any:
         return None
     codec = definition.compensation.partial if record.output is None else definition.undo
     return codec.decode(record.undo)
+
+
+def result_of(run: Execution) -> bytes | None:
+    """Return the JSON of what a run returns that has come to its end, or None.
+
+    Raises:
+        CodecError: It has no JSON form of its declared type.
+        PayloadTooLargeError: It is above the limit.
+        Exception: It is a pick into what is not there.
+    """
+    return run.graph.hold_result(run.values, run.ports.max_payload_bytes, partial(_is_missing, run))
+
+
+def _is_missing(run: Execution, slot: int) -> bool:
+    """Tell whether what gives a value did not, or a part of it: it was skipped, or failed and was tolerated."""
+    for node in walk(run.graph.nodes):
+        if isinstance(node, LoopNode) and node.slot == slot:
+            items = run.calls.get(node.name, {}).values()
+            return not all(_has_completed(run, item.name) for item in items)
+        if isinstance(node, TransformNode) and node.slot == slot:
+            return slot not in run.known
+        if isinstance(node, ChildNode) and node.slot == slot:
+            return True  # or it has seen to its own result
+        if isinstance(node, (StepNode, WaitNode)) and node.slot == slot:
+            return not _has_completed(run, node.name)
+    return False
+
+
+def _has_completed(run: Execution, name: str) -> bool:
+    record = run.steps.get(name)
+    return record is not None and record.state is StepState.COMPLETED

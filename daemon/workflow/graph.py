@@ -2,16 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args, get_origin
 
+from daemon.errors import CodecError
 from daemon.workflow.codec import Codec
 from daemon.workflow.definition import BoundStep
 from daemon.workflow.functions import code_hash
 from daemon.workflow.nodes import ChildNode, LoopNode, Node, StepNode, TransformNode, WaitNode, WhenNode, walk
 from daemon.workflow.ref import Constant, Operand, Slot, Structure
+
+IsMissing = Callable[[int], bool]
 
 
 @dataclass(frozen=True)
@@ -55,19 +58,28 @@ class Graph:
         """What the result is declared as; `Any` if it is a structure."""
         return None if self.result is None else self.result_codec.type
 
-    def hold_result(self, values: Sequence[Any], limit_bytes: int) -> bytes | None:
-        """Return the JSON of what a run with these values returns, or None. Raises as `Codec.hold`."""
+    def hold_result(
+        self, values: Sequence[Any], limit_bytes: int, is_missing: IsMissing = lambda _: False
+    ) -> bytes | None:
+        """Return the JSON of what a run with these values returns, or None.
+
+        Args:
+            values: By slot.
+            limit_bytes: As for `Codec.hold`, which says what is raised.
+            is_missing: Whether what has this slot gave nothing, or a part of it: that is None, whatever its type.
+        """
         if self.result is None:
             return None
         if isinstance(self.result, Slot):
-            return self.result_codec.hold(self.result.resolve(values), limit_bytes, "the workflow's result")[0]
-        return _hold_structure(self.result, values, limit_bytes)
+            holding = _Holding(values, limit_bytes, is_missing, "the workflow's result")
+            return holding.slot(self.result, self.result_codec)
+        return _Holding(values, limit_bytes, is_missing, "a part of the workflow's result").structure(self.result)
 
     def decode_result(self, data: bytes) -> Any:
         """Return what a stored result stands for."""
         if isinstance(self.result, Structure):
             return _decode_structure(self.result, json.loads(data))
-        return self.result_codec.decode(data)
+        return _decode(self.result_codec, data)
 
     def describe(self) -> dict[str, object]:
         """Return the graph as plain data: what its hash is made of, and what the store keeps of it."""
@@ -111,21 +123,56 @@ def _compact(plain: dict[str, object]) -> bytes:
     return json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
 
 
-def _hold_structure(operand: Operand, values: Sequence[Any], limit_bytes: int) -> bytes:
-    if isinstance(operand, Constant):
-        return operand.data
-    if isinstance(operand, Slot):
-        return Codec(operand.type).hold(operand.resolve(values), limit_bytes, "a part of the workflow's result")[0]
-    parts = [_hold_structure(item, values, limit_bytes) for item in operand.items]
-    if operand.kind is dict:
-        parts = [json.dumps(key).encode() + b":" + part for key, part in zip(operand.keys, parts, strict=True)]
-        return b"{" + b",".join(parts) + b"}"
-    return b"[" + b",".join(parts) + b"]"
+@dataclass(frozen=True, slots=True)
+class _Holding:
+    """Makes the JSON of what a run returns; as the arguments of `hold_result`."""
+
+    values: Sequence[Any]
+    limit_bytes: int
+    is_missing: IsMissing
+    what: str
+
+    def slot(self, slot: Slot, codec: Codec) -> bytes:
+        value = slot.resolve(self.values)
+        try:
+            return codec.hold(value, self.limit_bytes, self.what)[0]
+        except CodecError:
+            if slot.path or not self.is_missing(slot.index):
+                raise
+            return _or_none(codec).hold(value, self.limit_bytes, self.what)[0]
+
+    def structure(self, operand: Operand) -> bytes:
+        if isinstance(operand, Constant):
+            return operand.data
+        if isinstance(operand, Slot):
+            return self.slot(operand, Codec(operand.type))
+        parts = [self.structure(item) for item in operand.items]
+        if operand.kind is dict:
+            parts = [json.dumps(key).encode() + b":" + part for key, part in zip(operand.keys, parts, strict=True)]
+            return b"{" + b",".join(parts) + b"}"
+        return b"[" + b",".join(parts) + b"]"
+
+
+def _decode(codec: Codec, data: bytes) -> Any:
+    try:
+        return codec.decode(data)
+    except CodecError:
+        if b"null" not in data:
+            raise
+        return _or_none(codec).decode(data)
+
+
+def _or_none(codec: Codec) -> Codec:
+    """Return the codec of a value, or of a loop's list of them, that may be missing."""
+    type_ = codec.type
+    if get_origin(type_) is list:
+        type_ = list[get_args(type_)[0] | None]  # type: ignore[misc]
+    return Codec(type_ | None)
 
 
 def _decode_structure(operand: Operand, stored: Any) -> Any:
     if isinstance(operand, Slot):
-        return Codec(operand.type).decode(json.dumps(stored).encode())
+        return _decode(Codec(operand.type), json.dumps(stored).encode())
     if isinstance(operand, Constant):
         return operand.codec.decode(operand.data)
     if operand.kind is dict:
