@@ -7,6 +7,7 @@
     +-- ConfigurationError          config.toml or the application's modules have mistakes; exit status 78
     +-- ServiceNotRegisteredError   the container was asked for a type nobody provides
     +-- CodecError                  a value does not survive as JSON of its declared type
+    |   +-- MisfitError             JSON that was sent does not fit the declared type
     +-- PayloadTooLargeError        a value, an event or a request is above `max_payload_bytes`
     +-- BrokerUnavailableError      the broker did not take or confirm what it was given
     +-- UnroutableError             an event was confirmed by the broker, and no queue wanted it
@@ -99,6 +100,18 @@ class ServiceNotRegisteredError(DaemonError):
 
 class CodecError(DaemonError):
     """A value cannot be stored as JSON of its declared type, or would come back different."""
+
+
+class MisfitError(CodecError):
+    """JSON that was sent does not fit the type that is declared for it; the message names every wrong field.
+
+    Attributes:
+        details: What is wrong with which field, as pydantic lists it, without the values.
+    """
+
+    def __init__(self, message: str, details: Sequence[Any] = ()) -> None:
+        self.details = details
+        super().__init__(message)
 
 
 class PayloadTooLargeError(DaemonError):

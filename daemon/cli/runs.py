@@ -1,24 +1,30 @@
 """`sagad runs`."""
 
 import json as json_module
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from daemon.cli.loading import perform
-from daemon.cli.options import CONFIG, ConfigOption, JsonOption, group
+from daemon.cli.loading import load_application, perform
+from daemon.cli.options import CONFIG, ConfigOption, JsonArgument, JsonOption, group, json_text
 from daemon.cli.output import note, printable, show, show_fields, show_json, show_table, show_title
 from daemon.config import load_config
+from daemon.errors import MisfitError
 from daemon.store.model import RunStatus
+from daemon.workflow.codec import Json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from daemon.app import App
     from daemon.engine.reading import RunPage
     from daemon.workflow.run import WorkflowRun
 
-app = group("List, show, cancel and retry runs.")
+app = group("List, show, cancel and retry runs, and report the outcome of their external steps.")
 RunArgument = Annotated[str, typer.Argument(metavar="RUN_ID", help="The run's id.")]
+StepArgument = Annotated[str, typer.Argument(metavar="STEP", help="The step's name.")]
 
 
 def _moment(given: str | None) -> str | None:
@@ -128,6 +134,63 @@ def retry(run_id: RunArgument, *, config: ConfigOption = CONFIG, json: JsonOptio
 
     found = perform(load_config(config), None, ask)
     show_json(found.to_json()) if json else show(f"Run {found.run_id} goes on with its rollback.")
+
+
+@app.command("complete-step")
+def complete_step(
+    run_id: RunArgument,
+    step: StepArgument,
+    data: JsonArgument = None,
+    *,
+    config: ConfigOption = CONFIG,
+    json: JsonOption = False,
+) -> None:
+    """Report the output of an external step, which waits for it.
+
+    Without JSON its output is null. The daemon that drives the run goes on with it at once; if none runs, the next one
+    does.
+    """
+    output = Json(json_text(data) or b"null")
+    loaded, discovered = load_application(config)  # whose types tell whether the output fits
+
+    async def report(app: "App") -> "WorkflowRun[Any]":
+        await app.engine.complete_step(run_id, step, output)
+        return await app.engine.get(run_id)
+
+    with _json_checked():
+        found = perform(loaded, discovered, report)
+    show_json(found.to_json()) if json else show(f"Step {step} of run {found.run_id} is completed.")
+
+
+@app.command("fail-step")
+def fail_step(
+    run_id: RunArgument,
+    step: StepArgument,
+    reason: Annotated[str, typer.Argument(metavar="REASON", help="Why, for the run's errors.")],
+    *,
+    config: ConfigOption = CONFIG,
+    json: JsonOption = False,
+) -> None:
+    """Report that an external step, which waits for its outcome, has failed.
+
+    It is tried again by its own policy.
+    """
+
+    async def report(app: "App") -> "WorkflowRun[Any]":
+        await app.engine.fail_step(run_id, step, reason)
+        return await app.engine.get(run_id)
+
+    found = perform(load_config(config), None, report)
+    show_json(found.to_json()) if json else show(f"Step {step} of run {found.run_id} is reported as failed.")
+
+
+@contextmanager
+def _json_checked() -> "Iterator[None]":
+    """Have JSON that does not fit its type told as a wrong call."""
+    try:
+        yield
+    except MisfitError as error:
+        raise typer.BadParameter(str(error), param_hint="JSON") from None
 
 
 def _show(run: dict[str, Any]) -> None:

@@ -82,12 +82,12 @@ class WorkflowEngine(RunStarter):
         Args:
             run_id: Of the run that the step is in; a child has its own.
             step: Its name.
-            output: Of the step's declared type.
+            output: Of the step's declared type; or `Json`, which is read as that.
 
         Raises:
             RunNotFound: No run has this id.
             RunStateError: The step does not wait for a report; the message says in what state it is.
-            CodecError: The output does not fit the step's type.
+            CodecError: The output does not fit the step's type; a `MisfitError` for `Json`.
             PayloadTooLargeError: It is above the limit.
         """
         await report_output(self._ports, self._workflows, run_id, step, output)

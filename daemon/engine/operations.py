@@ -119,7 +119,7 @@ async def report_output(ports: Ports, known: Mapping[str, WorkflowBase], run_id:
     record = await latest(ports, run_id)
     topic = await _awaited(ports, record, step)
     codec, what = _output_codec(known.get(record.workflow), step), f"the output of step {step!r}"
-    data, _ = codec.hold(output, ports.max_payload_bytes, what)
+    data, _ = codec.hold(codec.given(output, what), ports.max_payload_bytes, what)
     await _report(ports, record, step, Signal(ports.app, topic, OUTPUT, data, _now_us(ports, record)))
 
 

@@ -75,6 +75,8 @@ def _routes(ports: ApiPorts) -> list[Route]:
         ("/api/runs/{run_id}", "GET", runs.get_run, {200: views.Run}),
         ("/api/runs/{run_id}/cancel", "POST", runs.cancel_run, {202: views.Run}),
         ("/api/runs/{run_id}/retry", "POST", runs.retry_run, {202: views.Run}),
+        ("/api/runs/{run_id}/steps/{step}/complete", "POST", runs.complete_step, {202: views.Run}),
+        ("/api/runs/{run_id}/steps/{step}/fail", "POST", runs.fail_step, {202: views.Run}),
         ("/api/subscribers", "GET", events.list_subscribers, {200: views.Subscribers}),
         ("/api/dead-letters", "GET", events.list_dead_letters, {200: views.DeadLetters}),
         ("/api/dead-letters/replay", "POST", events.replay_dead_letters, {200: views.Replayed}),

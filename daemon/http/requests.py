@@ -82,6 +82,18 @@ class NewRun(_Body):
     wait: bool = True
 
 
+class StepOutput(_Body):
+    """What an external step has come to: its output, of the step's type."""
+
+    output: Any = None
+
+
+class StepFailure(_Body):
+    """Why an external step has failed."""
+
+    error: Annotated[str, Field(min_length=1)]
+
+
 class DeadLetterChoice(_Body):
     """Dead letters of one subscriber: those with these event ids, or all."""
 

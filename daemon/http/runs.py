@@ -1,18 +1,20 @@
 """Workflows and their runs: what there is, starting them, how they stand."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import Body, Query
-from pydantic import TypeAdapter, ValidationError
 
 from daemon.activation import Activation, Trigger, activated
 from daemon.clock import new_id
-from daemon.errors import CodecError, RunNotFound, did_you_mean
+from daemon.errors import MisfitError, RunNotFound, did_you_mean
 from daemon.http.ports import ApiPorts
 from daemon.http.problem import JsonResponse, Refusal, unprocessable, wrong_fields
-from daemon.http.requests import NewRun, RunQuery, encoded
+from daemon.http.requests import NewRun, RunQuery, StepFailure, StepOutput, encoded
 from daemon.workflow.bound import check_run_id
+from daemon.workflow.codec import Json
 from daemon.workflow.port import RunOptions
 from daemon.workflow.workflow import WorkflowBase
 
@@ -76,6 +78,25 @@ class RunsApi:
         run = await self._engine.retry(_checked(run_id))
         return JsonResponse(run.to_json(), HTTPStatus.ACCEPTED)
 
+    async def complete_step(self, run_id: str, step: str, body: Annotated[StepOutput, Body()]) -> JsonResponse:
+        """Report the output of an external step, which waits for it; answer with the run as it stands.
+
+        409 if the step does not wait for a report.
+        """
+        checked, output = _checked(run_id), Json(encoded("output", body.output))
+        with _sent("output", is_there="output" in body.model_fields_set):
+            await self._engine.complete_step(checked, step, output)
+        return JsonResponse((await self._engine.get(checked)).to_json(), HTTPStatus.ACCEPTED)
+
+    async def fail_step(self, run_id: str, step: str, body: Annotated[StepFailure, Body()]) -> JsonResponse:
+        """Report that an external step, which waits for its outcome, has failed; answer with the run as it stands.
+
+        It is tried again by its own policy. 409 if the step does not wait for a report.
+        """
+        checked = _checked(run_id)
+        await self._engine.fail_step(checked, step, body.error)
+        return JsonResponse((await self._engine.get(checked)).to_json(), HTTPStatus.ACCEPTED)
+
     def _workflow(self, name: str) -> WorkflowBase:
         known = self._engine.workflows
         if name not in known:
@@ -97,18 +118,19 @@ def _input_of(workflow: WorkflowBase, body: NewRun) -> Any:
         if body.input is not None:
             raise unprocessable([("input", f"Workflow {workflow.name!r} takes none: leave it out")])
         return None
-    data = encoded("input", body.input)
+    with _sent("input", is_there="input" in body.model_fields_set):
+        return codec.given(Json(encoded("input", body.input)), "the input")
+
+
+@contextmanager
+def _sent(field: str, *, is_there: bool) -> Iterator[None]:
+    """Have a field of a request that does not fit its type refused, with everything that is wrong in it."""
     try:
-        return codec.decode(data)
-    except CodecError:
-        if "input" not in body.model_fields_set:
-            raise unprocessable([("input", "Field required")]) from None
-    try:
-        TypeAdapter(codec.type).validate_json(data)
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)
-        raise unprocessable(wrong_fields(found, within="input")) from None
-    raise unprocessable([("input", f"Does not fit what workflow {workflow.name!r} takes")])
+        yield
+    except MisfitError as error:
+        if not is_there:
+            raise unprocessable([(field, "Field required")]) from None
+        raise unprocessable(wrong_fields(error.details, within=field)) from None
 
 
 def _workflow_json(workflow: WorkflowBase) -> dict[str, Any]:

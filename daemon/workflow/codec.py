@@ -11,7 +11,7 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
 
-from daemon.errors import CodecError, PayloadTooLargeError
+from daemon.errors import CodecError, MisfitError, PayloadTooLargeError
 from daemon.workflow.adapters import adapter_of, type_name
 from daemon.workflow.difference import difference
 
@@ -41,6 +41,13 @@ class Held:
             self.fresh = _TAKEN
             return fresh
         return self.codec.decode(self.data)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Json:
+    """JSON that was sent, in the place of the value that it stands for: what is declared there says how to read it."""
+
+    data: bytes
 
 
 _TAKEN = object()
@@ -120,6 +127,24 @@ class Codec:
             return self._from_json(data)
         except ValidationError as error:
             raise CodecError(f"Stored JSON no longer fits {type_name(self.type)}: {wrong_fields(error)}") from None
+
+    def given(self, value: Any, what: str) -> Any:
+        """Return a value that somebody gave, or what its JSON stands for.
+
+        Args:
+            value: The value, or `Json`.
+            what: Whose value it is, for the error.
+
+        Raises:
+            MisfitError: The JSON does not fit the type.
+        """
+        if type(value) is not Json:
+            return value
+        try:
+            return self._from_json(value.data)
+        except ValidationError as error:
+            said = f"{what} does not fit {type_name(self.type)}: {wrong_fields(error)}."
+            raise MisfitError(said, error.errors(include_url=False, include_input=False)) from None
 
     def _from_json(self, data: bytes) -> Any:
         return self._validate(data, by_alias=True, by_name=True)  # stored by name, whatever aliases a model has
