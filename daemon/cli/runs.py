@@ -11,6 +11,7 @@ from daemon.cli.loading import load_application, perform
 from daemon.cli.options import CONFIG, ConfigOption, JsonArgument, JsonOption, group, json_text
 from daemon.cli.output import note, printable, show, show_fields, show_json, show_table, show_title
 from daemon.config import load_config
+from daemon.engine.rerunning import UNSET
 from daemon.errors import MisfitError
 from daemon.store.model import RunStatus
 from daemon.workflow.codec import Json
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from daemon.engine.reading import RunPage
     from daemon.workflow.run import WorkflowRun
 
-app = group("List, show, cancel and retry runs, and report the outcome of their external steps.")
+app = group("List, show, cancel, retry and rerun runs, and report the outcome of their external steps.")
 RunArgument = Annotated[str, typer.Argument(metavar="RUN_ID", help="The run's id.")]
 StepArgument = Annotated[str, typer.Argument(metavar="STEP", help="The step's name.")]
 
@@ -136,6 +137,35 @@ def retry(run_id: RunArgument, *, config: ConfigOption = CONFIG, json: JsonOptio
     show_json(found.to_json()) if json else show(f"Run {found.run_id} goes on with its rollback.")
 
 
+@app.command()
+def rerun(
+    run_id: RunArgument,
+    *,
+    from_step: Annotated[
+        str | None, typer.Option(metavar="STEP", help="What comes before this step keeps its outcome.")
+    ] = None,
+    input: Annotated[
+        str | None, typer.Option(metavar="JSON", help="The input, or with --from-step that step's; else as before.")
+    ] = None,
+    config: ConfigOption = CONFIG,
+    json: JsonOption = False,
+) -> None:
+    """Run a run that has ended once more, as its next attempt, from the beginning or from one of its steps.
+
+    A daemon takes it up within two seconds; if none runs, the next one does.
+    """
+    given = json_text(input)
+    value = UNSET if given is None else Json(given)
+    loaded, discovered = load_application(config)  # whose workflows tell what comes before a step
+
+    async def ask(app: "App") -> "WorkflowRun[Any]":
+        return await app.engine.rerun(run_id, from_step=from_step, input=value, here=False)
+
+    with _json_checked("--input"):
+        found = perform(loaded, discovered, ask)
+    show_json(found.to_json()) if json else show(f"Run {found.run_id} is run once more, as attempt {found.attempt}.")
+
+
 @app.command("complete-step")
 def complete_step(
     run_id: RunArgument,
@@ -185,12 +215,12 @@ def fail_step(
 
 
 @contextmanager
-def _json_checked() -> "Iterator[None]":
+def _json_checked(argument: str = "JSON") -> "Iterator[None]":
     """Have JSON that does not fit its type told as a wrong call."""
     try:
         yield
     except MisfitError as error:
-        raise typer.BadParameter(str(error), param_hint="JSON") from None
+        raise typer.BadParameter(str(error), param_hint=argument) from None
 
 
 def _show(run: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from daemon.engine.edited import edited_items
 from daemon.workflow.codec import Codec, Held, taken
 from daemon.workflow.definition import BoundStep
 from daemon.workflow.nodes import HookNode, LoopNode, Node, StepNode
@@ -56,7 +57,8 @@ def items_of(run: "Execution", loop: LoopNode) -> list[StepNode]:
     Raises:
         TypeError: It is no list.
     """
-    items = loop.items.resolve(run.values)
+    edited = run.edited.get(loop.name)
+    items = loop.items.resolve(run.values) if edited is None else edited_items(loop).decode(edited)
     if not isinstance(items, (list, tuple)):
         msg = f"for_each goes over a list, and got {type(items).__name__}"
         raise TypeError(msg)

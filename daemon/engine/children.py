@@ -104,7 +104,10 @@ async def _begin(run: Execution, node: ChildNode) -> Execution:
     """Have the child's start written, and what of its parent is not written yet."""
     workflow, now_us, trigger = node.workflow, run.ports.clock.now_us(), _trigger(run.scope)
     codec, data, held = workflow.graph.input, None, None
-    if codec is not None and node.argument is not None:
+    edited = run.edited.get(node.name)
+    if codec is not None and edited is not None:
+        data, held = edited, codec.restore(edited)
+    elif codec is not None and node.argument is not None:
         what = f"the input of workflow {workflow.name!r}"
         try:
             data, held = codec.hold(node.argument.resolve(run.values), run.ports.max_payload_bytes, what)

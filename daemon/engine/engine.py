@@ -1,6 +1,7 @@
 """The workflow engine: starts, joins, resumes and shows runs, and does what is asked of them."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Unpack
 
@@ -8,6 +9,7 @@ from daemon.engine.driving import Surroundings
 from daemon.engine.incoming import Incoming
 from daemon.engine.operations import reopen, report_error, report_output, request_cancel
 from daemon.engine.ports import Ports
+from daemon.engine.rerunning import UNSET, Rerun, rerun
 from daemon.engine.starter import RunStarter
 from daemon.events.model import Envelope, Event
 from daemon.store.model import RunRecord
@@ -71,10 +73,43 @@ class WorkflowEngine(RunStarter):
             RunNotFound: No run has this id.
             RunStateError: It is not `failed`, or none of its compensations gave up.
         """
-        reopening = asyncio.create_task(self._reopen(run_id), name=f"retry {run_id}")
-        self._rescues.add(reopening)
-        reopening.add_done_callback(self._rescues.discard)
-        return await self._asked(await asyncio.shield(reopening), wait=wait)
+        known = self._workflows
+        return await self._anew(run_id, lambda: reopen(self._ports, run_id, known, closing=self._closing), wait=wait)
+
+    async def rerun(
+        self,
+        run_id: str,
+        *,
+        from_step: str | None = None,
+        input: Any = UNSET,
+        wait: bool | None = False,
+        here: bool = True,
+    ) -> WorkflowRun[Any]:
+        """Run a run that has ended once more, as its next attempt; return it once its start is durable.
+
+        The former attempt is kept in history. Without `from_step` everything runs again. With it, what comes before
+        that step keeps its stored outcome: steps, children, decisions, timers, events that it waited for; and the step
+        and what comes after it run. Of a group that runs at the same time, the other steps that completed keep theirs.
+        The attempt has a timeout and places of its own.
+
+        Args:
+            run_id: Its latest attempt is meant.
+            from_step: A step, a loop with all its items, a child, a timer or a wait. What comes before it must have
+                completed, and must not have been undone; and the workflow must be as it was.
+            input: Of the workflow's type, or with `from_step` of that step's; or `Json`, which is read as that. Left
+                out: as before.
+            wait: True waits for the end, None until it ends or is parked.
+            here: It goes on here if its workflow is known here; else, or with False, in a daemon.
+
+        Raises:
+            RunNotFound: No run has this id.
+            RunStateError: It has not ended, is a child of another run, or cannot go on from this step; says why.
+            CodecError: The input does not fit; a `MisfitError` for `Json`.
+            PayloadTooLargeError: It is above the limit.
+        """
+        asked = Rerun(run_id, from_step, input, here=here and not self._closing)
+        known, execution = self._workflows, self._execution
+        return await self._anew(run_id, lambda: rerun(self._ports, asked, known, execution), wait=wait)
 
     async def complete_step(self, run_id: str, step: str, output: Any = None) -> None:
         """Report the output of an external step, which waits for it; the run goes on, in whichever process it is.
@@ -108,8 +143,16 @@ class WorkflowEngine(RunStarter):
         await report_error(self._ports, run_id, step, error)
         await self.heed(everything=False)
 
-    async def _reopen(self, run_id: str) -> RunRecord:
-        """Make it durable that a rollback goes on, and go on with it if its workflow is known here."""
+    async def _anew(
+        self, run_id: str, store: Callable[[], Awaitable[RunRecord]], *, wait: bool | None
+    ) -> WorkflowRun[Any]:
+        """Have it stored that a run that had ended goes on, and go on with it here if it is this process's."""
+        begun = asyncio.create_task(self._begin_anew(run_id, store), name=f"anew {run_id}")
+        self._rescues.add(begun)
+        begun.add_done_callback(self._rescues.discard)
+        return await self._asked(await asyncio.shield(begun), wait=wait)
+
+    async def _begin_anew(self, run_id: str, store: Callable[[], Awaitable[RunRecord]]) -> RunRecord:
         while (other := self._starting.get(run_id)) is not None:
             await asyncio.wait([other])
         self._starting[run_id] = asyncio.get_running_loop().create_future()
@@ -117,7 +160,7 @@ class WorkflowEngine(RunStarter):
             live = self._live.get(run_id)
             if live is not None and live.task is not None and live.record.status.ended:
                 await asyncio.wait([live.task])  # it still closes its services
-            record = await reopen(self._ports, run_id, self._workflows, closing=self._closing)
+            record = await store()
             asked = replace(record)
             if record.owner:
                 await self._resume(record)
@@ -125,9 +168,9 @@ class WorkflowEngine(RunStarter):
         finally:
             self._starting.pop(run_id).set_result(None)
 
-    async def _asked(self, record: RunRecord, *, wait: bool) -> WorkflowRun[Any]:
-        """Return a run of which something was asked: as it stands, or at its end."""
-        if not wait:
+    async def _asked(self, record: RunRecord, *, wait: bool | None) -> WorkflowRun[Any]:
+        """Return a run of which something was asked: as it stands, at its end, or when it ends or is parked."""
+        if wait is False:
             return await self.get(record.run_id)
-        found = self._live.get(record.run_id) or await self._join_stored(record, RunOptions(wait=True))
+        found = self._live.get(record.run_id) or await self._join_stored(record, RunOptions(wait=wait))
         return await self._answer(found, wait)

@@ -44,6 +44,7 @@ class Execution:
         calls: The steps that a node became when it was reached, by the node's name, then by what is in their brackets.
         failures: The failed attempts of both phases, by step.
         skips: The steps that failed ones have asked to skip to, and that were not reached yet.
+        edited: The JSON of inputs that were edited for this attempt, by the step's name.
         undone: How many steps were undone.
         abreast: Whether members of a parallel group of this run are running.
         emitted: Whether a step emitted events.
@@ -60,6 +61,7 @@ class Execution:
         "calls",
         "cause",
         "children",
+        "edited",
         "emitted",
         "errors",
         "failing",
@@ -109,6 +111,7 @@ class Execution:
         self.known: set[int] = set()
         self.calls: dict[str, dict[str, StepNode]] = {}
         self.skips: set[str] = set()
+        self.edited: dict[str, bytes] = {}
         self.errors: list[dict[str, Any]] = []
         self.cause: BaseException | None = None
         self.failing = False

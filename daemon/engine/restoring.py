@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from daemon.engine.calls import call_named
 from daemon.engine.children import child_of, child_run_id, restored_result
 from daemon.engine.computed import recall
+from daemon.engine.edited import EDITED, step_of
 from daemon.engine.execution import Execution
 from daemon.engine.failures import INVOKE
 from daemon.store.model import RunRecord, RunStatus, StepRecord, StepState
@@ -37,6 +38,8 @@ def _restore(run: Execution, steps: Mapping[str, Sequence[StepRecord]], descenda
     for record in steps[run.record.key]:
         if record.kind in ("transform", "when"):
             recall(run, record)
+        elif record.kind == EDITED:
+            run.edited[step_of(record)] = record.input or b"null"
         else:
             _take_over(run, record)
     children = {child.run_id: child for child in descendants if child.parent_key == run.record.key}

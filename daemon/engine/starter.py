@@ -8,10 +8,10 @@ from daemon.activation import current_activation
 from daemon.engine.driving import RunDriver, Surroundings
 from daemon.engine.execution import Execution
 from daemon.engine.ports import Ports
-from daemon.engine.starting import CALLED, check_same, new_record
+from daemon.engine.starting import CALLED, check_same, graphs_of, new_record
 from daemon.errors import StoreUnavailableError
 from daemon.store.model import QUEUED, RunRecord, RunStatus
-from daemon.store.writes import FenceRun, InsertRun, Outcome, PutGraph, RequireEnded, Write
+from daemon.store.writes import FenceRun, InsertRun, Outcome, RequireEnded, Write
 from daemon.workflow.port import RunOptions
 from daemon.workflow.run import WorkflowRun
 from daemon.workflow.workflow import WorkflowBase
@@ -85,7 +85,7 @@ class RunStarter(RunDriver):
     async def _insert(self, workflow: WorkflowBase, record: RunRecord, options: RunOptions) -> RunRecord | None:
         """Make the start durable as the run's next attempt, or return the run that answers for it."""
         former: tuple[Write, ...] = ()
-        graphs = self._new_graphs(workflow)
+        graphs = graphs_of(workflow, self._graphs)
         while await self._ports.store.commit(InsertRun(record), *former, *graphs) is Outcome.CONFLICT:
             existing = await self._ports.store.run(self._ports.app, record.run_id)
             if existing is None:
@@ -151,13 +151,3 @@ class RunStarter(RunDriver):
         if record.status is RunStatus.WAITING and record.wake_us is None:
             return record.waiting_for != QUEUED
         return record.wake_us is not None and record.wake_us - record.updated_us > self._ports.park_after_s * 1_000_000
-
-    def _new_graphs(self, workflow: WorkflowBase) -> list[PutGraph]:
-        """Return what is to be written of a workflow's graph and its children's, as far as it is not yet."""
-        graph = workflow.graph
-        if graph.hash in self._graphs:
-            return []
-        found = [PutGraph(graph.hash, workflow.name, graph.json)]
-        for child in graph.children():
-            found += self._new_graphs(child.workflow)
-        return found

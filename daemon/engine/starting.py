@@ -1,6 +1,7 @@
 """Starting a run: its first record, and whether a run that exists may answer for it."""
 
 import json
+from collections.abc import Container
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -10,6 +11,7 @@ from daemon.clock import new_id
 from daemon.engine.ports import Ports
 from daemon.errors import RunExists
 from daemon.store.model import QUEUED, RunRecord, RunStatus
+from daemon.store.writes import PutGraph
 from daemon.workflow.port import RunOptions
 from daemon.workflow.workflow import WorkflowBase
 
@@ -49,6 +51,17 @@ def new_record(
         deadline_us=now_us + workflow.timeout // _MICROSECOND if workflow.timeout is not None else None,
     )
     return record, held
+
+
+def graphs_of(workflow: WorkflowBase, known: Container[str]) -> list[PutGraph]:
+    """Return the writes of a workflow's graph and its children's, but for those whose hashes are known."""
+    graph = workflow.graph
+    if graph.hash in known:
+        return []
+    found = [PutGraph(graph.hash, workflow.name, graph.json)]
+    for child in graph.children():
+        found += graphs_of(child.workflow, known)
+    return found
 
 
 def trigger_of(record: RunRecord) -> Trigger:

@@ -20,6 +20,8 @@ def argument_of(run: Execution, node: StepNode) -> tuple[Any, bytes | None]:
     operand = node.argument
     if operand is None:
         return None, None
+    if node.name in run.edited:
+        return node.step.definition.input.decode(run.edited[node.name]), run.edited[node.name]
     if type(operand) is Constant:
         return operand.resolve(run.values), operand.data
     codec = node.step.definition.input

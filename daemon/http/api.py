@@ -75,6 +75,7 @@ def _routes(ports: ApiPorts) -> list[Route]:
         ("/api/runs/{run_id}", "GET", runs.get_run, {200: views.Run}),
         ("/api/runs/{run_id}/cancel", "POST", runs.cancel_run, {202: views.Run}),
         ("/api/runs/{run_id}/retry", "POST", runs.retry_run, {202: views.Run}),
+        ("/api/runs/{run_id}/rerun", "POST", runs.rerun_run, {202: views.Run, 200: views.Run}),
         ("/api/runs/{run_id}/steps/{step}/complete", "POST", runs.complete_step, {202: views.Run}),
         ("/api/runs/{run_id}/steps/{step}/fail", "POST", runs.fail_step, {202: views.Run}),
         ("/api/subscribers", "GET", events.list_subscribers, {200: views.Subscribers}),

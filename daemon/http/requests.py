@@ -82,6 +82,20 @@ class NewRun(_Body):
     wait: bool = True
 
 
+class NextAttempt(_Body):
+    """How a run that has ended is run once more.
+
+    Attributes:
+        from_step: What comes before this step keeps its outcome; left out: everything runs again.
+        input: That step's input, or the workflow's; left out: as before.
+        wait: Answer when the run ends, or is parked; else as soon as its start is durable.
+    """
+
+    from_step: str | None = None
+    input: Any = None
+    wait: bool = False
+
+
 class StepOutput(_Body):
     """What an external step has come to: its output, of the step's type."""
 

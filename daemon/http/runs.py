@@ -9,10 +9,11 @@ from fastapi import Body, Query
 
 from daemon.activation import Activation, Trigger, activated
 from daemon.clock import new_id
+from daemon.engine.rerunning import UNSET
 from daemon.errors import MisfitError, RunNotFound, did_you_mean
 from daemon.http.ports import ApiPorts
 from daemon.http.problem import JsonResponse, Refusal, unprocessable, wrong_fields
-from daemon.http.requests import NewRun, RunQuery, StepFailure, StepOutput, encoded
+from daemon.http.requests import NewRun, NextAttempt, RunQuery, StepFailure, StepOutput, encoded
 from daemon.workflow.bound import check_run_id
 from daemon.workflow.codec import Json
 from daemon.workflow.port import RunOptions
@@ -20,6 +21,7 @@ from daemon.workflow.workflow import WorkflowBase
 
 _TRIGGER = Trigger("request")
 _NOTHING = NewRun()
+_AS_BEFORE = NextAttempt()
 
 
 class RunsApi:
@@ -78,6 +80,21 @@ class RunsApi:
         run = await self._engine.retry(_checked(run_id))
         return JsonResponse(run.to_json(), HTTPStatus.ACCEPTED)
 
+    async def rerun_run(self, run_id: str, body: Annotated[NextAttempt, Body()] = _AS_BEFORE) -> JsonResponse:
+        """Run a run that has ended once more, as its next attempt, from the beginning or from one of its steps.
+
+        Answers 202 with the run as it stands, and 200 if it has ended while the request waited. 409 if it has not ended
+        before, or cannot go on from this step.
+        """
+        is_given = "input" in body.model_fields_set
+        value = Json(encoded("input", body.input)) if is_given else UNSET
+        with _sent("input", is_there=is_given):
+            run = await self._engine.rerun(
+                _checked(run_id), from_step=body.from_step, input=value, wait=None if body.wait else False
+            )
+        is_over = body.wait and run.status.ended
+        return JsonResponse(run.to_json(), HTTPStatus.OK if is_over else HTTPStatus.ACCEPTED)
+
     async def complete_step(self, run_id: str, step: str, body: Annotated[StepOutput, Body()]) -> JsonResponse:
         """Report the output of an external step, which waits for it; answer with the run as it stands.
 
@@ -130,7 +147,7 @@ def _sent(field: str, *, is_there: bool) -> Iterator[None]:
     except MisfitError as error:
         if not is_there:
             raise unprocessable([(field, "Field required")]) from None
-        raise unprocessable(wrong_fields(error.details, within=field)) from None
+        raise unprocessable(wrong_fields(error.details, within=field) or [(field, str(error))]) from None
 
 
 def _workflow_json(workflow: WorkflowBase) -> dict[str, Any]:

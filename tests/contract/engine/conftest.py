@@ -6,6 +6,7 @@ import pytest
 
 from daemon.clock import ManualClock
 from daemon.store.port import Store
+from tests.contract.engine.bench import Bench
 from tests.contract.engine.processes import Journal, Process
 
 
@@ -28,3 +29,9 @@ async def shop(store: Store, clock: ManualClock) -> AsyncIterator[Process]:
 def journal() -> Journal:
     """What steps did."""
     return Journal()
+
+
+@pytest.fixture
+def bench(journal: Journal) -> Bench:
+    """Steps that take and give a text."""
+    return Bench(journal)

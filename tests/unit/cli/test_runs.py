@@ -105,6 +105,44 @@ def test_a_run_that_has_ended_cannot_be_cancelled(sagad: Sagad) -> None:
     assert (nobody.status, nobody.err) == (1, "No run has the id 'nobody'.\n")
 
 
+def test_a_run_is_run_once_more_in_the_next_daemon(sagad: Sagad) -> None:
+    sagad("workflow", "run", "welcome", '{"name": "Ada"}', "--run-id", "r1")
+
+    asked = sagad("runs", "rerun", "r1")
+    found = sagad("runs", "show", "r1", "--json").document
+    again = sagad("runs", "rerun", "r1")
+
+    assert (asked.status, asked.out, asked.err) == (0, "Run r1 is run once more, as attempt 2.\n", "")
+    assert (found["attempt"], found["status"], found["steps"]) == (2, "running", {})
+    assert (again.status, again.out) == (1, "")
+    assert again.err == (
+        "Run 'r1' cannot be rerun: only a run that has ended can be, and attempt 2 of it is running.\n"
+    )
+
+
+def test_a_run_is_run_once_more_from_a_step_with_an_edited_input(sagad: Sagad) -> None:
+    sagad("workflow", "run", "welcome", '{"name": "Ada"}', "--run-id", "r1")
+    sagad("workflow", "run", "broken", '{"name": "x"}', "--run-id", "b1")
+
+    wrong = sagad("runs", "rerun", "r1", "--from-step", "count", "--input", "5")
+    misfit = sagad("runs", "rerun", "r1", "--input", "{}")
+    unknown = sagad("runs", "rerun", "r1", "--from-step", "cuont")
+    undone = sagad("runs", "rerun", "b1", "--from-step", "break")
+    shown = sagad("runs", "rerun", "r1", "--from-step", "count", "--input", '"Eve"', "--json").document
+
+    assert (wrong.status, misfit.status) == (2, 2)
+    assert "does not fit str" in " ".join(wrong.err.split())
+    assert "does not fit Person: name: Field required" in " ".join(misfit.err.split())
+    assert unknown.status == 1
+    assert unknown.err == (
+        "Run 'r1' cannot be rerun from 'cuont': workflow 'welcome' has no such step. Did you mean 'count'? There are: "
+        "reserve, greet, count.\n"
+    )
+    assert (undone.status, undone.err.count("\n")) == (1, 1)
+    assert "'reserve', which comes before it, was undone" in undone.err
+    assert (shown["attempt"], list(shown["steps"])) == (2, ["reserve", "greet"])
+
+
 def test_a_rollback_that_gave_up_goes_on_in_the_next_daemon(sagad: Sagad, folder: Path) -> None:
     write(folder, "workflows/stuck.py", STUCK)
     sagad("workflow", "run", "stuck", "--run-id", "s1")
