@@ -217,7 +217,9 @@ async def test_skipping_survives_a_crash_at_any_commit(
 ) -> None:
     plan = ("first", frozenset({"from-group", "beside"}), frozenset({"right", "from-right"}), "last")
     undone = {"first", "from-group", "beside", "right", "from-right"} if fails else set()
-    async for survival in survivals(store, clock, lambda journal: _all_kinds(journal, fails=fails), committed=committed):
+    async for survival in survivals(
+        store, clock, lambda journal: _all_kinds(journal, fails=fails), committed=committed
+    ):
         status = RunStatus.REVERTED if fails else RunStatus.COMPLETED
 
         check(survival, plan, status=status, undone=undone)

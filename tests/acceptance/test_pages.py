@@ -1,0 +1,85 @@
+"""What the pages are as texts: their links lead somewhere, and their code is what a type checker accepts."""
+
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.application import SHIPPED, Application
+from tests.acceptance.pages import PAGES, blocks_of
+
+TEXTS = [*PAGES, SHIPPED / "CONTRIBUTING.md", SHIPPED / "CHANGELOG.md", SHIPPED / "benchmarks" / "README.md"]
+_FENCED = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+_INLINE = re.compile(r"`[^`\n]+`")
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(SHIPPED))
+
+
+def prose(page: Path) -> str:
+    return _FENCED.sub("", page.read_text())
+
+
+def links(page: Path) -> list[str]:
+    return _LINK.findall(_INLINE.sub("", prose(page)))
+
+
+def anchors(page: Path) -> set[str]:
+    """Return what links may name of a page: its headings, as GitHub writes them."""
+    return {
+        re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in _HEADING.findall(prose(page))
+    }
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=name)
+def test_a_link_leads_to_a_file_and_a_heading_that_are_there(page: Path) -> None:
+    broken = []
+    for link in links(page):
+        path, _, anchor = link.partition("#")
+        if "://" in path:
+            continue
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+
+    assert broken == []
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    linked = {SHIPPED / link for link in links(SHIPPED / "README.md")}
+
+    assert [name(page) for page in PAGES[1:] if page not in linked] == []
+
+
+def test_no_two_pages_save_a_file_under_one_name() -> None:
+    saved = Counter(block.file for page in PAGES for block in blocks_of(page) if block.file)
+
+    assert [file for file, times in saved.items() if times > 1] == []
+
+
+def test_the_code_that_is_shown_is_what_a_type_checker_accepts(tmp_path: Path) -> None:
+    application = Application(tmp_path)
+    files = [block for page in PAGES for block in blocks_of(page) if block.language == "python" and block.file]
+    for block in files:
+        application.add(str(block.file), block.text)
+
+    checked = subprocess.run(
+        [
+            *(sys.executable, "-m", "mypy", "--config-file", str(SHIPPED / "pyproject.toml")),
+            *("--cache-dir", str(SHIPPED / ".mypy_cache" / "pages"), "."),
+        ],
+        cwd=tmp_path,
+        env={"MYPYPATH": f"{tmp_path}:{SHIPPED}"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+    assert checked.returncode == 0, checked.stdout + checked.stderr
