@@ -15,7 +15,7 @@ from daemon.errors import RemoteError, RunNotCompleted, WorkflowFailed
 from daemon.store.model import RunRecord, RunStatus, StepRecord, StepState
 from daemon.workflow.codec import Codec
 from daemon.workflow.graph import Graph
-from daemon.workflow.nodes import ChildNode, LoopNode, StepNode, WaitNode
+from daemon.workflow.nodes import ChildNode, HookNode, LoopNode, StepNode, WaitNode
 
 _SHOWN = frozenset({"step", "child", "sleep", "wait"})
 IN_DOUBT = "StepInDoubt"  # the type of an attempt of which nobody knows whether it did something
@@ -204,8 +204,11 @@ class WorkflowRun(Generic[Out_co]):
         """Return a step's value, of its declared type if the workflow is known here."""
         nodes = self._graph.by_name if self._graph is not None else {}
         node = nodes.get(step.name.partition("[")[0])  # `step[0]` is a call of `step`
-        if isinstance(node, (StepNode, LoopNode)):
-            codec = node.step.definition.input if what == "input" else node.step.definition.output
+        called = node.step if isinstance(node, (StepNode, LoopNode)) else None
+        if isinstance(node, HookNode) and self._graph is not None:
+            called = next((each for each in self._graph.handlers.get(node.name, ()) if each.name == step.name), None)
+        if called is not None:
+            codec = called.definition.input if what == "input" else called.definition.output
             return codec.decode(data)
         if isinstance(node, ChildNode):
             graph = node.workflow.graph
