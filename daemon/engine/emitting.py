@@ -13,8 +13,7 @@ from daemon.store.writes import StageEvent
 from daemon.workflow.context import Emitted, StepContext
 from daemon.workflow.nodes import EmitNode
 
-_PER_STEP = 1000
-_RELEASED = 1 << 40  # after everything that left immediately
+_RELEASED = 1 << 60  # after everything that left immediately
 
 
 def stage(run: Execution, record: StepRecord, ctx: StepContext, *, succeeded: bool) -> None:
@@ -47,14 +46,14 @@ def emit(run: Execution, node: EmitNode) -> None:
 
 
 def _stage(run: Execution, record: StepRecord, emitted: list[Emitted], seed: str, *, succeeded: bool) -> None:
-    run.top.emitted = True
     kept: list[str] = []
     for index, each in enumerate(emitted):
+        packed = _packed(run, each, f"{seed}:{index}")
+        run.top.emitted = max(run.top.emitted + 1, run.ports.clock.now_us())  # ascends over a crash, too
         if each.immediately:
-            packed = _packed(run, each, f"{seed}:{index}")
-            run.journal.pending.append(StageEvent(_outgoing(run, packed, record.seq * _PER_STEP + index)))
+            run.journal.pending.append(StageEvent(_outgoing(run, packed, run.top.emitted)))
         elif succeeded:
-            kept.append(_packed(run, each, f"{seed}:{index}").decode())
+            kept.append(packed.decode())
     if kept:
         record.events = json.dumps(kept).encode()
 

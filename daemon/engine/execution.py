@@ -47,7 +47,7 @@ class Execution:
         edited: The JSON of inputs that were edited for this attempt, by the step's name.
         undone: How many steps were undone.
         abreast: Whether members of a parallel group of this run are running.
-        emitted: Whether a step emitted events.
+        emitted: Orders the events that the whole run emitted: the number of the latest; 0 if there was none.
         known: Slots whose stored decisions and results of transforms are in the values.
         resumed: Whether another process began it, and may have left a step half done.
         limit: The timeout that struck.
@@ -116,7 +116,7 @@ class Execution:
         self.cause: BaseException | None = None
         self.failing = False
         self.abreast = False
-        self.emitted = False
+        self.emitted = 0
         self.resumed = False
         self.settled = False
         self.stop: Stop | None = None
