@@ -1,8 +1,9 @@
 """Forward: walks a graph, node by node."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
+from itertools import takewhile
 from typing import Any, NoReturn
 
 from daemon.engine.abreast import do_abreast
@@ -109,9 +110,19 @@ async def _parallel(run: Execution, node: ParallelNode) -> None:
     if not run.journal.is_clear and any(_is_effectful(each) for each in ahead):
         await run.journal.flush()  # once and for all of them: none may start before it is durable
     work = [partial(_DO[type(each)], run, each) for each in ahead]
-    stopped = await do_abreast(run, work, limit=len(work))
+    in_place = len(list(takewhile(_ends_at_once, ahead)))
+    stopped = await do_abreast(run, work, limit=len(work), in_place=in_place)
     if stopped:
         _stop(run, stopped)
+
+
+def _ends_at_once(member: Member) -> bool:
+    """Tell whether nothing of the application in a member can wait."""
+    return isinstance(member, StepNode) and _awaits_nothing(member)
+
+
+def _awaits_nothing(node: StepNode | LoopNode) -> bool:
+    return not node.step.definition.may_wait and node.step.settings.timeout is None
 
 
 def _is_effectful(member: Member) -> bool:
@@ -136,7 +147,8 @@ async def _loop(run: Execution, node: LoopNode) -> None:
         if left and is_effectful and run.journal.pending:
             await run.journal.flush()  # a crash repeats no finished item, however long the others take
 
-    stopped = await do_abreast(run, [partial(call, item) for item in ahead], limit=node.concurrency)
+    in_place = len(ahead) if _awaits_nothing(node) else 0
+    stopped = await do_abreast(run, [partial(call, item) for item in ahead], limit=node.concurrency, in_place=in_place)
     if stopped:
         _stop(run, stopped)
     if run.failing:
@@ -154,7 +166,7 @@ def _stop(run: Execution, stopped: list[Stopped]) -> NoReturn:
     raise together(stopped)
 
 
-_DO: dict[type[Node], Callable[[Execution, Any], Awaitable[None]]] = {
+_DO: dict[type[Node], Callable[[Execution, Any], Coroutine[Any, Any, None]]] = {
     StepNode: do_step,
     LoopNode: _loop,
     ChildNode: _child,

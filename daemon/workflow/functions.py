@@ -1,15 +1,27 @@
-"""What makes a function the same one as before: its name after a reload, its code after an edit; pure."""
+"""What can be told of a function: its name after a reload, its code after an edit, whether it waits; pure."""
 
+import dis
 import hashlib
+import inspect
 from collections.abc import Callable
 from types import CodeType
 from typing import Any
+
+_SEND = dis.opmap["SEND"]
 
 
 def function_name(fn: Callable[..., Any]) -> str:
     """Return a function's module and qualified name: what makes it the same function after a reload."""
     module = getattr(fn, "__module__", None) or type(fn).__module__  # a method of a built-in type has none
     return f"{module}:{getattr(fn, '__qualname__', type(fn).__qualname__)}"
+
+
+def may_wait(fn: Callable[..., Any]) -> bool:
+    """Tell whether a function may wait for something in the event loop: all but async ones that await nothing."""
+    code = getattr(fn, "__code__", None)
+    if code is None or not inspect.iscoroutinefunction(fn):
+        return True
+    return _SEND in code.co_code[::2]  # an instruction is two bytes, and every kind of await comes down to this one
 
 
 def code_hash(fn: Callable[..., Any]) -> str:
