@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, get_args, get_origin
 
 from daemon.errors import CodecError
-from daemon.workflow.codec import Codec
+from daemon.workflow.codec import Codec, Held
 from daemon.workflow.definition import BoundStep
 from daemon.workflow.functions import code_hash
 from daemon.workflow.nodes import ChildNode, LoopNode, Node, StepNode, TransformNode, WaitNode, WhenNode, walk
@@ -133,6 +133,9 @@ class _Holding:
     what: str
 
     def slot(self, slot: Slot, codec: Codec) -> bytes:
+        stored = self.values[slot.index]
+        if type(stored) is Held and not slot.path and stored.codec.type == codec.type:
+            return stored.data
         value = slot.resolve(self.values)
         try:
             return codec.hold(value, self.limit_bytes, self.what)[0]
