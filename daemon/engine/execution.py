@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 _DEBUG = 10
 _DURABLE_WAIT_S = 1.0
+_NO_LIMIT = timedelta()
 
 
 class Execution:
@@ -120,7 +121,7 @@ class Execution:
         self.resumed = False
         self.settled = False
         self.stop: Stop | None = None
-        self.limit = timedelta()
+        self.limit = _NO_LIMIT
         self.task: asyncio.Task[None] | None = None
         self.seq = 0
         self.undone = 0
@@ -294,7 +295,7 @@ class Execution:
         if not self.failing:
             self.begin_to_fail()
 
-    def halt(self, stop: Stop, limit: timedelta = timedelta()) -> None:
+    def halt(self, stop: Stop, limit: timedelta = _NO_LIMIT) -> None:
         """Cancel the task that drives it, and with it all that is inside it.
 
         Args:

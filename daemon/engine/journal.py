@@ -1,5 +1,8 @@
 """What a run and its children have decided, in order, on its way to the store."""
 
+from collections.abc import Coroutine
+from typing import Any
+
 from daemon.engine.control import Fenced
 from daemon.engine.ports import Ports
 from daemon.store.model import RunRecord
@@ -37,7 +40,7 @@ class Journal:
         """
         return not self.pending and not self._flying
 
-    async def flush(self, *guards: Write) -> bool:
+    def flush(self, *guards: Write) -> Coroutine[Any, Any, bool]:
         """Make what is pending durable; False if one of `guards` refused: then nothing was written, and all is kept.
 
         Raises:
@@ -47,7 +50,7 @@ class Journal:
         if self.stale:
             self._record.updated_us = self._ports.clock.now_us()
             head = UpdateRun(self._record)
-        return await self._commit(head, guards)
+        return self._commit(head, guards)
 
     async def put_run(self, *, hint: bool = False) -> None:
         """Make the run's row durable, and what is pending; `hint`: others may wait for that. Raises `Fenced`."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Awaitable
 from typing import Any, NoReturn
 
 from daemon.activation import activate
@@ -53,7 +54,9 @@ async def do_step(run: Execution, node: StepNode) -> None:
     except Exception as error:  # noqa: BLE001 - a pick into what is not there, an input that has no JSON form
         _refuse(run, node, error)
         return
-    await _pass_barrier(run, node)
+    if not (run.abreast or node.step.settings.idempotent or run.journal.is_clear):
+        await run.journal.flush()  # the barrier: an effectful step starts when all before it in its branch is durable
+    _check_goes_on(run)
     record = run.begin(node.name, data)
     is_over = record.state is StepState.WAITING and _is_attempt_over(run, record)
     if record.state is StepState.WAITING and not is_over:
@@ -82,10 +85,7 @@ def _refuse(run: Execution, node: StepNode, error: BaseException) -> None:
     run.end(run.begin(node.name, None), StepState.FAILED)
 
 
-async def _pass_barrier(run: Execution, node: StepNode) -> None:
-    """Have everything durable that came before an effectful step of this branch, and the run not be failing."""
-    if not run.abreast and not node.step.settings.idempotent and not run.journal.is_clear:
-        await run.journal.flush()
+def _check_goes_on(run: Execution) -> None:
     if run.stop is not None:
         raise asyncio.CancelledError  # the step before did not let itself be cancelled
     if run.failing:
@@ -131,13 +131,12 @@ async def _attempt(run: Execution, node: StepNode, record: StepRecord, argument:
     return failure
 
 
-async def _call(run: Execution, node: StepNode, args: tuple[Any, ...]) -> Any:
+def _call(run: Execution, node: StepNode, args: tuple[Any, ...]) -> Awaitable[Any]:
     definition, timeout = node.step.definition, node.step.settings.timeout
     if timeout is not None:
-        return await call_within(run.ports.clock, timeout, node.name, definition.fn, args, is_async=definition.is_async)
-    if definition.is_async:
-        return await definition.fn(*args)
-    return await in_thread(definition.fn, *args)
+        return call_within(run.ports.clock, timeout, node.name, definition.fn, args, is_async=definition.is_async)
+    called: Awaitable[Any] = definition.fn(*args) if definition.is_async else in_thread(definition.fn, *args)
+    return called
 
 
 def _cut_off(run: Execution, record: StepRecord) -> None:

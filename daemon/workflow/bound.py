@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 In = TypeVar("In")
 Out = TypeVar("Out")
+_AS_USUAL = RunOptions()
 _RUN_ID = re.compile(r"[A-Za-z0-9._:@-]{1,200}")
 
 
@@ -88,6 +89,8 @@ def _options(run_id: str | None, wait: bool | None, on_existing: Literal["join",
     if on_existing not in ("join", "reject"):
         msg = f'on_existing is "join" or "reject", not {on_existing!r}.'
         raise ValueError(msg)
+    if run_id is None and wait is None and on_existing == "join":
+        return _AS_USUAL
     return RunOptions(check_run_id(run_id) if run_id is not None else None, wait, on_existing)
 
 
