@@ -40,7 +40,6 @@ class Execution:
 
     Attributes:
         parent: The run that it is a step of; None at the top.
-        top: The run at the top; it has the task and whoever waits.
         children: The runs that are steps of this one, by the step's name, as far as they were begun.
         calls: The steps that a node became when it was reached, by the node's name, then by what is in their brackets.
         failures: The failed attempts of both phases, by step.
@@ -83,7 +82,6 @@ class Execution:
         "steps",
         "stop",
         "task",
-        "top",
         "undone",
         "values",
         "waiters",
@@ -103,7 +101,6 @@ class Execution:
         self.record = record
         self.scope = scope
         self.parent = parent
-        self.top: Execution = self if parent is None else parent.top
         self.journal: Journal = Journal(ports, record) if parent is None else parent.journal
         self.children: dict[str, Execution] = {}
         self.values: list[Any] = [None] * workflow.graph.slots
@@ -133,6 +130,14 @@ class Execution:
     def graph(self) -> Graph:
         """What it walks over."""
         return self.workflow.graph
+
+    @property
+    def top(self) -> "Execution":
+        """The run at the top; it has the task and whoever waits.
+
+        Not kept: a run that points at itself is garbage that only the collector finds, with all that it holds.
+        """
+        return self if self.parent is None else self.parent.top
 
     def tree(self) -> "Iterator[Execution]":
         """Iterate over this run and all that were begun inside it."""
