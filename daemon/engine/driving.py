@@ -57,8 +57,9 @@ class RunDriver(RunReader):
         self._on_staged = around.get("on_staged", _nothing)
         self._parking = Parking(ports.clock, wake=self._resume, go_on=self._go_on)
         self._places = Places(ports, self._workflows, self._go_on)
-        self._resuming: set[str] = set()
+        self._resuming: dict[str, RunRecord] = {}
         self._cancelled: set[str] = set()  # those among them that somebody cancels meanwhile
+        self._regained: dict[str, RunRecord] = {}  # lost, and got back while they are still driven as they were
         self._nudged: set[str] = set()  # those that are driven while something comes that they wait for
         self._heard = 0
         self._closing = False
@@ -126,7 +127,13 @@ class RunDriver(RunReader):
         self._live[run_id] = run
         run.waiters.extend(self._parking.take(run_id))
         run.task = asyncio.create_task(self._drive(run), name=f"run {run_id}")
+        run.task.add_done_callback(lambda _: self._dropped(run))
         return run
+
+    def _dropped(self, run: Execution) -> None:
+        """Settle a run whose task was cancelled before it began: then nothing in it was ever executed."""
+        if self._live.get(run.record.run_id) is run:
+            self._settle(run, None)
 
     async def _drive(self, run: Execution) -> None:
         failure: BaseException | None = None
@@ -155,6 +162,7 @@ class RunDriver(RunReader):
         if run.emitted:
             self._on_staged()
         ended = run.settled and record.status.ended
+        again = None if self._closing else self._regained.pop(record.run_id, None)
         if ended:
             log_end(run)
             self._places.freed(record.workflow)
@@ -163,15 +171,17 @@ class RunDriver(RunReader):
             future, to_the_end = waiter
             if future.done():
                 continue
-            if not run.settled:
+            if not run.settled and again is None:
                 future.set_exception(interrupted(record.run_id, failure))
-            elif ended or not to_the_end:
+            elif run.settled and (ended or not to_the_end):
                 future.set_result(run.view())
             else:
                 waiting.append(waiter)
         is_nudged = record.run_id in self._nudged
         self._nudged.discard(record.run_id)
-        if run.settled and not ended and not self._closing:
+        if again is not None:
+            self._take_back(again, waiting)
+        elif run.settled and not ended and not self._closing:
             self._park(record, waiting)
             if is_nudged or (run.cancelling and record.status is RunStatus.WAITING):
                 self._parking.wake_now(record.run_id)
@@ -182,6 +192,8 @@ class RunDriver(RunReader):
 
     async def _resume(self, record: RunRecord) -> None:
         """Go on with a run, or keep it until it is due, something comes for it, or there is a place for it."""
+        if not self._is_current(record):
+            return
         is_waiting = record.status is RunStatus.WAITING
         if is_waiting and record.cancel_us is not None:
             await self._go_on(record)
@@ -193,6 +205,29 @@ class RunDriver(RunReader):
             self._park(record, [])
         else:
             await self._go_on(record)
+
+    def _is_current(self, record: RunRecord) -> bool:
+        """Tell whether to go on with a run as this record says.
+
+        Not if it is known here as it was before it was lost, and still driven so: that writes nothing any more, is
+        stopped, and then it goes on. Nor if it is known here as it became later.
+        """
+        run_id, now = record.run_id, _generation(record)
+        live = self._live.get(run_id)
+        driven = live.record if live is not None else self._resuming.get(run_id)
+        if driven is not None:
+            if _generation(driven) < now:
+                self._regained[run_id] = record
+                if live is not None:
+                    live.halt(Stop.SHUTDOWN)
+            return False
+        parked = self._parking.parked(run_id)
+        return parked is None or _generation(parked) <= now
+
+    def _take_back(self, record: RunRecord, waiters: list[Waiter]) -> None:
+        """Go on with a run that is not driven any more as it was before it was lost, without waiting for that."""
+        self._park(record, waiters)
+        self._parking.wake_now(record.run_id)
 
     def _queue(self, record: RunRecord) -> None:
         """Have a run wait for a place."""
@@ -206,7 +241,7 @@ class RunDriver(RunReader):
         if workflow is None or self._closing or run_id in self._live or run_id in self._resuming:
             return
         self._parking.hold(run_id, [])
-        self._resuming.add(run_id)
+        self._resuming[run_id] = record
         try:
             run = self._execution(workflow, record)
             await restore(run)
@@ -216,10 +251,13 @@ class RunDriver(RunReader):
             log.error("run_not_resumed", exc_info=error, run_id=run_id, workflow=record.workflow)
             self._parking.drop(run_id, interrupted(run_id, error))
         else:
-            self._launch(run)
+            if run_id not in self._regained:
+                self._launch(run)
         finally:
-            self._resuming.discard(run_id)
+            del self._resuming[run_id]
             self._cancelled.discard(run_id)
+        if run_id not in self._live and (again := self._regained.pop(run_id, None)) is not None:
+            self._take_back(again, [])
 
     async def _cancel_here(self, record: RunRecord) -> None:
         """Cancel a run that is to be cancelled if it is here: driven, waiting, or on its way."""
@@ -246,6 +284,10 @@ class RunDriver(RunReader):
 
     def _tasks(self) -> Sequence[asyncio.Task[None]]:
         return [run.task for run in self._live.values() if run.task is not None]
+
+
+def _generation(record: RunRecord) -> tuple[int, int]:
+    return record.attempt, record.epoch
 
 
 def _no_options(_: str) -> Mapping[str, Any]:

@@ -26,7 +26,7 @@ class Journal:
         self.stale = False
         self._ports = ports
         self._record = record
-        self._fence = FenceRun(record.key, ports.owner)
+        self._fence = FenceRun(record.key, ports.owner, record.epoch)
         self._ahead: list[Write] = []
         self._children: dict[str, RunRecord] = {}
         self._flying = 0

@@ -75,6 +75,7 @@ async def reopen(ports: Ports, run_id: str, known: Container[str], *, closing: b
     for each in (record, *children):
         _forget_errors(each, undecided)
     record.owner = ports.owner if record.workflow in known and not closing else ""
+    record.epoch += 1
     if await ports.store.commit(ReopenRun(record), *writes) is not Outcome.APPLIED:
         raise _not_failed(await latest(ports, run_id))
     return record

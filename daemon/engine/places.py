@@ -31,7 +31,7 @@ class Places:
         """Give a queued run a place, if there is one."""
         limit = self._workflows[record.workflow].max_concurrency
         if limit is not None:  # else it was taken off the workflow while the run waited
-            fence = FenceRun(record.key, self._ports.owner)
+            fence = FenceRun(record.key, self._ports.owner, record.epoch)
             take = TakePlace(record.key, record.app, record.workflow, limit)
             if await self._ports.store.commit(fence, take) is not Outcome.APPLIED:
                 return False

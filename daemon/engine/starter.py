@@ -112,7 +112,8 @@ class RunStarter(RunDriver):
 
     async def _rescue(self, workflow: WorkflowBase, record: RunRecord, held: Any) -> None:
         """Go on with a run whose starter was cancelled while its start was being committed, if it was."""
-        fence = FenceRun(record.key, self._ports.owner)  # commits keep their order: this one's outcome tells
+        # Commits keep their order: this one's outcome tells.
+        fence = FenceRun(record.key, self._ports.owner, record.epoch)
         try:
             if await self._ports.store.commit(fence) is Outcome.APPLIED and record.run_id not in self._live:
                 await self._start(workflow, record, held)

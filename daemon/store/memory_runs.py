@@ -28,6 +28,7 @@ from daemon.store.writes import (
 # walk over thousands of ended runs again and again.
 _RUN = tuple(each.name for each in fields(RunRecord))
 _OWNER = _RUN.index("owner")
+_EPOCH = _RUN.index("epoch")
 _STATUS = _RUN.index("status")
 _CANCEL = _RUN.index("cancel_us")
 _WAITING_FOR = _RUN.index("waiting_for")
@@ -82,7 +83,7 @@ class MemoryRuns:
         """Replace what may change in a run."""
         record = write.record
         before = self._runs.get(record.key)
-        if before is None or before[_OWNER] != record.owner:
+        if before is None or (before[_OWNER], before[_EPOCH]) != (record.owner, record.epoch):
             return Outcome.FENCED
         if undo is not None:
             undo.append(lambda: self._put(_run_of(before)))
@@ -100,7 +101,8 @@ class MemoryRuns:
     def fence(self, write: FenceRun, _undo: Undo = None) -> Outcome | None:
         """Refuse if a run is owned by another."""
         row = self._runs.get(write.key)
-        return Outcome.FENCED if row is None or row[_OWNER] != write.owner else None
+        is_its = row is not None and (row[_OWNER], row[_EPOCH]) == (write.owner, write.epoch)
+        return None if is_its else Outcome.FENCED
 
     def request_cancel(self, write: RequestCancel, undo: Undo = None) -> Outcome | None:
         """Note that a run is to be cancelled."""
@@ -208,6 +210,7 @@ class MemoryRuns:
         claimed = list(islice(free, limit))
         for record in claimed:
             record.owner = owner
+            record.epoch += 1
             self._put(record)
         return claimed
 

@@ -99,6 +99,8 @@ class RunRecord:
         cancel_us: When somebody asked to cancel it; its owner never writes it.
         root_key: The run at the top of it; None for one that is at the top itself. The owner of that one drives this
             one, which has no owner of its own, and is never claimed or cancelled by itself.
+        epoch: How many times it changed hands. What an owner writes with a former one's epoch is void, also if both
+            are the same process: it may own a run again whose former execution here has not noticed yet.
     """
 
     key: str
@@ -122,6 +124,7 @@ class RunRecord:
     parent_key: str | None = None
     cancel_us: int | None = None
     root_key: str | None = None
+    epoch: int = 0
 
     def become(self, status: RunStatus) -> None:
         """Change its status; the only way to.

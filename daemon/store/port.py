@@ -73,7 +73,8 @@ class Store(Protocol):
     async def claim_runs(self, app: str, owner: str, workflows: Sequence[str], *, limit: int) -> list[RunRecord]:
         """Take over unended runs of these workflows whose owner is dead or nobody; in one transaction.
 
-        Children are not taken over by themselves.
+        `epoch` is raised by 1: whatever the former owner still writes is void. Children are not taken over by
+        themselves.
         """
 
     async def cancellations(self, app: str, owner: str) -> list[RunRecord]:

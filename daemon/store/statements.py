@@ -61,7 +61,7 @@ _RUN_CHANGES = (
     "waiting_for",
     "deadline_us",
 )
-_REOPENED = ("status", "owner", "updated_us", "errors", "ended_us")
+_REOPENED = ("status", "owner", "epoch", "updated_us", "errors", "ended_us")
 _DELIVERY_CHANGES = ("attempt", "due_us", "owner", "deliveries", "reason", "error", "traceback", "dead_us")
 _FIRING_CHANGES = ("state", "attempt", "ended_us", "error")
 
@@ -126,8 +126,8 @@ STATEMENTS: dict[type[Write], Statement] = {
         _insert("runs", _RUN, "ON CONFLICT DO NOTHING"), _record(*_RUN), Outcome.CONFLICT, hints=_is_nobodys
     ),
     UpdateRun: Statement(
-        f"UPDATE runs SET {_assign(_RUN_CHANGES)} WHERE key = ? AND owner = ?",
-        _record(*_RUN_CHANGES, "key", "owner"),
+        f"UPDATE runs SET {_assign(_RUN_CHANGES)} WHERE key = ? AND owner = ? AND epoch = ?",
+        _record(*_RUN_CHANGES, "key", "owner", "epoch"),
         Outcome.FENCED,
         hints=lambda write: write.hint or _is_nobodys(write),
     ),
@@ -135,7 +135,11 @@ STATEMENTS: dict[type[Write], Statement] = {
         f"UPDATE runs SET {_assign(_RUN_CHANGES)} WHERE key = ? AND root_key IS NOT NULL",
         _record(*_RUN_CHANGES, "key"),
     ),
-    FenceRun: Statement("SELECT 1 FROM runs WHERE key = ? AND owner = ?", _one("key", "owner"), Outcome.FENCED),
+    FenceRun: Statement(
+        "SELECT 1 FROM runs WHERE key = ? AND owner = ? AND epoch = ?",
+        _one("key", "owner", "epoch"),
+        Outcome.FENCED,
+    ),
     RequestCancel: Statement(
         f"UPDATE runs SET cancel_us = coalesce(cancel_us, ?) WHERE key = ? AND {UNENDED_ROOT}",
         _one("at_us", "key"),

@@ -54,7 +54,7 @@ def claim_runs(
         return []
     # Without being told, SQLite walks all runs that ever were, in the order of their keys.
     rows = connection.execute(
-        "UPDATE runs SET owner = ? WHERE key IN ("
+        "UPDATE runs SET owner = ?, epoch = epoch + 1 WHERE key IN ("
         f"SELECT key FROM runs INDEXED BY runs_unended WHERE app = ? AND {sql.UNENDED_ROOT}"
         f" AND owner IN ({sql.marks(free)}) AND workflow IN ({sql.marks(workflows)}) ORDER BY key LIMIT ?)"
         f" RETURNING {sql.RUN_COLUMNS}",

@@ -19,7 +19,7 @@ class InsertRun:
 
 @dataclass(slots=True)
 class UpdateRun:
-    """Guard: replace what may change in a run's row. FENCED unless the row's owner is still `record.owner`.
+    """Guard: replace what may change in a run's row. FENCED unless its owner and epoch are still the record's.
 
     `hint`: others may wait for it, since a place became free.
     """
@@ -37,10 +37,11 @@ class UpdateChild:
 
 @dataclass(slots=True)
 class FenceRun:
-    """Guard: write nothing to the run's row. FENCED unless its owner is still `owner`."""
+    """Guard: write nothing to the run's row. FENCED unless its owner is still `owner`, and its epoch `epoch`."""
 
     key: str
     owner: str
+    epoch: int = 0
 
 
 @dataclass(slots=True)
@@ -56,7 +57,10 @@ class RequestCancel:
 
 @dataclass(slots=True)
 class ReopenRun:
-    """Guard: write a run's status, owner, errors and end. CONFLICT unless it is `failed`, and its latest attempt."""
+    """Guard: write a run's status, owner, epoch, errors and end. CONFLICT unless it is `failed`, its latest attempt.
+
+    Whoever reopens it raises the epoch by 1.
+    """
 
     record: RunRecord
 

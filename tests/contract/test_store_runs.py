@@ -132,7 +132,7 @@ async def test_runs_of_nobody_and_of_the_dead_are_taken_over_and_those_of_the_li
 
     assert names(claimed) == ["1", "2", "5"]
     assert {record.owner for record in claimed} == {ME}
-    assert await store.run(APP, "run-2") == run("2", owner=ME, status=RunStatus.WAITING)
+    assert await store.run(APP, "run-2") == run("2", owner=ME, epoch=1, status=RunStatus.WAITING)
     assert await store.claim_runs(APP, ME, ["place-order"], limit=10) == []
 
 
@@ -180,7 +180,7 @@ async def test_whoever_lost_a_run_is_fenced_and_the_new_owner_is_not(store: Stor
 
     assert await store.commit(UpdateRun(run("1", owner=GONE))) is Outcome.FENCED
     assert await store.commit(FenceRun("key-1", GONE), PutStep(step("1", "pay"))) is Outcome.FENCED
-    assert await store.commit(FenceRun("key-1", ME), PutStep(step("1", "pay"))) is Outcome.APPLIED
+    assert await store.commit(FenceRun("key-1", ME, 1), PutStep(step("1", "pay"))) is Outcome.APPLIED
 
 
 async def test_one_occurrence_of_a_job_is_claimed_once(store: Store) -> None:

@@ -238,7 +238,7 @@ async def test_what_a_killed_process_owned_is_free_at_once_and_not_before(store:
         claimed, taken = await store.claim_runs(APP, ME, ["place-order"], limit=10), await take(store)
 
     assert before == ([], [])
-    assert claimed == [run("1", owner=ME)]
+    assert claimed == [run("1", owner=ME, epoch=1)]
     assert taken == ["e1"]
     assert not (path.parent / "sagad.db-peers" / f"{OWNER}.lock").exists()
 

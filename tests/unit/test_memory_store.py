@@ -92,4 +92,4 @@ async def test_a_lease_ends_by_the_clock_that_was_given() -> None:
     clock.advance(timedelta(seconds=6))
     after = await store.claim_runs(APP, ME, ["place-order"], limit=1)
 
-    assert (before, after) == ([], [run("1", owner=ME)])
+    assert (before, after) == ([], [run("1", owner=ME, epoch=1)])

@@ -22,7 +22,8 @@ CREATE TABLE runs (
     deadline_us INTEGER,
     parent_key TEXT,
     cancel_us INTEGER,
-    root_key TEXT
+    root_key TEXT,
+    epoch INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- `app` does not come first on purpose: a list of all runs of an app has to walk the primary key, not sort one of these.
