@@ -100,7 +100,7 @@ class RunDriver(RunReader):
             await asyncio.wait(self._tasks(), timeout=until_s - loop.time())
         self._closing = True
         for run in list(self._live.values()):
-            run.halt(Stop.SHUTDOWN)
+            self._stop(run)
         if self._live:
             _, stubborn = await asyncio.wait(self._tasks(), timeout=_CANCEL_S)
             for task in stubborn:
@@ -127,13 +127,18 @@ class RunDriver(RunReader):
         self._live[run_id] = run
         run.waiters.extend(self._parking.take(run_id))
         run.task = asyncio.create_task(self._drive(run), name=f"run {run_id}")
-        run.task.add_done_callback(lambda _: self._dropped(run))
         return run
 
-    def _dropped(self, run: Execution) -> None:
-        """Settle a run whose task was cancelled before it began: then nothing in it was ever executed."""
-        if self._live.get(run.record.run_id) is run:
-            self._settle(run, None)
+    def _stop(self, run: Execution) -> None:
+        """Cancel a run's task; a run whose task was cancelled before it began is settled, too."""
+
+        def settle(_: object) -> None:
+            if self._live.get(run.record.run_id) is run:
+                self._settle(run, None)
+
+        if run.task is not None:
+            run.task.add_done_callback(settle)
+        run.halt(Stop.SHUTDOWN)
 
     async def _drive(self, run: Execution) -> None:
         failure: BaseException | None = None
@@ -219,7 +224,7 @@ class RunDriver(RunReader):
             if _generation(driven) < now:
                 self._regained[run_id] = record
                 if live is not None:
-                    live.halt(Stop.SHUTDOWN)
+                    self._stop(live)
             return False
         parked = self._parking.parked(run_id)
         return parked is None or _generation(parked) <= now
