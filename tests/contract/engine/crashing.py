@@ -1,7 +1,6 @@
 """Kills a process at every commit of a run, has another take over, and checks that all that happened is in order."""
 
 import itertools
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from tests.contract.engine.mortal import Mortal, living
 from tests.contract.engine.processes import APP, Journal, Process, until
 
 Make = Callable[[Journal], SourceWorkflow[Any]]
+_UNDO = "undo "
 Plan = str | tuple["Plan", ...] | frozenset["Plan"]
 
 
@@ -24,52 +24,68 @@ class Survival:
     """A run that another process took to its end.
 
     Attributes:
-        before: What steps did before the crash.
-        after: And after it.
+        lives: What steps did in each of the processes that had it.
         rows: Of all its children.
     """
 
     run: WorkflowRun[Any]
-    before: list[str]
-    after: list[str]
+    lives: list[list[str]]
     rows: list[RunRecord]
 
     @property
     def effects(self) -> list[str]:
         """All that steps did."""
-        return self.before + self.after
+        return [name for life in self.lives for name in life]
 
 
-async def survivals(store: Store, clock: ManualClock, make: Make, *, committed: bool) -> AsyncIterator[Survival]:
+async def survivals(
+    store: Store, clock: ManualClock, make: Make, *, committed: bool, twice: bool = False
+) -> AsyncIterator[Survival]:
     """Iterate over runs of a workflow whose process died at their first commit, the second, and so on.
 
     Args:
         make: Composes the workflow, whose steps keep a journal.
         committed: Whether the commit was applied at which it died.
+        twice: The process that takes the run over dies, too, at its first commit, its second, and so on.
     """
-    heir = await living(store, clock, "heir")
+    heir, deaths = await living(store, clock, "heir"), 1
     for at in itertools.count(1):
-        journal, run_id = Journal(), f"run-{at}"
-        flow = make(journal)
-        mortal = Mortal(store, clock, at=at, committed=committed)
-        died = await mortal.live(flow(mortal.process.container).run(run_id=run_id, raise_on_error=False))
-        before = list(journal)
-        if died:
-            await _take_over(heir, flow, run_id)
-        run = await heir.engine.get(run_id)
-        rows = (await store.children([run.record.key]))[run.record.key]
-        yield Survival(run, before, journal[len(before) :], rows)
-        if not died:
-            assert at == len(mortal.store.commits) + 1
+        for again in itertools.count(1):
+            mortals = [Mortal(store, clock, at=at, committed=committed)]
+            if twice:
+                mortals.append(Mortal(store, clock, at=again, committed=committed, owner="second"))
+            survival, deaths = await _survive(mortals, heir, make, f"run-{at}-{again}")
+            yield survival
+            if deaths < 2:
+                break
+        if deaths == 0:
             return
 
 
-async def _take_over(heir: Process, flow: SourceWorkflow[Any], run_id: str) -> None:
-    if await heir.store.run(APP, run_id) is None:  # not even its start was durable
-        await flow(heir.container).run(run_id=run_id, raise_on_error=False)
+async def _survive(mortals: list[Mortal], heir: Process, make: Make, run_id: str) -> tuple[Survival, int]:
+    """Have a run survive, and tell how many processes died that had it."""
+    journal, lives, deaths = Journal(), list[list[str]](), 0
+    flow = make(journal)
+    for mortal in mortals:
+        died = await mortal.live(_go_on(mortal.process, flow, run_id))
+        lives.append(journal.since(lives))
+        deaths += died
+        if not died:
+            break
+    if deaths == len(mortals):
+        await _go_on(heir, flow, run_id)
+        lives.append(journal.since(lives))
+    run = await heir.engine.get(run_id)
+    rows = (await heir.store.children([run.record.key]))[run.record.key]
+    return Survival(run, lives, rows), deaths
+
+
+async def _go_on(process: Process, flow: SourceWorkflow[Any], run_id: str) -> None:
+    if await process.store.run(APP, run_id) is None:  # not even its start was durable
+        await flow(process.container).run(run_id=run_id, raise_on_error=False)
         return
-    await heir.take_over(flow)
-    await until(lambda: not heir.engine.running, what="the heir is done")
+    await process.take_over(flow)
+    await until(lambda: not process.engine.running, what="it is done")
 
 
 def check(
@@ -84,25 +100,27 @@ def check(
         doubted: What may be undone besides, since nobody knew whether it had been done.
     """
     run, effects = survival.run, survival.effects
-    forward = [name for name in effects if not name.startswith("undo ")]
-    back = [name.removeprefix("undo ") for name in effects if name.startswith("undo ")]
     names, later = _order(plan)
+    earlier = {name: {other for other in names if name in later[other]} for name in names}
+    forward = [name for name in effects if not name.startswith(_UNDO)]
+    back = [name.removeprefix(_UNDO) for name in effects if name.startswith(_UNDO)]
     assert (run.status, run.attempt) == (status, 1)
     assert all(row.status.ended and row.ended_us is not None for row in survival.rows)
     assert all(row.status is not RunStatus.COMPLETED for row in survival.rows) or status is RunStatus.COMPLETED
     assert set(forward) == names
     assert set(undone) <= set(back) <= {*undone, *doubted}
     _check_order(forward, later)
-    _check_order(back, {name: {other for other in names if name in later[other]} for name in names})
-    for name, times in Counter(effects).items():
-        if times > 1:
-            undo, of = name.startswith("undo "), name.removeprefix("undo ")
-            after = {f"undo {other}" for other in names if of in later[other]} if undo else later[of]
-            assert times == 2
-            assert name in survival.before, f"{name} was repeated by the heir alone"
-            assert not after & set(survival.before), f"{name} was durable and was repeated"
-    if any(name.startswith("undo ") for name in survival.before):
-        assert all(name.startswith("undo ") for name in survival.after), "a rollback never turns forward again"
+    _check_order(back, earlier)
+    before: set[str] = set()
+    for life in survival.lives:
+        assert len(set(life)) == len(life), "a process does nothing twice"
+        for name in before.intersection(life):
+            of = name.removeprefix(_UNDO)
+            after = later[of] if of == name else {f"{_UNDO}{other}" for other in earlier[of]}
+            assert not after & before, f"{name} was durable and was repeated"
+        is_rollback = any(name.startswith(_UNDO) for name in before)
+        assert not is_rollback or all(name.startswith(_UNDO) for name in life), "it turned forward again"
+        before |= set(life)
 
 
 def names_in(plan: Plan) -> set[str]:

@@ -45,10 +45,10 @@ class MortalStore(CountingStore):
 class Mortal:
     """A process that dies at one of its commits."""
 
-    def __init__(self, store: Store, clock: ManualClock, *, at: int, committed: bool) -> None:
+    def __init__(self, store: Store, clock: ManualClock, *, at: int, committed: bool, owner: str = "mortal") -> None:
         self.store = MortalStore(store, at=at, committed=committed)
         self.died = self.store.died
-        self.process = Process(self.store, clock, "mortal")
+        self.process = Process(self.store, clock, owner)
 
     async def live(self, work: Awaitable[Any]) -> bool:
         """Run until the work is done, or the process died; tell whether it died."""
@@ -59,5 +59,5 @@ class Mortal:
         died = not task.done()
         await cancelled(task, death, *self.process.engine._tasks())
         await cancelled(*self.process.engine._rescues)
-        await self.store.retire("mortal")
+        await self.store.retire(self.process.owner)
         return died

@@ -64,6 +64,10 @@ class Process:
 class Journal(list[str]):
     """What steps did, in order."""
 
+    def since(self, former: Sequence[Sequence[str]]) -> list[str]:
+        """Return what was noted after these, which are its beginning."""
+        return self[sum(map(len, former)) :]
+
     def step(
         self,
         name: str,

@@ -131,3 +131,25 @@ async def test_a_failure_inside_a_child_survives_a_crash_at_any_commit(
         assert set(rows.values()) == {RunStatus.REVERTED}
         assert set(run.compensated) == {"failing", "done", "first", *beside}
         assert run.steps["failing"].state is StepState.COMPENSATED
+
+
+@pytest.mark.parametrize("committed", [False, True])
+async def test_a_run_with_a_child_survives_two_crashes_at_any_commits(
+    store: Store, clock: ManualClock, *, committed: bool
+) -> None:
+    def make(journal: Journal) -> SourceWorkflow[None]:
+        child, beside = _child(journal, "child", "one", "two"), journal.step("beside", refuses_none=False)
+        first, broken = journal.step("first"), journal.failing()
+
+        @workflow("twice")
+        def twice() -> None:
+            first()
+            parallelize(child.as_step(), beside())
+            broken()
+
+        return twice
+
+    plan: Plan = ("first", frozenset({("one", "two"), "beside"}), "break")
+    async for survival in survivals(store, clock, make, committed=committed, twice=True):
+        check(survival, plan, status=RunStatus.REVERTED, undone={"first", "one", "two", "beside"})
+        assert [row.status for row in survival.rows] == [RunStatus.REVERTED]
