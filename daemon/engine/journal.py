@@ -19,7 +19,7 @@ class Journal:
         stale: Whether the run's row is to be written with the next commit.
     """
 
-    __slots__ = ("_ahead", "_children", "_fence", "_flying", "_ports", "_record", "pending", "stale")
+    __slots__ = ("_ahead", "_children", "_fence", "_flying", "_ports", "_record", "_refused", "pending", "stale")
 
     def __init__(self, ports: Ports, record: RunRecord) -> None:
         self.pending: list[Write] = []
@@ -30,6 +30,7 @@ class Journal:
         self._ahead: list[Write] = []
         self._children: dict[str, RunRecord] = {}
         self._flying = 0
+        self._refused = 0
 
     @property
     def is_clear(self) -> bool:
@@ -81,14 +82,17 @@ class Journal:
             self._ahead = []
         self.pending, self.stale = [], False
         self._flying += 1
+        refused = self._refused
         try:
             outcome = await self._ports.store.commit(head, *guards, *writes)
         finally:
             self._flying -= 1
         if outcome is Outcome.APPLIED:
-            return True
+            # If a commit before this one was refused meanwhile, what it took along is pending again.
+            return self._refused == refused or await self.flush()
         if outcome is Outcome.FENCED or not guards:
             raise Fenced
+        self._refused += 1
         self._ahead = [*ahead, *self._ahead]
         self.pending = [*pending, *self.pending]
         self._children = {**children, **self._children}

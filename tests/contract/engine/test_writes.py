@@ -1,13 +1,18 @@
 """How few durable writes a run needs; each is an fsync."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
 from daemon import Retry, parallelize, workflow
 from daemon.clock import ManualClock
+from daemon.engine.journal import Journal as RunJournal
+from daemon.engine.ports import Ports
 from daemon.store.port import Store
-from tests.contract.engine.processes import CountingStore, Journal, Process
+from daemon.store.writes import InsertRun, PutStep
+from tests.contract import records
+from tests.contract.engine.processes import APP, CountingStore, Journal, Process
 
 
 @pytest.fixture
@@ -112,3 +117,20 @@ async def test_a_retry_at_once_needs_no_write(counted: Process, counting: Counti
     await flaky_run(counted.container).run(raise_on_error=False)
 
     assert len(counting.commits) == 2
+
+
+async def test_what_a_refused_commit_took_along_is_durable_before_anybody_goes_on(
+    store: Store, clock: ManualClock
+) -> None:
+    record = records.run("1")
+    await store.commit(InsertRun(record))
+    writing = RunJournal(Ports(store, clock, APP, record.owner, 1_000, 30.0), record)
+
+    writing.pending.append(PutStep(records.step("1", "first")))
+    refused = asyncio.create_task(writing.flush(InsertRun(record)))
+    await asyncio.sleep(0)
+    await writing.flush()  # of a member of the same group, whose step it was
+    steps = (await store.steps([record.key]))[record.key]
+
+    assert not await refused
+    assert [each.name for each in steps] == ["first"]
