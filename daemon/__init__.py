@@ -5,6 +5,7 @@ from daemon.config import Config
 from daemon.container import service
 from daemon.engine.engine import WorkflowEngine
 from daemon.engine.reading import RunPage
+from daemon.engine.watching import RunEvent
 from daemon.errors import (
     BrokerUnavailableError,
     CodecError,
@@ -78,6 +79,7 @@ __all__ = [
     "ReportedFailure",
     "Retry",
     "RetryAfter",
+    "RunEvent",
     "RunExists",
     "RunNotCompleted",
     "RunNotFound",

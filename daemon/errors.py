@@ -17,6 +17,7 @@
     +-- RunExists                   this run id belongs to another workflow, another input, or is rejected
     +-- RunNotCompleted             a run's result was asked for, and the run has none (yet)
     +-- RunStateError               a run or step is not in the state that the call needs
+    +-- WatcherBehindError          who watches runs did not ask what happened for too long
     +-- WorkflowFailed              a run ended without a result
     +-- RemoteError                 an error that happened in another process, with its stored text
     +-- StepTimeout                 an attempt of a step took too long
@@ -170,6 +171,13 @@ class RunNotCompleted(DaemonError):  # noqa: N818 - an outcome
 
 class RunStateError(DaemonError):
     """A run or step is not in the state that the call needs; the message says what state it is in."""
+
+
+class WatcherBehindError(DaemonError):
+    """Who watches runs did not ask what happened for so long that it is kept no longer."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"More than {limit:,} events have happened that this watcher did not ask for; watch anew.")
 
 
 class WorkflowFailed(DaemonError):  # noqa: N818 - an outcome

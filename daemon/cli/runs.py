@@ -9,7 +9,8 @@ import typer
 
 from daemon.cli.loading import load_application, perform
 from daemon.cli.options import CONFIG, ConfigOption, JsonArgument, JsonOption, group, json_text
-from daemon.cli.output import note, printable, show, show_fields, show_json, show_table, show_title
+from daemon.cli.output import cell_text, note, show, show_json, show_table
+from daemon.cli.run_text import show_run
 from daemon.config import load_config
 from daemon.engine.rerunning import UNSET
 from daemon.errors import MisfitError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from daemon.engine.reading import RunPage
     from daemon.workflow.run import WorkflowRun
 
-app = group("List, show, cancel, retry and rerun runs, and report the outcome of their external steps.")
+app = group("List, show, watch, cancel, retry and rerun runs, and report the outcome of their external steps.")
 RunArgument = Annotated[str, typer.Argument(metavar="RUN_ID", help="The run's id.")]
 StepArgument = Annotated[str, typer.Argument(metavar="STEP", help="The step's name.")]
 
@@ -106,7 +107,7 @@ def show_(
     if json:
         show_json(found)
     else:
-        _show(found)
+        show_run(found)
 
 
 @app.command()
@@ -166,6 +167,24 @@ def rerun(
     show_json(found.to_json()) if json else show(f"Run {found.run_id} is run once more, as attempt {found.attempt}.")
 
 
+@app.command()
+def watch(run_id: RunArgument, *, config: ConfigOption = CONFIG, json: JsonOption = False) -> None:
+    """Print how a run stands and what happens to it, one line each, until it has ended.
+
+    With --json each line is a JSON document.
+    """
+
+    async def follow(app: "App") -> None:
+        async for event in app.engine.watch(run_id=run_id):
+            if json:
+                show(json_module.dumps(event.to_json()))
+            else:
+                attempt = f", attempt {event.attempt}" if event.attempt > 1 else ""
+                show(f"{cell_text(event.at)}  {event.step or event.run_id}  {event.state}{attempt}")
+
+    perform(load_config(config), None, follow)
+
+
 @app.command("complete-step")
 def complete_step(
     run_id: RunArgument,
@@ -221,52 +240,3 @@ def _json_checked(argument: str = "JSON") -> "Iterator[None]":
         yield
     except MisfitError as error:
         raise typer.BadParameter(str(error), param_hint=argument) from None
-
-
-def _show(run: dict[str, Any]) -> None:
-    trigger = run["trigger"]
-    show_fields(
-        {
-            "run": run["run_id"],
-            "workflow": run["workflow"],
-            "status": run["status"],
-            "attempt": run["attempt"],
-            "trigger": " ".join(trigger[part] for part in ("kind", "name", "id") if trigger.get(part)),
-            "started (UTC)": _moment_of(run["created_at"]),
-            "changed (UTC)": _moment_of(run["updated_at"]),
-            "waits for": run["waiting_for"],
-            "input": _plain(run["input"]),
-            "result": _plain(run["result"]),
-            "undone": run["compensated"],
-        }
-    )
-    if run["steps"]:
-        show("")
-        show_table(
-            ("step", "state", "attempts", "started (UTC)", "ended (UTC)", "input", "output"),
-            [
-                (
-                    step["name"],
-                    step["state"],
-                    step["attempts"],
-                    _moment_of(step["started_at"]),
-                    _moment_of(step["ended_at"]),
-                    _plain(step["input"]),
-                    _plain(step["output"]),
-                )
-                for step in run["steps"].values()
-            ],
-        )
-    for error in run["errors"]:
-        for number, attempt in enumerate(error["attempts"], 1):
-            show("")
-            show_title(printable(f"{error['step']} ({error['phase']}), attempt {number}, {attempt['time']}"))
-            show(printable(attempt["traceback"] or f"{attempt['type']}: {attempt['message']}", keep="\n\t").rstrip())
-
-
-def _moment_of(iso: str | None) -> datetime | None:
-    return None if iso is None else datetime.fromisoformat(iso)
-
-
-def _plain(value: object) -> str | None:
-    return None if value is None else json_module.dumps(value, ensure_ascii=False)

@@ -77,6 +77,7 @@ def child_of(run: Execution, node: ChildNode, record: RunRecord) -> Execution:
     child = Execution(run.ports, node.workflow, record, _scope(run.scope, node.workflow, record), parent=run)
     child.failing, child.stop = run.failing, run.stop
     run.children[node.name] = child
+    run.journal.include(record)
     return child
 
 

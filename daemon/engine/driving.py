@@ -107,6 +107,7 @@ class RunDriver(RunReader):
                 log.warning("run_not_cancelled", task=task.get_name())
         self._places.close()
         self._parking.close(interrupted)
+        self._ports.news.close()
 
     def _execution(self, workflow: WorkflowBase, record: RunRecord, trigger: Trigger | None = None) -> Execution:
         scope = RunScope(

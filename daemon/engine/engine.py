@@ -3,18 +3,20 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Unpack
 
 from daemon.engine.driving import Surroundings
 from daemon.engine.incoming import Incoming
-from daemon.engine.operations import reopen, report_error, report_output, request_cancel
+from daemon.engine.operations import latest, reopen, report_error, report_output, request_cancel
 from daemon.engine.ports import Ports
 from daemon.engine.rerunning import UNSET, Rerun, rerun
 from daemon.engine.starter import RunStarter
+from daemon.engine.watching import RunEvent, RunWatch, Subject, event_of_run, event_of_step
 from daemon.events.model import Envelope, Event
 from daemon.store.model import RunRecord
 from daemon.workflow.port import RunOptions
-from daemon.workflow.run import WorkflowRun
+from daemon.workflow.run import SHOWN, WorkflowRun
 
 
 class WorkflowEngine(RunStarter):
@@ -143,6 +145,40 @@ class WorkflowEngine(RunStarter):
         await report_error(self._ports, run_id, step, error)
         await self.heed(everything=False)
 
+    def watch(self, *, run_id: str | None = None, workflow: str | None = None) -> RunWatch:
+        """Return an iterator over what happens to runs from now on, each told once it is durable.
+
+            async for event in engine.watch(run_id="order-17"):
+                print(event.step or event.run_id, event.state)
+
+        Left out, it tells of all runs that this process drives, their children included, until it is closed or this
+        process stops. Of one run it tells wherever that is driven: first how it stands, then what happens, until that
+        has ended; its children are steps of it, and may be watched by their own ids. `aclose` ends it earlier.
+
+        Args:
+            run_id: Only of this run; asking for the first event raises `RunNotFound` if there is none.
+            workflow: Only of runs of this workflow.
+        """
+        subject = None
+        if run_id is not None:
+            subject = Subject(run_id, partial(self._look, run_id), partial(self._drives, run_id))
+        return RunWatch(self._ports.news, self._ports.clock, workflow=workflow, subject=subject)
+
+    async def _look(self, run_id: str) -> tuple[int, list[RunEvent]]:
+        """Return a run's latest attempt, and where it and its steps stand, as it is stored."""
+        record = await latest(self._ports, run_id)
+        steps = (await self._ports.store.steps([record.key]))[record.key]
+        events = [event_of_step(record, each, each.ended_us or each.started_us) for each in steps if each.kind in SHOWN]
+        place = len(events) if record.status.ended else 0
+        events.insert(place, event_of_run(record, record.ended_us or record.updated_us))
+        return record.attempt, events
+
+    def _drives(self, run_id: str) -> bool:
+        """Tell whether a run is driven here at the moment, by itself or as a child."""
+        return run_id in self._live or any(
+            each.record.run_id == run_id for run in self._live.values() for each in run.tree()
+        )
+
     async def _anew(
         self, run_id: str, store: Callable[[], Awaitable[RunRecord]], *, wait: bool | None
     ) -> WorkflowRun[Any]:
@@ -163,6 +199,7 @@ class WorkflowEngine(RunStarter):
             record = await store()
             asked = replace(record)
             if record.owner:
+                self._ports.news.tell_run(record, record.updated_us)
                 await self._resume(record)
             return asked
         finally:

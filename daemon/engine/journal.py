@@ -5,6 +5,7 @@ from typing import Any
 
 from daemon.engine.control import Fenced
 from daemon.engine.ports import Ports
+from daemon.engine.watching import RunEvent, Told, events_of
 from daemon.store.model import RunRecord
 from daemon.store.writes import FenceRun, Outcome, PutStep, UpdateChild, UpdateRun, Write
 
@@ -19,7 +20,19 @@ class Journal:
         stale: Whether the run's row is to be written with the next commit.
     """
 
-    __slots__ = ("_ahead", "_children", "_fence", "_flying", "_ports", "_record", "_refused", "pending", "stale")
+    __slots__ = (
+        "_ahead",
+        "_children",
+        "_fence",
+        "_flying",
+        "_ports",
+        "_record",
+        "_refused",
+        "_runs",
+        "_told",
+        "pending",
+        "stale",
+    )
 
     def __init__(self, ports: Ports, record: RunRecord) -> None:
         self.pending: list[Write] = []
@@ -31,6 +44,12 @@ class Journal:
         self._children: dict[str, RunRecord] = {}
         self._flying = 0
         self._refused = 0
+        self._runs = {record.key: record}
+        self._told: Told = {(record.run_id, ""): (record.status, record.attempt)}
+
+    def include(self, record: RunRecord) -> None:
+        """Tell of a run inside this one, too, to whoever watches."""
+        self._runs[record.key] = record
 
     @property
     def is_clear(self) -> bool:
@@ -83,11 +102,17 @@ class Journal:
         self.pending, self.stale = [], False
         self._flying += 1
         refused = self._refused
+        news = self._ports.news
+        events: list[RunEvent] = []
+        if news.is_watched:  # records change while they are on their way
+            events = events_of((*writes, *guards, head), self._runs, self._ports.clock.now_us())
         try:
             outcome = await self._ports.store.commit(head, *guards, *writes)
         finally:
             self._flying -= 1
         if outcome is Outcome.APPLIED:
+            if events:
+                news.tell(events, self._told)
             # If a commit before this one was refused meanwhile, what it took along is pending again.
             return self._refused == refused or await self.flush()
         if outcome is Outcome.FENCED or not guards:

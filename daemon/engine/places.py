@@ -37,6 +37,7 @@ class Places:
                 return False
         record.become(RunStatus.RUNNING)
         record.waiting_for = ""
+        self._ports.news.tell_run(record, self._ports.clock.now_us())
         return True
 
     def queue(self, record: RunRecord) -> None:

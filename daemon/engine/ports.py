@@ -1,8 +1,9 @@
 """What the engine needs of the world."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from daemon.clock import Clock
+from daemon.engine.watching import News
 from daemon.store.port import Store
 
 
@@ -13,6 +14,7 @@ class Ports:
     Attributes:
         max_payload_bytes: The longest JSON of one value.
         park_after_s: Longer waits than this are not waited for in a task.
+        news: Tells whoever watches the runs.
     """
 
     store: Store
@@ -21,3 +23,4 @@ class Ports:
     owner: str
     max_payload_bytes: int
     park_after_s: float
+    news: News = field(default_factory=News)

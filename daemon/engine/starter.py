@@ -100,6 +100,7 @@ class RunStarter(RunDriver):
 
     async def _start(self, workflow: WorkflowBase, record: RunRecord, held: Any) -> Execution | None:
         """Drive a run whose start is durable, or have it wait for a place."""
+        self._ports.news.tell_run(record, record.created_us)
         if record.waiting_for == QUEUED and not await self._places.take(record):
             self._queue(record)
             return None

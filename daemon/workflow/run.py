@@ -17,7 +17,7 @@ from daemon.workflow.codec import Codec
 from daemon.workflow.graph import Graph
 from daemon.workflow.nodes import ChildNode, HookNode, LoopNode, StepNode, WaitNode
 
-_SHOWN = frozenset({"step", "child", "sleep", "wait"})
+SHOWN = frozenset({"step", "child", "sleep", "wait"})  # the kinds of checkpoints that count as steps of a run
 IN_DOUBT = "StepInDoubt"  # the type of an attempt of which nobody knows whether it did something
 Out_co = TypeVar("Out_co", covariant=True, default=Any)
 
@@ -198,7 +198,7 @@ class WorkflowRun(Generic[Out_co]):
         }
 
     def _shown(self) -> list[StepRecord]:
-        return sorted((step for step in self._steps if step.kind in _SHOWN), key=lambda step: step.seq)
+        return sorted((step for step in self._steps if step.kind in SHOWN), key=lambda step: step.seq)
 
     def _decoded(self, step: StepRecord, what: Literal["input", "output"], data: bytes) -> Any:
         """Return a step's value, of its declared type if the workflow is known here."""

@@ -1,5 +1,6 @@
 """`sagad runs`."""
 
+import json
 from pathlib import Path
 
 from tests.unit.cli.application import write
@@ -76,6 +77,27 @@ def test_a_run_is_shown_with_its_steps_and_errors(sagad: Sagad) -> None:
     ]
     assert "RuntimeError: out of order" in shown
     assert "Traceback (most recent call last):" in shown
+
+
+def test_a_run_is_watched_until_it_has_ended(sagad: Sagad) -> None:
+    sagad("workflow", "run", "broken", '{"name": "x"}', "--run-id", "b1")
+
+    watched = sagad("runs", "watch", "b1")
+    documents = [json.loads(line) for line in sagad("runs", "watch", "b1", "--json").out.splitlines()]
+    nobody = sagad("runs", "watch", "nobody")
+
+    assert (watched.status, watched.err) == (0, "")
+    assert [line.split("  ")[1:] for line in watched.out.splitlines()] == [
+        ["reserve", "compensated"],
+        ["break", "failed"],
+        ["b1", "reverted"],
+    ]
+    assert [(each["step"], each["state"]) for each in documents] == [
+        ("reserve", "compensated"),
+        ("break", "failed"),
+        (None, "reverted"),
+    ]
+    assert (nobody.status, nobody.out, nobody.err) == (1, "", "No run has the id 'nobody'.\n")
 
 
 def test_a_run_that_is_not_there_fails_with_a_sentence(sagad: Sagad) -> None:
