@@ -13,7 +13,6 @@ from daemon.cli.output import note, show, show_json, show_table
 from daemon.errors import CodecError, did_you_mean
 from daemon.workflow.adapters import type_name
 from daemon.workflow.bound import check_run_id
-from daemon.workflow.drawing import to_dot, to_svg
 from daemon.workflow.port import RunOptions
 from daemon.workflow.run import WorkflowRun
 from daemon.workflow.workflow import WorkflowBase
@@ -113,9 +112,9 @@ def graph(
         case Format.MERMAID:
             show(drawn.to_mermaid())
         case Format.DOT:
-            show(to_dot(drawn))
+            show(drawn.to_dot())
         case Format.SVG:
-            show(to_svg(drawn))
+            show(drawn.to_svg())
 
 
 def _named(name: str, discovered: "Discovered") -> WorkflowBase:

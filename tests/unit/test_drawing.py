@@ -19,7 +19,6 @@ from daemon import (
     when,
     workflow,
 )
-from daemon.workflow.drawing import to_dot, to_svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -52,7 +51,7 @@ def drawn(sku: Ref[str]) -> Ref[str]:
 
 
 def test_dot_has_every_node_its_order_and_its_compensation() -> None:
-    lines = [line.strip() for line in to_dot(drawn.graph).splitlines()]
+    lines = [line.strip() for line in drawn.graph.to_dot().splitlines()]
 
     assert lines == [
         'digraph "drawn" {',
@@ -76,7 +75,7 @@ def test_dot_has_every_node_its_order_and_its_compensation() -> None:
 
 
 def test_svg_is_a_document_in_which_everything_stands_inside_the_picture() -> None:
-    root = ET.fromstring(to_svg(drawn.graph))  # noqa: S314 - we made it
+    root = ET.fromstring(drawn.graph.to_svg())  # noqa: S314 - we made it
 
     width, height = float(root.attrib["width"]), float(root.attrib["height"])
     texts = {text.text: text for text in root.iter(f"{SVG}text")}
@@ -123,7 +122,7 @@ def test_mermaid_shows_a_condition_and_its_cases() -> None:
 
 
 def test_dot_shows_a_condition_and_its_cases() -> None:
-    lines = [line.strip() for line in to_dot(with_conditions.graph).splitlines()]
+    lines = [line.strip() for line in with_conditions.graph.to_dot().splitlines()]
 
     assert 'n2 [label="when-1", shape=diamond];' in lines
     assert 'n2 -> n3 [label="yes"];' in lines
@@ -132,7 +131,7 @@ def test_dot_shows_a_condition_and_its_cases() -> None:
 
 
 def test_svg_shows_a_condition_and_its_cases_inside_the_picture() -> None:
-    root = ET.fromstring(to_svg(with_conditions.graph))  # noqa: S314 - we made it
+    root = ET.fromstring(with_conditions.graph.to_svg())  # noqa: S314 - we made it
 
     width = float(root.attrib["width"])
     texts = [text.text for text in root.iter(f"{SVG}text")]
@@ -149,11 +148,11 @@ def with_a_loop(skus: Ref[list[str]]) -> Ref[list[str]]:
 
 def test_every_drawing_shows_a_loop_and_how_it_is_undone() -> None:
     mermaid = [line.strip() for line in with_a_loop.graph.to_mermaid().splitlines()]
-    texts = [text.text for text in ET.fromstring(to_svg(with_a_loop.graph)).iter(f"{SVG}text")]  # noqa: S314 - ours
+    texts = [text.text for text in ET.fromstring(with_a_loop.graph.to_svg()).iter(f"{SVG}text")]  # noqa: S314 - ours
 
     assert 'n1[["reserve for each"]]' in mermaid
     assert 'n1 -. undo .-> n1u("release")' in mermaid
-    assert 'n1 [label="reserve for each", shape=box3d];' in to_dot(with_a_loop.graph)
+    assert 'n1 [label="reserve for each", shape=box3d];' in with_a_loop.graph.to_dot()
     assert texts == ["with-a-loop", "reserve for each", "release", "end"]
 
 
@@ -250,7 +249,7 @@ def test_mermaid_shows_children_timers_waits_events_hooks_and_where_a_failure_le
 
 
 def test_dot_shows_children_timers_waits_events_hooks_and_where_a_failure_leads() -> None:
-    lines = [line.strip() for line in to_dot(with_everything.graph).splitlines()]
+    lines = [line.strip() for line in with_everything.graph.to_dot().splitlines()]
 
     assert {
         'n3 [label="workflow twice of drawn-grandchild", shape=box, peripheries=2];',
@@ -264,7 +263,7 @@ def test_dot_shows_children_timers_waits_events_hooks_and_where_a_failure_leads(
 
 
 def test_svg_shows_children_timers_waits_events_hooks_and_where_a_failure_leads() -> None:
-    root = ET.fromstring(to_svg(with_everything.graph))  # noqa: S314 - we made it
+    root = ET.fromstring(with_everything.graph.to_svg())  # noqa: S314 - we made it
 
     width = float(root.attrib["width"])
     texts = {text.text: float(text.attrib["x"]) for text in root.iter(f"{SVG}text")}
