@@ -12,6 +12,7 @@
     +-- BrokerUnavailableError      the broker did not take or confirm what it was given
     +-- UnroutableError             an event was confirmed by the broker, and no queue wanted it
     +-- StoreUnavailableError       the store cannot be read or written at the moment
+    |   +-- ForestalledError        another process has started a run at the same time
     +-- StoreVersionError           the database was written by a newer sagad
     +-- RunNotFound                 no run has this id
     +-- RunExists                   this run id belongs to another workflow, another input, or is rejected
@@ -137,6 +138,10 @@ class UnroutableError(DaemonError):
 
 class StoreUnavailableError(DaemonError):
     """The store cannot be read or written at the moment; nothing that was confirmed is lost."""
+
+
+class ForestalledError(StoreUnavailableError):
+    """Another process had started a run before this one wrote anything of it."""
 
 
 class StoreVersionError(DaemonError):

@@ -12,6 +12,10 @@ class Fenced(Exception):  # noqa: N818 - control flow inside the engine
     """Another process owns the run now: drop it, and undo nothing."""
 
 
+class Forestalled(Fenced):
+    """Another process had started the run, before this one wrote anything of it."""
+
+
 class Parked(Exception):  # noqa: N818 - control flow inside the engine
     """The run waits for longer than a task should: let go of it.
 

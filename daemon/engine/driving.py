@@ -8,7 +8,7 @@ from typing import Any, Required, TypedDict, Unpack
 import svcs
 
 from daemon.activation import Trigger
-from daemon.engine.control import Fenced, Stop
+from daemon.engine.control import Fenced, Forestalled, Stop
 from daemon.engine.drive import drive
 from daemon.engine.ending import interrupted, log_end
 from daemon.engine.execution import Execution, log
@@ -149,6 +149,8 @@ class RunDriver(RunReader):
                 for each in run.tree():
                     each.scope.container = container
                 await drive(run)
+        except Forestalled as error:
+            failure = error
         except Fenced:
             log.warning("run_taken_over", **ids)
         except asyncio.CancelledError as error:

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from daemon.engine.control import Forestalled
 from daemon.engine.execution import Execution, log
-from daemon.errors import StoreUnavailableError
+from daemon.errors import ForestalledError, StoreUnavailableError
 from daemon.store.model import RunStatus
 
 _INFO = 20
@@ -11,6 +12,8 @@ _INFO = 20
 
 def interrupted(run_id: str, failure: BaseException | None = None) -> BaseException:
     """Return what to tell whoever waits for a run that this process drives no longer."""
+    if isinstance(failure, Forestalled):
+        return ForestalledError(f"Run {run_id!r} was started by another process at the same time.")
     error = StoreUnavailableError(f"Run {run_id!r} was interrupted here; it goes on where it stands.")
     error.__cause__ = failure
     return error

@@ -57,6 +57,9 @@ class WorkflowEngine(RunStarter):
             RunNotFound: No run has this id.
             RunStateError: It has ended; the message says how.
         """
+        live = self._live.get(run_id)
+        if live is not None and live.journal.unborn:
+            await live.journal.flush()
         record = await request_cancel(self._ports, run_id)
         await self._cancel_here(record)
         return await self._asked(record, wait=wait)

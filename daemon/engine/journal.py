@@ -3,11 +3,11 @@
 from collections.abc import Coroutine
 from typing import Any
 
-from daemon.engine.control import Fenced
+from daemon.engine.control import Fenced, Forestalled
 from daemon.engine.ports import Ports
 from daemon.engine.watching import RunEvent, Told, events_of
 from daemon.store.model import RunRecord
-from daemon.store.writes import FenceRun, Outcome, PutStep, UpdateChild, UpdateRun, Write
+from daemon.store.writes import FenceRun, InsertRun, Outcome, PutGraph, PutStep, UpdateChild, UpdateRun, Write
 
 
 class Journal:
@@ -18,6 +18,8 @@ class Journal:
 
     Attributes:
         stale: Whether the run's row is to be written with the next commit.
+        unborn: Whether the run's start is not written yet: it goes with the first commit that there is. So it is where
+            whatever started the run comes again if this process dies, and starts the run again.
     """
 
     __slots__ = (
@@ -32,11 +34,13 @@ class Journal:
         "_told",
         "pending",
         "stale",
+        "unborn",
     )
 
     def __init__(self, ports: Ports, record: RunRecord) -> None:
         self.pending: list[Write] = []
         self.stale = False
+        self.unborn = False
         self._ports = ports
         self._record = record
         self._fence = FenceRun(record.key, ports.owner, record.epoch)
@@ -84,11 +88,17 @@ class Journal:
         else:
             self._children[record.key] = record
 
-    def put_ahead(self, write: PutStep) -> None:
+    def put_ahead(self, write: PutStep | PutGraph) -> None:
         """Have something written with the first commit that there is, which it does not cause itself."""
         self._ahead.append(write)
 
     async def _commit(self, head: Write, guards: tuple[Write, ...]) -> bool:
+        if self.unborn:
+            self.unborn = False
+            if guards:  # which may refuse, and then the run has begun all the same
+                await self._commit(InsertRun(self._record), ())
+            else:
+                head = InsertRun(self._record)
         ahead, pending, children, stale = self._ahead, self.pending, self._children, self.stale
         writes: list[Write] = [*ahead, *pending] if ahead else pending
         if children:
@@ -116,7 +126,7 @@ class Journal:
             # If a commit before this one was refused meanwhile, what it took along is pending again.
             return self._refused == refused or await self.flush()
         if outcome is Outcome.FENCED or not guards:
-            raise Fenced
+            raise Forestalled if type(head) is InsertRun else Fenced
         self._refused += 1
         self._ahead = [*ahead, *self._ahead]
         self.pending = [*pending, *self.pending]

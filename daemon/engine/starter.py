@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Unpack
 
 from daemon.activation import current_activation
+from daemon.engine.control import Fenced
 from daemon.engine.driving import RunDriver, Surroundings
 from daemon.engine.execution import Execution
 from daemon.engine.ports import Ports
 from daemon.engine.starting import CALLED, check_same, graphs_of, new_record
-from daemon.errors import StoreUnavailableError
+from daemon.errors import ForestalledError, StoreUnavailableError
 from daemon.store.model import QUEUED, RunRecord, RunStatus
 from daemon.store.writes import FenceRun, InsertRun, Outcome, RequireEnded, Write
 from daemon.workflow.port import RunOptions
@@ -49,13 +51,34 @@ class RunStarter(RunDriver):
         if run_id is None and activation is not None:
             run_id = activation.next_run_id(workflow.name)
         record, held = new_record(self._ports, workflow, value, run_id, trigger)
-        found = await self._begin(workflow, record, held, options, fresh=run_id is None)
-        return await self._answer(found, options.wait)
+        repeats = activation is not None and activation.repeats and options.run_id is None
+        may_wait = repeats and options.wait is not False and workflow.max_concurrency is None
+        found = await self._begin(workflow, record, held, options, fresh=run_id is None, may_wait=may_wait)
+        try:
+            return await self._answer(found, options.wait)
+        except ForestalledError:
+            return await self._answer(await self._begin(workflow, record, held, options, fresh=False), options.wait)
 
     async def _begin(
-        self, workflow: WorkflowBase, record: RunRecord, held: Any, options: RunOptions, *, fresh: bool
+        self,
+        workflow: WorkflowBase,
+        record: RunRecord,
+        held: Any,
+        options: RunOptions,
+        *,
+        fresh: bool,
+        may_wait: bool = False,
     ) -> Execution | WorkflowRun[Any]:
-        """Make the start durable, or find the run that has this id already."""
+        """Make the start durable, or find the run that has this id already.
+
+        Args:
+            workflow: What to start.
+            record: The start.
+            held: The input.
+            options: How the run is started and awaited.
+            fresh: Whether nobody can have used its id.
+            may_wait: Whether the start may become durable together with what the run writes first.
+        """
         while not fresh and (other := self._starting.get(record.run_id)) is not None:
             await asyncio.wait([other])
         live = self._live.get(record.run_id)
@@ -68,8 +91,12 @@ class RunStarter(RunDriver):
         self._starting[record.run_id] = asyncio.get_running_loop().create_future()
         run: Execution | None = None
         try:
-            existing = await self._insert(workflow, record, options)
-            if existing is None:
+            existing = None
+            if may_wait and await self._ports.store.run(record.app, record.run_id) is None:
+                run = self._launch_unborn(workflow, record, held)
+            else:
+                existing = await self._insert(workflow, record, options)
+            if run is None and existing is None:
                 run = await self._start(workflow, record, held)
         except asyncio.CancelledError:
             rescue = asyncio.create_task(self._rescue(workflow, record, held), name=f"rescue {record.run_id}")
@@ -108,6 +135,14 @@ class RunStarter(RunDriver):
         run.values[0] = held
         return self._launch(run)
 
+    def _launch_unborn(self, workflow: WorkflowBase, record: RunRecord, held: Any) -> Execution:
+        """Drive a run whose start becomes durable with what it writes first."""
+        run = self._execution(workflow, record)
+        run.values[0], run.journal.unborn = held, True
+        for graph in graphs_of(workflow, self._graphs):
+            run.journal.put_ahead(graph)
+        return self._launch(run)
+
     def _started(self, record: RunRecord) -> None:
         self._starting.pop(record.run_id).set_result(None)
 
@@ -129,7 +164,18 @@ class RunStarter(RunDriver):
             return found.view()
         done: asyncio.Future[WorkflowRun[Any]] = asyncio.get_running_loop().create_future()
         found.waiters.append((done, wait is True))
-        return await done
+        try:
+            return await done
+        except asyncio.CancelledError:
+            if found.journal.unborn:  # what started it may be over, and will not come again
+                self._rescues.add(rescue := asyncio.create_task(self._give_birth(found), name="rescue"))
+                rescue.add_done_callback(self._rescues.discard)
+            raise
+
+    async def _give_birth(self, run: Execution) -> None:
+        """Make it durable that a run has started. Another process that has started it goes on with it."""
+        with suppress(Fenced):
+            await run.journal.flush()
 
     async def _join_stored(self, existing: RunRecord, options: RunOptions) -> Execution | WorkflowRun[Any]:
         """Wait for a run that another process drives, or that is parked, as `options.wait` says."""

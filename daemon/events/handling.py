@@ -168,7 +168,7 @@ class Handling:
                 arguments = (payload, ctx)
             trigger = Trigger("event", subscriber.id, envelope.id, envelope.correlation_id or envelope.id)
             with (
-                activated(Activation(trigger, self.identity, envelope.id)),
+                activated(Activation(trigger, self.identity, envelope.id, repeats=True)),
                 bind(subscriber=subscriber.id, event_id=envelope.id, event_name=envelope.name, attempt=attempt),
             ):
                 try:

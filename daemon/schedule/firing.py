@@ -212,7 +212,8 @@ class Firing:
             emit=self._emit,
         )
         try:
-            with activated(Activation(Trigger("job", job.name, scheduled), (scheduled,))), bind(attempt=attempt):
+            activation = Activation(Trigger("job", job.name, scheduled), (scheduled,), repeats=True)
+            with activated(activation), bind(attempt=attempt):
                 await job.run(ctx)
         finally:
             await container.aclose()

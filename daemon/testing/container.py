@@ -45,7 +45,6 @@ async def memory_container(*services: object, clock: Clock | None = None) -> Asy
     bus.taps.append(take)
     try:
         await app.start()
-        await app.recovery.start()
         async with app.services.handler_container() as container:
             yield container
     finally:
