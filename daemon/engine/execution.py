@@ -1,16 +1,15 @@
 """One run while this process drives it: its values, its checkpoints, what failed, and the runs inside it."""
 
-import asyncio
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
 
-from daemon.engine.control import Parked, Stop
+from daemon.engine.control import Stop
 from daemon.engine.failures import INVOKE, describe_error
 from daemon.engine.journal import Journal
+from daemon.engine.pauses import wake
 from daemon.engine.ports import Ports
 from daemon.log import get_logger
 from daemon.store.model import RunRecord, RunStatus, StepRecord, StepState
@@ -21,6 +20,7 @@ from daemon.workflow.run import WorkflowRun
 from daemon.workflow.workflow import WorkflowBase
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Iterator
 
     from daemon.workflow.nodes import StepNode
@@ -182,21 +182,6 @@ class Execution:
             record.wake_us, record.waiting_for = wake_us, waiting_for
             self.journal.note(record)
 
-    def set_waiting(self, due_us: int, waiting_for: str) -> None:
-        """Note that it waits, and with it every run that it is inside of and in which nothing else may be running."""
-        run: Execution | None = self
-        while run is not None and not run.abreast:
-            parked = Parked(due_us, waiting_for).within(run.record.deadline_us)
-            run.set_status(RunStatus.WAITING, parked.wake_us, waiting_for)
-            run = run.parent
-
-    def set_running(self) -> None:
-        """Note that it goes on, and with it every run that it is inside of."""
-        run: Execution | None = self
-        while run is not None:
-            run.set_status(RunStatus.RUNNING)
-            run = run.parent
-
     def finish(self, status: RunStatus) -> None:
         """Give the run's row its end; the next commit of the row makes it durable."""
         self.set_status(status)
@@ -286,7 +271,7 @@ class Execution:
         for each in self.top.tree():
             each.failing = True
             for sleeper in each.sleepers:
-                _wake(sleeper)
+                wake(sleeper)
 
     @property
     def cancelling(self) -> bool:
@@ -312,22 +297,6 @@ class Execution:
         if self.task is not None:
             self.task.cancel()
 
-    async def wait_until(self, due_us: int, waiting_for: str) -> None:
-        """Wait for a retry or a timer, at most until the run begins to fail. Raises `Parked` if that is far off."""
-        left_s = (due_us - self.ports.clock.now_us()) / 1_000_000
-        if left_s > self.ports.park_after_s:
-            raise Parked(due_us, waiting_for)
-        if left_s <= 0:
-            return
-        sleeper: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.sleepers.add(sleeper)
-        timer = self.ports.clock.call_later(left_s, partial(_wake, sleeper))
-        try:
-            await sleeper
-        finally:
-            timer.cancel()
-            self.sleepers.discard(sleeper)
-
     # --- for whoever asks ---
 
     def view(self) -> WorkflowRun[Any]:
@@ -336,8 +305,3 @@ class Execution:
         if self.settled and self.record.status.ended:
             return WorkflowRun(self.record, steps, graph=self.graph, cause=self.cause)
         return WorkflowRun(replace(self.record), [replace(step) for step in steps], graph=self.graph, cause=self.cause)
-
-
-def _wake(sleeper: asyncio.Future[None]) -> None:
-    if not sleeper.done():
-        sleeper.set_result(None)

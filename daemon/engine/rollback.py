@@ -13,6 +13,7 @@ from daemon.engine.control import Fenced, Parked, Stop, together
 from daemon.engine.emitting import stage
 from daemon.engine.execution import Execution, log
 from daemon.engine.failures import COMPENSATE, FINAL, INVOKE, describe_doubt, trimmed
+from daemon.engine.pauses import wait_until
 from daemon.engine.values import compensate_input_of, is_due
 from daemon.errors import PermanentFailure
 from daemon.store.model import RunStatus, StepState
@@ -161,7 +162,7 @@ async def _undo(run: Execution, node: StepNode) -> None:
     former = max((number for number, failure in enumerate(failures, 1) if FINAL in failure), default=0)
     while True:
         if failures:
-            await run.wait_until(failures[-1].get("again_us", 0), f"the compensation of {node.name}")
+            await wait_until(run, failures[-1].get("again_us", 0), f"the compensation of {node.name}")
         if run.stop is not None:
             raise asyncio.CancelledError
         attempt = len(failures) + 1

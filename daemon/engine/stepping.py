@@ -11,6 +11,7 @@ from daemon.engine.control import Failed, Stop
 from daemon.engine.emitting import stage
 from daemon.engine.execution import Execution, log
 from daemon.engine.failures import INVOKE, trimmed
+from daemon.engine.pauses import set_running, set_waiting, wait_until
 from daemon.engine.reports import ask_for_report, take_report
 from daemon.engine.values import argument_of, keep, keep_partial, keep_undo
 from daemon.errors import CodecError, PayloadTooLargeError, PermanentFailure, StepTimeout
@@ -175,7 +176,7 @@ async def _goes_on(run: Execution, node: StepNode, record: StepRecord, error: Ba
     if run.is_debugged:
         log.debug("step_retried", wait_s=round(wait_s, 3), **_ids(run, record), **_why(error))
     if run.is_long(wait_s):
-        run.set_waiting(_due_us(run, record), _next_attempt(record))
+        set_waiting(run, _due_us(run, record), _next_attempt(record))
         run.put(record)
         await run.journal.flush()
     await _await_retry(run, record)
@@ -183,10 +184,10 @@ async def _goes_on(run: Execution, node: StepNode, record: StepRecord, error: Ba
 
 
 async def _await_retry(run: Execution, record: StepRecord) -> None:
-    await run.wait_until(_due_us(run, record), _next_attempt(record))
+    await wait_until(run, _due_us(run, record), _next_attempt(record))
     if run.failing:  # a step beside it has failed meanwhile: no new attempt
         raise Failed
-    run.set_running()
+    set_running(run)
 
 
 def _due_us(run: Execution, record: StepRecord) -> int:

@@ -10,6 +10,7 @@ from pydantic_core import from_json, to_json
 from daemon.clock import from_us, to_us
 from daemon.engine.control import Failed
 from daemon.engine.execution import Execution
+from daemon.engine.pauses import set_running, set_waiting, wait_until
 from daemon.engine.reports import signal_of
 from daemon.engine.stepping import give_up, is_past
 from daemon.errors import WaitTimeout
@@ -41,13 +42,13 @@ async def do_sleep(run: Execution, node: SleepNode) -> None:
         record = run.begin(node.name, None, "sleep", StepState.WAITING)
         record.due_us = due_us
         if run.is_long((due_us - now_us) / 1_000_000):
-            run.set_waiting(due_us, _until(record))
+            set_waiting(run, due_us, _until(record))
             run.put(record)
             await run.journal.flush()
-    await run.wait_until(record.due_us or 0, _until(record))
+    await wait_until(run, record.due_us or 0, _until(record))
     if run.failing:
         raise Failed
-    run.set_running()
+    set_running(run)
     run.end(record, StepState.COMPLETED)
 
 

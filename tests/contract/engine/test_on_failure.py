@@ -8,7 +8,6 @@ import pytest
 
 from daemon import (
     PermanentFailure,
-    Ref,
     Retry,
     RunStatus,
     SourceStep,
@@ -142,84 +141,6 @@ async def test_a_tolerated_step_that_timed_out_may_have_left_what_nobody_can_und
     else:
         assert (run.status, journal) == (RunStatus.COMPLETED, ["first", "last"])
         assert [(error.attempts[0].type, error.tolerated) for error in run.errors] == [("StepTimeout", True)]
-
-
-async def test_an_input_that_a_step_cannot_take_is_tolerated_too_and_was_never_tried(
-    shop: Process, journal: Journal
-) -> None:
-    optional = _optional(journal)
-
-    @step("takes-text", on_failure="continue")
-    async def takes_text(text: str) -> str:
-        journal.append(text)
-        return text
-
-    @takes_text.compensate
-    async def undo(_: str | None) -> None:
-        journal.append("undo takes-text")
-
-    @workflow("unfit")
-    def unfit() -> None:
-        takes_text(optional())
-        journal.failing()()
-
-    run = await unfit(shop.container).run(run_id="u-1", raise_on_error=False)
-
-    assert journal == ["optional", "break", "undo optional None"]
-    assert [(error.step, error.tolerated) for error in run.errors] == [
-        ("optional", True),
-        ("takes-text", True),
-        ("break", False),
-    ]
-    assert "the input of step 'takes-text'" in str(run.errors[1])
-    assert (run.steps["takes-text"].state, run.steps["takes-text"].attempts) == (StepState.FAILED, 0)
-
-
-async def test_what_a_run_returns_is_none_where_a_step_gave_nothing(shop: Process, journal: Journal) -> None:
-    optional = _optional(journal)
-
-    @step("wrong", on_failure="continue")
-    async def wrong() -> int:
-        return "no number"  # type: ignore[return-value]
-
-    @step("odd", on_failure="continue")
-    async def odd(number: int) -> int:
-        if number % 2 == 0:
-            raise ValueError(number)
-        return number
-
-    @workflow("inner")
-    def inner() -> Ref[int]:
-        return wrong()
-
-    @workflow("outer")
-    def outer(numbers: Ref[list[int]]) -> object:
-        return [optional(), inner.as_step(), for_each(numbers, odd)]
-
-    @workflow("looping")
-    def looping(numbers: Ref[list[int]]) -> Ref[list[int]]:
-        return for_each(numbers, odd)
-
-    run = await outer(shop.container).run([1, 2, 3], run_id="o-1")
-    stored = await shop.engine.get("o-1")
-
-    assert run.result == stored.result == [None, None, [1, None, 3]]
-    assert (await shop.engine.get("o-1:inner")).result is None
-    assert (await looping(shop.container).run([2, 3])).result == [None, 3]
-
-
-async def test_a_result_that_is_none_by_mistake_is_none_of_that_kind(shop: Process) -> None:
-    @step("one")
-    async def one() -> int:
-        return 1
-
-    @workflow("mistaken")
-    def mistaken() -> Ref[int]:
-        return transform(one(), lambda _: None)  # type: ignore[arg-type, return-value]
-
-    run = await mistaken(shop.container).run(raise_on_error=False)
-
-    assert "the workflow's result would not come back from JSON as int" in str(run.failure())
 
 
 async def test_a_member_of_a_group_and_items_of_a_loop_may_fail(shop: Process, journal: Journal) -> None:
