@@ -6,6 +6,7 @@ same time, and the two-step hello world; with a plain value and with a small mod
 hundred at a time. Medusa and ours take turns (A B A B A B), and each keeps its process, so that neither starts cold.
 Printed are the medians of both rates and of the ratios of the pairs. Medusa gets plain objects where ours gets pydantic
 models: it keeps what it is given, ours stores and checks every value as JSON of its type.
+The garbage collector is set as the daemon sets it.
 Needs node and npm, which install the pinned packages into .bench/medusa, once; without them ours runs alone.
 """
 
@@ -25,6 +26,7 @@ from typing import Any
 import svcs
 
 from benchmarks.in_memory import CONCURRENT, concurrent, on_models, on_numbers, sequential
+from daemon.collector import Collector
 from daemon.container import Services
 from daemon.engine.memory import memory_engine
 from daemon.workflow.port import Engine
@@ -132,9 +134,11 @@ async def main(pairs: int, seconds: float, only: list[str]) -> None:
     services = Services()
     async with services, services.handler_container() as container:
         services.register_value(Engine, memory_engine(container))
+        flows = list(zip(FLOWS.items(), on_numbers(), on_models(), strict=True))
+        await Collector().start()
         with medusa() as peer:
             print(f"{'':28}{'payload':8}{'':14}{'ours':>14}{'Medusa':>14}{'ratio of the pairs':>26}")
-            for (name, (title, least, aim)), plain, model in zip(FLOWS.items(), on_numbers(), on_models(), strict=True):
+            for (name, (title, least, aim)), plain, model in flows:
                 if name not in only:
                     continue
                 for payload, (flow, value) in (("plain", plain), ("model", model)):

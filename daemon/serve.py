@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daemon.app import App, Work
+from daemon.collector import Collector
 from daemon.config import Config, load_config, restart_keys
 from daemon.declared import jobs_of, misnamed
 from daemon.discovery import Discovered
@@ -57,6 +58,7 @@ async def serve(config_path: Path, config: Config, discovered: Discovered) -> No
     lifecycle.add("work", Work(app))
     lifecycle.add("watchdog", monitor)
     lifecycle.add("status", StatusLine(app, lifecycle))
+    lifecycle.add("collector", Collector())  # last: what all the others have made is there to stay
     await lifecycle.run()
 
 
