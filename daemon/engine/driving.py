@@ -82,7 +82,7 @@ class RunDriver(RunReader):
             signalled, self._heard = await store.signalled(app, owner, after=0 if everything else self._heard)
             for record in signalled:
                 await self._signal_here(record)
-            await self._places.fill()
+            self._places.fill()
 
     async def resume(self, owned: Iterable[RunRecord]) -> None:
         """Go on with runs that this process has just claimed; those that wait are woken when they are due."""
@@ -199,17 +199,23 @@ class RunDriver(RunReader):
         self._parking.wake_later(record)
 
     async def _resume(self, record: RunRecord) -> None:
-        """Go on with a run, or keep it until it is due, something comes for it, or there is a place for it."""
+        """Go on with a run, or keep it until it is due, something comes for it, or there is a place for it.
+
+        One without a place that is cancelled, or whose time is over, needs none to end.
+        """
         if not self._is_current(record):
             return
-        is_waiting = record.status is RunStatus.WAITING
-        if is_waiting and record.cancel_us is not None:
+        now_us, is_waiting = self._ports.clock.now_us(), record.status is RunStatus.WAITING
+        is_queued = is_waiting and record.waiting_for == QUEUED
+        is_late = record.deadline_us is not None and record.deadline_us <= now_us
+        if is_waiting and (record.cancel_us is not None or (is_queued and is_late)):
+            self._places.leave(record)
             await self._go_on(record)
-        elif record.waiting_for == QUEUED:
+        elif is_queued:
             self._queue(record)
         elif is_waiting and record.wake_us is None:
             self._park(record, [])  # for something from outside
-        elif record.wake_us is not None and record.wake_us > self._ports.clock.now_us():
+        elif record.wake_us is not None and record.wake_us > now_us:
             self._park(record, [])
         else:
             await self._go_on(record)

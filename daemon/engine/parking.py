@@ -7,7 +7,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 from daemon.clock import Clock, Timer
-from daemon.store.model import RunRecord
+from daemon.store.model import QUEUED, RunRecord
 from daemon.workflow.run import WorkflowRun
 
 _SPARE = 100
@@ -41,13 +41,14 @@ class Parking:
         self._waiters[run_id] = [*(self._waiters.get(run_id) or ()), *waiters] or None
 
     def wake_later(self, record: RunRecord) -> None:
-        """Wake a run that is held at its time, if it has one."""
+        """Wake a run that is held at its time, if it has one; one that waits for a place, when its time is over."""
         self._records[record.run_id] = record
-        if record.wake_us is not None:
-            heappush(self._due, (record.wake_us, record.run_id))
+        due_us = _due_us(record)
+        if due_us is not None:
+            heappush(self._due, (due_us, record.run_id))
             if len(self._due) > 2 * len(self._records) + _SPARE:
-                timed = ((each.wake_us, id_) for id_, each in self._records.items() if each.wake_us is not None)
-                self._due = sorted(timed)
+                timed = ((_due_us(each), id_) for id_, each in self._records.items())
+                self._due = sorted((due_us, id_) for due_us, id_ in timed if due_us is not None)
         self._set_timer()
 
     def wake_now(self, run_id: str) -> None:
@@ -116,10 +117,14 @@ class Parking:
 
     def _is_parked_until(self, due_us: int, run_id: str) -> bool:
         record = self._records.get(run_id)
-        return record is not None and record.wake_us == due_us
+        return record is not None and _due_us(record) == due_us
 
     def _start(self, record: RunRecord, wake: Wake) -> None:
         loop, context = asyncio.get_running_loop(), self._context.copy()
         task = loop.create_task(wake(record), name=f"wake {record.run_id}", context=context)
         self._waking.add(task)
         task.add_done_callback(self._waking.discard)
+
+
+def _due_us(record: RunRecord) -> int | None:
+    return record.deadline_us if record.waiting_for == QUEUED else record.wake_us

@@ -28,15 +28,10 @@ class Places:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def take(self, record: RunRecord) -> bool:
-        """Give a queued run a place, if there is one."""
-        limit = self._workflows[record.workflow].max_concurrency
-        if limit is not None:  # else it was taken off the workflow while the run waited
-            fence = FenceRun(record.key, self._ports.owner, record.epoch)
-            take = TakePlace(record.key, record.app, record.workflow, limit)
-            if await self._ports.store.commit(fence, take) is not Outcome.APPLIED:
-                return False
+        """Give a run that has just been started a place, if there is one and no other has waited for it here."""
+        if self._queues.get(record.workflow) or not await self._take(record):
+            return False
         record.become(RunStatus.RUNNING)
-        record.waiting_for = ""
         self._ports.news.tell_run(record, self._ports.clock.now_us())
         return True
 
@@ -45,7 +40,7 @@ class Places:
         self._queues.setdefault(record.workflow, {})[record.run_id] = record
 
     def leave(self, record: RunRecord) -> None:
-        """Have a run wait for a place no longer, since it is cancelled."""
+        """Have a run wait for a place no longer, since it is cancelled, or its time is over."""
         self._queues.get(record.workflow, {}).pop(record.run_id, None)
 
     def freed(self, workflow: str) -> None:
@@ -55,10 +50,10 @@ class Places:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def fill(self) -> None:
-        """Give queued runs the places that there are."""
-        for workflow in list(self._queues):
-            await self._fill(workflow)
+    def fill(self) -> None:
+        """Give queued runs the places that there are, without waiting for that."""
+        for workflow in self._queues:
+            self.freed(workflow)
 
     def close(self) -> None:
         """Give no more places."""
@@ -74,9 +69,20 @@ class Places:
         try:
             while queue:
                 record = next(iter(queue.values()))
-                if record.waiting_for == QUEUED and not await self.take(record):
+                if record.waiting_for == QUEUED and not await self._take(record):
                     return
                 if queue.pop(record.run_id, None) is not None:
                     await self._go_on(record)
         finally:
             self._filling.discard(workflow)
+
+    async def _take(self, record: RunRecord) -> bool:
+        """Have a place stored as a run's; its status is left: nothing of it has begun, should it be cancelled now."""
+        limit = self._workflows[record.workflow].max_concurrency
+        if limit is not None:  # else it was taken off the workflow while the run waited
+            fence = FenceRun(record.key, self._ports.owner, record.epoch)
+            take = TakePlace(record.key, record.app, record.workflow, limit)
+            if await self._ports.store.commit(fence, take) is not Outcome.APPLIED:
+                return False
+        record.waiting_for = ""
+        return True

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Unpack
 
 from daemon.activation import current_activation
@@ -107,7 +108,7 @@ class RunStarter(RunDriver):
             self._started(record)
             raise
         self._started(record)
-        return run or await self._join_stored(existing or record, options)
+        return run or await self._join_stored(existing or replace(record), options)
 
     async def _insert(self, workflow: WorkflowBase, record: RunRecord, options: RunOptions) -> RunRecord | None:
         """Make the start durable as the run's next attempt, or return the run that answers for it."""
@@ -152,7 +153,9 @@ class RunStarter(RunDriver):
         fence = FenceRun(record.key, self._ports.owner, record.epoch)
         try:
             if await self._ports.store.commit(fence) is Outcome.APPLIED and record.run_id not in self._live:
-                await self._start(workflow, record, held)
+                stored = await self._ports.store.run(record.app, record.run_id)
+                if stored is not None and stored.key == record.key:  # it may have got a place already
+                    await self._start(workflow, stored, held)
         finally:
             self._started(record)
 

@@ -53,6 +53,17 @@ async def reached(
         await asyncio.sleep(0.001)
 
 
+async def ended(process: Process, run_id: str) -> WorkflowRun[Any]:
+    """Return a run once it has ended; to ask for it again would start it afresh if that was by a failure."""
+    give_up_s = time.monotonic() + 5.0
+    while True:
+        run = await process.engine.get(run_id)
+        if run.status.ended and run_id not in process.engine._live:
+            return run
+        assert time.monotonic() < give_up_s, f"{run_id} has not ended, but is {run.record}"
+        await asyncio.sleep(0.001)
+
+
 async def to_the_next_timer(clock: ManualClock) -> timedelta:
     """Wait until somebody waits, move the clock to that moment, and return how far it was."""
     give_up_s = time.monotonic() + 5.0

@@ -24,7 +24,7 @@ from daemon.clock import ManualClock
 from daemon.store.port import Store
 from tests.contract.engine.asking import ANN, BOB, Approval, approving, asking
 from tests.contract.engine.mortal import living
-from tests.contract.engine.outside import DAY, HOUR, reached, to_the_next_timer
+from tests.contract.engine.outside import DAY, HOUR, ended, reached, to_the_next_timer
 from tests.contract.engine.processes import Journal, Process
 
 TWICE = Retry(max_attempts=2)
@@ -79,7 +79,7 @@ async def test_an_output_that_the_reporter_could_not_check_fails_the_step_for_go
     await approve(shop.container).run(run_id="a-1")
     await desk.engine.complete_step("a-1", "ask", 17)  # which knows nothing of the workflow
     await shop.engine.heed()
-    run = await approve(shop.container).run(run_id="a-1", wait=True, raise_on_error=False)
+    run = await ended(shop, "a-1")
 
     assert (run.status, journal) == (RunStatus.REVERTED, ["first", "ask first-output 1", "undo ask None", "undo first"])
     assert run.errors[0].attempts[0].type == "CodecError"
@@ -143,7 +143,7 @@ async def test_a_reported_failure_is_tried_again_and_then_fails_the_run(shop: Pr
     await shop.engine.fail_step("a-1", "ask", "nobody there")
     await reached(shop, "a-1", RunStatus.WAITING, lambda run: run.steps["ask"].attempts == 2)
     await shop.engine.fail_step("a-1", "ask", TimeoutError())
-    run = await approve(shop.container).run(run_id="a-1", wait=True, raise_on_error=False)
+    run = await ended(shop, "a-1")
 
     assert run.status is RunStatus.REVERTED
     assert journal == ["first", "ask first-output 1", "ask first-output 2", "undo ask None", "undo first"]
@@ -163,7 +163,7 @@ async def test_an_outcome_that_nobody_reports_times_out_from_when_the_step_began
     waits = [await to_the_next_timer(clock)]
     await reached(shop, "a-1", RunStatus.WAITING, lambda run: run.steps["ask"].attempts == 2)
     waits.append(await to_the_next_timer(clock))
-    run = await approve(shop.container).run(run_id="a-1", wait=True, raise_on_error=False)
+    run = await ended(shop, "a-1")
 
     assert (waits, run.status) == ([2 * HOUR] * 2, RunStatus.REVERTED)
     assert {attempt.type for attempt in run.errors[0].attempts} == {"StepTimeout"}
@@ -212,7 +212,7 @@ async def test_its_compensation_gets_what_the_step_gave_before_it_waited(
         await shop.engine.cancel("t-1")
     else:
         await to_the_next_timer(clock)
-    run = await ticketing(shop.container).run(run_id="t-1", wait=True, raise_on_error=False)
+    run = await ended(shop, "t-1")
 
     assert run.status is (RunStatus.CANCELLED if outcome == "cancelled" else RunStatus.REVERTED)
     assert journal == ["ask what 1", *(["break"] if outcome == "completed" else []), "undo ask ticket"]
@@ -230,7 +230,7 @@ async def test_without_anything_else_its_compensation_gets_the_reported_output(s
 
     await regretting(shop.container).run(run_id="r-1")
     await shop.engine.complete_step("r-1", "ask", BOB)
-    await regretting(shop.container).run(run_id="r-1", wait=True, raise_on_error=False)
+    await ended(shop, "r-1")
 
     assert journal == ["ask what 1", "break", "undo ask Bob"]
 

@@ -25,7 +25,7 @@ from daemon.store.port import Store
 from daemon.store.writes import UpdateRun, Write
 from daemon.workflow.nodes import WaitNode
 from tests.contract.engine.mortal import living
-from tests.contract.engine.outside import DAY, Paid, reached, tell, to_the_next_timer
+from tests.contract.engine.outside import DAY, Paid, ended, reached, tell, to_the_next_timer
 from tests.contract.engine.processes import APP, CountingStore, Journal, Process
 
 
@@ -85,7 +85,7 @@ async def test_a_wait_goes_on_in_the_heir_until_the_same_moment(store: Store, cl
     await old.die()
     await heir.take_over(wait)
     left = await to_the_next_timer(clock)
-    run = await wait(heir.container).run(run_id="w-1", wait=True, raise_on_error=False)
+    run = await ended(heir, "w-1")
 
     assert (left, run.status, run.errors[0].attempts[0].type) == (DAY, RunStatus.REVERTED, "WaitTimeout")
 

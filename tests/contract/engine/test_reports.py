@@ -11,7 +11,7 @@ from daemon.store.port import Store
 from daemon.store.writes import PutSignal, RequireNoSignal, Write
 from tests.contract.engine.asking import ANN, BOB, approving, asking
 from tests.contract.engine.mortal import living
-from tests.contract.engine.outside import DAY, HOUR, reached, to_the_next_timer
+from tests.contract.engine.outside import DAY, HOUR, ended, reached, to_the_next_timer
 from tests.contract.engine.processes import CountingStore, Journal, Process
 
 
@@ -75,7 +75,7 @@ async def test_an_outcome_is_taken_while_the_step_beside_it_runs(shop: Process, 
     with pytest.raises(RunStateError, match="reported already"):
         await shop.engine.complete_step("b-1", "ask", ANN)
     go_on.set()
-    run = await beside(shop.container).run(run_id="b-1", wait=True, raise_on_error=False)
+    run = await ended(shop, "b-1")
 
     assert run.status is (RunStatus.COMPLETED if outcome == "completed" else RunStatus.REVERTED)
     assert journal == ["ask a 1", *([] if outcome == "completed" else ["undo ask None"])]
@@ -211,7 +211,7 @@ async def test_a_report_that_comes_after_the_time_is_over_is_refused(
     await approve(shop.container).run(run_id="a-1")
     counting.before_commit = report_last
     await to_the_next_timer(clock)
-    run = await approve(shop.container).run(run_id="a-1", wait=True, raise_on_error=False)
+    run = await ended(shop, "a-1")
 
     assert (run.status, len(said)) == (RunStatus.REVERTED, 1)
     assert not any(isinstance(write, PutSignal) for writes in counting.commits for write in writes)
@@ -237,7 +237,7 @@ async def test_a_step_that_waits_when_the_runs_time_is_over_has_timed_out(
 
     await hasty(shop.container).run(run_id="h-1")
     await to_the_next_timer(clock)
-    run = await hasty(shop.container).run(run_id="h-1", wait=True, raise_on_error=False)
+    run = await ended(shop, "h-1")
 
     assert (run.status, journal) == (RunStatus.FAILED, ["first", "undo first"])
     assert "ROLLBACK INCOMPLETE: ask may have run" in str(run.failure())

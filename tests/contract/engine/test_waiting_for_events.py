@@ -12,7 +12,7 @@ from daemon.clock import ManualClock
 from daemon.store.port import Store
 from daemon.store.writes import RequireNoSignal, Write
 from tests.contract.engine.mortal import living
-from tests.contract.engine.outside import DAY, HOUR, Paid, Shipped, reached, tell, to_the_next_timer
+from tests.contract.engine.outside import DAY, HOUR, Paid, Shipped, ended, reached, tell, to_the_next_timer
 from tests.contract.engine.processes import CountingStore, Journal, Process
 
 
@@ -195,7 +195,7 @@ async def test_no_event_in_time_fails_the_run(shop: Process, clock: ManualClock,
 
     await pay(shop.container).run("17", run_id="p-1")
     waited = await to_the_next_timer(clock)
-    run = await pay(shop.container).run("17", run_id="p-1", wait=True, raise_on_error=False)
+    run = await ended(shop, "p-1")
     await tell(shop, Paid(order_id="17"))
 
     assert (waited, run.status, journal) == (2 * DAY, RunStatus.REVERTED, ["first", "undo first"])
@@ -219,7 +219,7 @@ async def test_an_event_at_the_very_end_counts_or_not_and_never_half(
     await pay(shop.container).run("17", run_id="p-1")
     counting.before_commit = tell_then
     await to_the_next_timer(clock)
-    run = await pay(shop.container).run("17", run_id="p-1", wait=True, raise_on_error=False)
+    run = await ended(shop, "p-1")
 
     assert run.status is (RunStatus.COMPLETED if is_first else RunStatus.REVERTED)
 
