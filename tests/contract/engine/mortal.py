@@ -5,6 +5,7 @@ from collections.abc import Awaitable
 from typing import Any
 
 from daemon.clock import ManualClock
+from daemon.engine.ending import interrupted
 from daemon.store.port import Store
 from daemon.store.writes import Outcome, Write
 from tests.contract.engine.processes import CountingStore, Process
@@ -59,5 +60,6 @@ class Mortal:
         died = not task.done()
         await cancelled(task, death, *self.process.engine._tasks())
         await cancelled(*self.process.engine._rescues)
+        self.process.engine._parking.close(interrupted)
         await self.store.retire(self.process.owner)
         return died
