@@ -10,7 +10,7 @@ from tests.acceptance.application import LABORATORY, SHIPPED, Application
 from tests.acceptance.broker import Broker
 from tests.acceptance.process import DaemonProcess
 
-SUBSCRIBERS = ("hello-customer", "keep-ledger", "refuse-order")
+SUBSCRIBERS = ("hello-customer", "keep-ledger", "refuse-order", "workflows")
 
 
 @pytest.fixture
