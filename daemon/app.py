@@ -105,6 +105,12 @@ class App:
         """Return the table `[options.<name>]`."""
         return self.config.options.get(name, {})
 
+    @property
+    def queues(self) -> dict[str, tuple[str, ...]]:
+        """What the application has queues for, with their patterns: all subscribers, and the events that it awaits."""
+        declared = {each.id: each.patterns for each in self.discovered.subscribers}
+        return declared | {name: each.subscriber.patterns for name, each in self.dispatchers.items()}
+
     async def declare(self) -> None:
         """Make sure that every subscriber has its queue, so that nothing published from now on is lost."""
         await self.bus.declare([self._subscription(each) for each in self.dispatchers.values()])

@@ -221,7 +221,7 @@ def _perform_each(
 
 
 async def _owners(app: "App", choice: Choice) -> list[str]:
-    return [choice.subscriber] if choice.subscriber else [each.id for each in app.discovered.subscribers]
+    return [choice.subscriber] if choice.subscriber else list(app.queues)
 
 
 async def _chosen(app: "App", choice: Choice, *, most: int) -> list[DeadLetter]:
@@ -239,7 +239,9 @@ async def _chosen(app: "App", choice: Choice, *, most: int) -> list[DeadLetter]:
 
 def _check_name(choice: Choice, discovered: "Discovered") -> None:
     """Refuse a subscriber that has no dead letters and is not there; one that was removed may still have some."""
-    known = [each.id for each in discovered.subscribers]
+    from daemon.declared import AWAITED  # noqa: PLC0415 - `--help` does not need it
+
+    known = [*(each.id for each in discovered.subscribers), AWAITED]
     if choice.subscriber is not None and choice.subscriber not in known:
         hint = did_you_mean(choice.subscriber, known)
         raise DaemonError(f"No subscriber is named {choice.subscriber!r}, and there are no dead letters of one.{hint}")

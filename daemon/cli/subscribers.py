@@ -19,30 +19,30 @@ app = group("List the application's subscribers.")
 
 @app.command("list")
 def list_(*, config: ConfigOption = CONFIG, json: JsonOption = False) -> None:
-    """List subscribers with what is on their queues."""
+    """List subscribers, and `workflows`, which takes what workflows wait for, with what is on their queues."""
     loaded, discovered = load_application(config)
 
-    async def ask(app: "App") -> "list[QueueState]":
+    async def ask(app: "App") -> "tuple[list[QueueState], dict[str, tuple[str, ...]]]":
         try:
             async with asyncio.timeout(CONNECT_S):
                 while not app.bus.connected:
                     await app.clock.sleep(0.02)
         except TimeoutError:
             raise BrokerUnavailableError(f"The broker {loaded.broker.url} does not answer.") from None
-        return await app.bus.queues([each.id for each in discovered.subscribers])
+        return await app.bus.queues(list(app.queues)), app.queues
 
-    states = {state.subscriber: state for state in perform(loaded, discovered, ask)}
+    states, queues = perform(loaded, discovered, ask)
     found = [
         {
-            "id": each.id,
-            "events": list(each.patterns),
-            "enabled": each.id not in loaded.subscribers or loaded.subscribers[each.id].enabled,
-            "ready": states[each.id].ready,
-            "in_flight": states[each.id].in_flight,
-            "consumers": states[each.id].consumers,
-            "dead_letters": states[each.id].dead,
+            "id": each.subscriber,
+            "events": list(queues[each.subscriber]),
+            "enabled": each.subscriber not in loaded.subscribers or loaded.subscribers[each.subscriber].enabled,
+            "ready": each.ready,
+            "in_flight": each.in_flight,
+            "consumers": each.consumers,
+            "dead_letters": each.dead,
         }
-        for each in discovered.subscribers
+        for each in states
     ]
     if json:
         show_json(found)

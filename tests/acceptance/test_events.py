@@ -209,7 +209,7 @@ def test_queues_and_their_dead_letters_are_counted(shop: Shop) -> None:
     with shop.daemon.api() as api:
         found = {each["id"]: each for each in api.get("/api/subscribers").json()["items"]}
 
-    assert listed.keys() == found.keys() == {"hello-customer", "keep-ledger", "refuse-order"}
+    assert listed.keys() == found.keys() == {"hello-customer", "keep-ledger", "refuse-order", "workflows"}
     assert listed["refuse-order"]["dead_letters"] >= 1
     assert found["refuse-order"]["dead_letters"] >= 1
 
