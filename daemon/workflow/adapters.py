@@ -1,7 +1,9 @@
 """What turns values of a declared type into JSON and back: pydantic's own, built once for each type."""
 
+import re
+import types
 from functools import lru_cache
-from typing import Any, get_args
+from typing import Any, Union, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
@@ -73,3 +75,18 @@ def _with_base64(schema: Any) -> Any:
 def type_name(type_: Any) -> str:
     """Return a type as it is written in code."""
     return type_.__qualname__ if isinstance(type_, type) and not get_args(type_) else str(type_).replace("typing.", "")
+
+
+def type_text(type_: Any) -> str:
+    """Return a type with the modules of its classes, the same in every process: it is found again by that."""
+    origin, arguments = get_origin(type_), get_args(type_)
+    if isinstance(type_, type) and not arguments:
+        return f"{type_.__module__}:{type_.__qualname__}"
+    if origin in (Union, types.UnionType):
+        return " | ".join(map(type_text, arguments))
+    if isinstance(origin, type):
+        return f"{type_text(origin)}[{', '.join(map(type_text, arguments))}]"
+    return _ADDRESS.sub("", repr(type_))
+
+
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")

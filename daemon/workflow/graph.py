@@ -10,9 +10,9 @@ from typing import Any, get_args, get_origin
 from daemon.errors import CodecError
 from daemon.workflow.codec import Codec, Held
 from daemon.workflow.definition import BoundStep
-from daemon.workflow.functions import code_hash
-from daemon.workflow.nodes import ChildNode, LoopNode, Node, StepNode, TransformNode, WaitNode, WhenNode, walk
+from daemon.workflow.nodes import ChildNode, LoopNode, Node, StepNode, walk
 from daemon.workflow.ref import Constant, Operand, Slot, Structure
+from daemon.workflow.stored import VERSION, codes_of, texts_of, types_of
 
 IsMissing = Callable[[int], bool]
 
@@ -91,16 +91,9 @@ class Graph:
 
     @cached_property
     def json(self) -> bytes:
-        """The description as JSON, with the code hashes of its functions."""
-        codes = {}
-        for node in walk(self.nodes):
-            if isinstance(node, (TransformNode, WhenNode)):
-                codes[node.name] = code_hash(node.fn)
-            elif isinstance(node, WaitNode):
-                codes[node.name] = code_hash(node.match)
-            elif isinstance(node, ChildNode):
-                codes[node.name] = node.workflow.graph.hash
-        return _compact({**self.describe(), "code": codes})
+        """The description as JSON, with what it takes to make the graph of it again: code hashes, and types."""
+        types = texts_of(types_of(self))
+        return _compact({"version": VERSION, **self.describe(), "code": codes_of(self), "types": types})
 
     @cached_property
     def hash(self) -> str:

@@ -1,5 +1,6 @@
 """Refs: placeholders for values that exist only in a run, and the operands that stand for them in a graph."""
 
+import ast
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, final, get_args, get_origin, get_type_hints
@@ -59,7 +60,8 @@ class Slot:
 
     def describe(self) -> object:
         """Return what identifies it in a graph."""
-        return {"from": self.node, "path": path_text(self.path)}
+        inside = {"inside": self.inside} if self.inside else {}
+        return {"from": self.node, "path": path_text(self.path), **inside}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,6 +88,21 @@ Operand = Constant | Slot | Structure
 def path_text(path: tuple[tuple[str, Any], ...]) -> str:
     """Return a path as it is written in code: `.lines[0].sku`."""
     return "".join(f".{part}" if how == "." else f"[{part!r}]" for how, part in path)
+
+
+def path_of(text: str) -> tuple[tuple[str, Any], ...]:
+    """Return the path that was written as a text. Raises `ValueError` or `SyntaxError` if it is none."""
+    found: list[tuple[str, Any]] = []
+    part = ast.parse(f"value{text}", mode="eval").body
+    while not isinstance(part, ast.Name):
+        if isinstance(part, ast.Attribute):
+            found.insert(0, (".", part.attr))
+        elif isinstance(part, ast.Subscript):
+            found.insert(0, ("[", ast.literal_eval(part.slice)))
+        else:
+            raise ValueError(text)  # noqa: TRY004 - the text is wrong, not its type
+        part = part.value
+    return tuple(found)
 
 
 class _PathRecorder:
