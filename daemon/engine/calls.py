@@ -30,6 +30,12 @@ def handlers_of(run: "Execution", hook: HookNode) -> list[StepNode]:
     return [_handler(run, hook, step) for step in run.workflow.handlers.get(hook.name, ())]
 
 
+def handlers_ahead(run: "Execution", hook: HookNode) -> list[StepNode]:
+    """Return what runs at a hook, in order, without what was added after the run had passed it."""
+    is_passed = hook.name in run.passed
+    return [each for each in handlers_of(run, hook) if not is_passed or each.name in run.steps]
+
+
 def _handler(run: "Execution", hook: HookNode, step: BoundStep) -> StepNode:
     calls = run.calls.setdefault(hook.name, {})
     found = calls.get(step.name)

@@ -22,6 +22,7 @@ from daemon.workflow.codec import Codec
 from daemon.workflow.context import RunScope
 from daemon.workflow.graph import Graph
 from daemon.workflow.nodes import ChildNode
+from daemon.workflow.rebuilding import Rebuilt
 from daemon.workflow.ref import Structure
 from daemon.workflow.workflow import WorkflowBase
 
@@ -72,9 +73,10 @@ def child_run_id(parent: str, name: str) -> str:
     return f"{run_id[: RUN_ID_MAX - 25]}:{hashlib.sha256(run_id.encode()).hexdigest()[:24]}"
 
 
-def child_of(run: Execution, node: ChildNode, record: RunRecord) -> Execution:
-    """Return the execution of a child, as a part of its parent's."""
-    child = Execution(run.ports, node.workflow, record, _scope(run.scope, node.workflow, record), parent=run)
+def child_of(run: Execution, node: ChildNode, record: RunRecord, rebuilt: Rebuilt | None = None) -> Execution:
+    """Return the execution of a child, as a part of its parent's; with a graph of its own if that is another one."""
+    scope = _scope(run.scope, node.workflow, record)
+    child = Execution(run.ports, node.workflow, record, scope, run, rebuilt=rebuilt)
     child.failing, child.stop = run.failing, run.stop
     run.children[node.name] = child
     run.journal.include(record)

@@ -3,27 +3,24 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import Any, Required, TypedDict, Unpack
 
 import svcs
 
-from daemon.activation import Trigger
 from daemon.engine.control import Fenced, Forestalled, Stop
 from daemon.engine.drive import drive
 from daemon.engine.ending import interrupted, log_end
 from daemon.engine.execution import Execution, log
+from daemon.engine.holding import Holding
 from daemon.engine.parking import Parking, Waiter
 from daemon.engine.places import Places
 from daemon.engine.ports import Ports
 from daemon.engine.reading import RunReader
-from daemon.engine.restoring import restore
-from daemon.engine.starting import trigger_of
-from daemon.store.model import QUEUED, RunRecord, RunStatus
-from daemon.workflow.context import RunScope
-from daemon.workflow.workflow import WorkflowBase
+from daemon.engine.readying import Lacking, Readying
+from daemon.store.model import QUEUED, RunRecord, RunStatus, is_held
 
 _CANCEL_S = 5.0
-_NO_CONTAINER = svcs.Container(svcs.Registry())
 Containers = Callable[[], AbstractAsyncContextManager[svcs.Container]]
 
 
@@ -48,6 +45,9 @@ class RunDriver(RunReader):
         containers: Opens the services of one run: a run may outlive whoever started it.
         options: The table `[options.<workflow>]` by workflow name.
         on_staged: Called after events may have been staged for publication.
+
+    Attributes:
+        holding: The runs that this process has given back; for machinery.
     """
 
     def __init__(self, ports: Ports, **around: Unpack[Surroundings]) -> None:
@@ -55,6 +55,8 @@ class RunDriver(RunReader):
         self._containers = around["containers"]
         self._options = around.get("options", _no_options)
         self._on_staged = around.get("on_staged", _nothing)
+        self._readying = Readying(ports, self._options)
+        self.holding = Holding(ports)
         self._parking = Parking(ports.clock, wake=self._resume, go_on=self._go_on)
         self._places = Places(ports, self._workflows, self._go_on)
         self._resuming: dict[str, RunRecord] = {}
@@ -85,9 +87,15 @@ class RunDriver(RunReader):
             self._places.fill()
 
     async def resume(self, owned: Iterable[RunRecord]) -> None:
-        """Go on with runs that this process has just claimed; those that wait are woken when they are due."""
+        """Go on with runs that this process has just claimed; those that wait are woken when they are due.
+
+        What it does not have everything for it gives back.
+        """
         for record in owned:
+            told = {"run_id": record.run_id, "workflow": record.workflow, "status": record.status.value}
             await self._resume(record)
+            if record.key not in self.holding:
+                log.info("run_resumed", **told)
 
     async def drain(self, grace_s: float) -> None:
         """Let what runs finish for `grace_s` seconds, then cancel it; cancelled runs stay resumable.
@@ -108,20 +116,6 @@ class RunDriver(RunReader):
         self._places.close()
         self._parking.close(interrupted)
         self._ports.news.close()
-
-    def _execution(self, workflow: WorkflowBase, record: RunRecord, trigger: Trigger | None = None) -> Execution:
-        scope = RunScope(
-            container=_NO_CONTAINER,
-            app=self._ports.app,
-            run_id=record.run_id,
-            attempt=record.attempt,
-            workflow=workflow.name,
-            trigger=trigger or trigger_of(record),
-            max_payload_bytes=self._ports.max_payload_bytes,
-            options_of=self._options,
-            module=workflow.fn.__module__,
-        )
-        return Execution(self._ports, workflow, record, scope)
 
     def _launch(self, run: Execution) -> Execution:
         run_id = run.record.run_id
@@ -208,17 +202,19 @@ class RunDriver(RunReader):
         now_us, is_waiting = self._ports.clock.now_us(), record.status is RunStatus.WAITING
         is_queued = is_waiting and record.waiting_for == QUEUED
         is_late = record.deadline_us is not None and record.deadline_us <= now_us
+        is_far_off = record.wake_us is not None and record.wake_us > now_us
+        waits = is_far_off or (is_waiting and record.wake_us is None)  # until then, or for something from outside
         if is_waiting and (record.cancel_us is not None or (is_queued and is_late)):
             self._places.leave(record)
             await self._go_on(record)
+        elif not waits or is_held(record):
+            await self._go_on(record)
+        elif await self._is_for_others(record):
+            return
         elif is_queued:
             self._queue(record)
-        elif is_waiting and record.wake_us is None:
-            self._park(record, [])  # for something from outside
-        elif record.wake_us is not None and record.wake_us > now_us:
-            self._park(record, [])
         else:
-            await self._go_on(record)
+            self._park(record, [])
 
     def _is_current(self, record: RunRecord) -> bool:
         """Tell whether to go on with a run as this record says.
@@ -256,11 +252,13 @@ class RunDriver(RunReader):
             return
         self._parking.hold(run_id, [])
         self._resuming[run_id] = record
+        claimed = replace(record)
         try:
-            run = self._execution(workflow, record)
-            await restore(run)
-            if record.cancel_us is not None or run_id in self._cancelled:
+            run = await self._readying.restored(workflow, record, cancelled=run_id in self._cancelled)
+            if run_id in self._cancelled:
                 run.cancel()
+        except Lacking as why:
+            await self._decline(claimed, why)
         except Exception as error:  # noqa: BLE001 - one run's trouble must not keep others from going on
             log.error("run_not_resumed", exc_info=error, run_id=run_id, workflow=record.workflow)
             self._parking.drop(run_id, interrupted(run_id, error))
@@ -272,6 +270,18 @@ class RunDriver(RunReader):
             self._cancelled.discard(run_id)
         if run_id not in self._live and (again := self._regained.pop(run_id, None)) is not None:
             self._take_back(again, [])
+
+    async def _decline(self, record: RunRecord, why: Lacking) -> None:
+        """Let go of a run that others may be able to drive, or somebody later."""
+        self._parking.drop(record.run_id, interrupted(record.run_id, why))
+        await self.holding.decline(record, why.what)
+
+    async def _is_for_others(self, record: RunRecord) -> bool:
+        """Tell whether a run that would wait here needs what this process does not have; then it is given back."""
+        why = await self._readying.lacking(self._workflows.get(record.workflow), record)
+        if why is not None:
+            await self._decline(record, why)
+        return why is not None
 
     async def _cancel_here(self, record: RunRecord) -> None:
         """Cancel a run that is to be cancelled if it is here: driven, waiting, or on its way."""

@@ -113,7 +113,7 @@ class WorkflowEngine(RunStarter):
             PayloadTooLargeError: It is above the limit.
         """
         asked = Rerun(run_id, from_step, input, here=here and not self._closing)
-        known, execution = self._workflows, self._execution
+        known, execution = self._workflows, self._readying.begun
         return await self._anew(run_id, lambda: rerun(self._ports, asked, known, execution), wait=wait)
 
     async def complete_step(self, run_id: str, step: str, output: Any = None) -> None:

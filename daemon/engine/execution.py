@@ -1,5 +1,6 @@
 """One run while this process drives it: its values, its checkpoints, what failed, and the runs inside it."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from daemon.log import get_logger
 from daemon.store.model import RunRecord, RunStatus, StepRecord, StepState
 from daemon.store.writes import PutStep
 from daemon.workflow.context import RunScope
-from daemon.workflow.graph import Graph
+from daemon.workflow.rebuilding import Rebuilt
 from daemon.workflow.run import WorkflowRun
 from daemon.workflow.workflow import WorkflowBase
 
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Iterator
 
+    from daemon.workflow.graph import Graph
     from daemon.workflow.nodes import StepNode
 
 log = get_logger(__name__)
 _DEBUG = 10
 _DURABLE_WAIT_S = 1.0
+_NOTHING: Mapping[str, str] = {}
 _NO_LIMIT = timedelta()
 
 
@@ -41,6 +44,11 @@ class Execution:
     Attributes:
         parent: The run that it is a step of; None at the top.
         children: The runs that are steps of this one, by the step's name, as far as they were begun.
+        graph: What it walks over: the one that it was started with.
+        lacks: What the present code does not have of the graph, in words, by the name of the node, or of the handler.
+        lost: The names of the handlers among them.
+        unread: What is stored and cannot be read by the present code, in words, by the name of the node that gave it.
+        passed: The hooks that it was past when another process let go of it.
         calls: The steps that a node became when it was reached, by the node's name, then by what is in their brackets.
         failures: The failed attempts of both phases, by step.
         skips: The steps that failed ones have asked to skip to, and that were not reached yet.
@@ -66,11 +74,15 @@ class Execution:
         "errors",
         "failing",
         "failures",
+        "graph",
         "is_debugged",
         "journal",
         "known",
+        "lacks",
         "limit",
+        "lost",
         "parent",
+        "passed",
         "ports",
         "record",
         "resumed",
@@ -83,6 +95,7 @@ class Execution:
         "stop",
         "task",
         "undone",
+        "unread",
         "values",
         "waiters",
         "workflow",
@@ -95,6 +108,8 @@ class Execution:
         record: RunRecord,
         scope: RunScope,
         parent: "Execution | None" = None,
+        *,
+        rebuilt: Rebuilt | None = None,
     ) -> None:
         self.ports = ports
         self.workflow = workflow
@@ -103,7 +118,12 @@ class Execution:
         self.parent = parent
         self.journal: Journal = Journal(ports, record) if parent is None else parent.journal
         self.children: dict[str, Execution] = {}
-        self.values: list[Any] = [None] * workflow.graph.slots
+        self.graph: Graph = workflow.graph if rebuilt is None else rebuilt.graph
+        self.lacks: Mapping[str, str] = _NOTHING if rebuilt is None else rebuilt.lacks
+        self.lost: frozenset[str] = frozenset()
+        self.unread: Mapping[str, str] = _NOTHING
+        self.passed: frozenset[str] = frozenset()
+        self.values: list[Any] = [None] * self.graph.slots
         self.steps: dict[str, StepRecord] = {}
         self.failures: dict[str, list[dict[str, Any]]] = {}
         self.known: set[int] = set()
@@ -125,11 +145,6 @@ class Execution:
         self.sleepers: set[asyncio.Future[None]] = set()
         self.waiters: list[tuple[asyncio.Future[WorkflowRun[Any]], bool]] = []
         self.is_debugged = log.is_enabled_for(_DEBUG)
-
-    @property
-    def graph(self) -> Graph:
-        """What it walks over."""
-        return self.workflow.graph
 
     @property
     def top(self) -> "Execution":

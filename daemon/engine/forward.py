@@ -7,7 +7,7 @@ from itertools import takewhile
 from typing import Any, NoReturn
 
 from daemon.engine.abreast import do_abreast
-from daemon.engine.calls import handlers_of, items_of, keep_outputs
+from daemon.engine.calls import handlers_ahead, items_of, keep_outputs
 from daemon.engine.children import do_child
 from daemon.engine.computed import compute, decide
 from daemon.engine.control import Failed, Fenced, Stopped, together
@@ -75,7 +75,7 @@ async def _emit(run: Execution, node: EmitNode) -> None:
 
 
 async def _hook(run: Execution, node: HookNode) -> None:
-    for handler in handlers_of(run, node):
+    for handler in handlers_ahead(run, node):
         await do_step(run, handler)
 
 

@@ -91,11 +91,11 @@ class Recovery:
             await self._clock.sleep(_HEED_S)
 
     async def _take_over(self) -> None:
+        await self._engine.holding.review()
         while self._claims:
             names = list(self._engine.workflows)
-            claimed = await self._store.claim_runs(self._app, self._owner, names, limit=_BATCH)
-            for record in claimed:
-                log.info("run_resumed", run_id=record.run_id, workflow=record.workflow, status=record.status.value)
+            declined = self._engine.holding.declined
+            claimed = await self._store.claim_runs(self._app, self._owner, names, limit=_BATCH, without=declined)
             await self._engine.resume(claimed)
             if len(claimed) < _BATCH:
                 return

@@ -7,12 +7,13 @@ from typing import Any
 from daemon.clock import new_id
 from daemon.engine.edited import edited_record
 from daemon.engine.execution import Execution
+from daemon.engine.graphs import Graphs
 from daemon.engine.kept import Copies, NotKept, names_before
 from daemon.engine.operations import at_the_top, latest
 from daemon.engine.ports import Ports
 from daemon.engine.restoring import restore
 from daemon.engine.starting import graphs_of, new_record, trigger_of
-from daemon.errors import MisfitError, RunExists, RunStateError, did_you_mean
+from daemon.errors import CodecError, MisfitError, RunExists, RunStateError, did_you_mean
 from daemon.store.model import QUEUED, RunRecord, RunStatus
 from daemon.store.writes import InsertRun, Outcome, PutStep, RequireEnded, Write
 from daemon.workflow.codec import Json
@@ -136,7 +137,10 @@ async def _kept(ports: Ports, asked: Rerun, run: Execution, record: RunRecord) -
     if asked.input is not UNSET:
         edited.append(PutStep(edited_record(record, target, asked.input, ports.max_payload_bytes)))
     is_published = run.record.status is RunStatus.COMPLETED
-    await restore(run)
+    await restore(run, Graphs(ports.store))
+    for each in run.tree():
+        for why in each.unread.values():
+            raise CodecError(f"Run {asked.run_id!r} cannot be read any more: {why}")
     try:
         names = names_before(run, target)
     except NotKept as why:

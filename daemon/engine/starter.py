@@ -132,7 +132,7 @@ class RunStarter(RunDriver):
         if record.waiting_for == QUEUED and not await self._places.take(record):
             self._queue(record)
             return None
-        run = self._execution(workflow, record)
+        run = self._readying.begun(workflow, record)
         run.values[0] = held
         return self._launch(run)
 

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from daemon.engine.calls import handlers_of, items_of
+from daemon.engine.calls import handlers_ahead, items_of
 from daemon.engine.computed import compute, decide
 from daemon.engine.execution import Execution
 from daemon.engine.failures import INVOKE, describe_doubt
@@ -115,7 +115,7 @@ def _inside(run: Execution, node: Node) -> Ahead:
 
 
 def _calls_ahead(run: Execution, node: LoopNode | HookNode) -> Ahead | None:
-    calls = items_of(run, node) if isinstance(node, LoopNode) else handlers_of(run, node)
+    calls = items_of(run, node) if isinstance(node, LoopNode) else handlers_ahead(run, node)
     undone = [(run, each) for each in calls if not is_past(run, each)]
     if isinstance(node, HookNode):
         return undone[:1] or None

@@ -12,7 +12,7 @@ from daemon.workflow.nodes import ChildNode, LoopNode, StepNode, TransformNode, 
 from daemon.workflow.ref import Constant, Slot
 from daemon.workflow.step import StepResponse
 
-_DUE = frozenset({StepState.COMPLETED, StepState.FAILED, StepState.COMPENSATING})
+DUE = frozenset({StepState.COMPLETED, StepState.FAILED, StepState.COMPENSATING})
 
 
 def argument_of(run: Execution, node: StepNode) -> tuple[Any, bytes | None]:
@@ -95,7 +95,7 @@ def is_due(run: Execution, node: StepNode) -> bool:
     """Tell whether a step is to be undone: it completed, or it was tried and failed, and that can be undone, too."""
     record = run.steps.get(node.name)
     compensation = node.step.definition.compensation
-    if record is None or compensation is None or record.state not in _DUE or record.attempts == 0:
+    if record is None or compensation is None or record.state not in DUE or record.attempts == 0:
         return False
     return record.output is not None or record.undo is not None or compensation.accepts_none
 

@@ -1,7 +1,7 @@
 """The store that forgets: everything in this process, applied at once. For tests, scripts and the in-memory engine."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
@@ -13,12 +13,13 @@ from daemon.store.memory_runs import MemoryRuns, Undo
 from daemon.store.memory_signals import MemorySignals
 from daemon.store.memory_steps import MemorySteps
 from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, RunRecord, Signal, StepRecord
-from daemon.store.port import RunFilter
+from daemon.store.port import NOTHING, RunFilter
 from daemon.store.writes import (
     ClaimFiring,
     DropOutgoing,
     Enqueue,
     FenceRun,
+    GiveBack,
     InsertRun,
     Outcome,
     PutGraph,
@@ -45,6 +46,7 @@ _GUARDS = frozenset(
         InsertRun,
         UpdateRun,
         FenceRun,
+        GiveBack,
         RequestCancel,
         ReopenRun,
         RequireEnded,
@@ -106,6 +108,7 @@ class MemoryStore:
             UpdateRun: self._runs.update,
             UpdateChild: self._runs.update_child,
             FenceRun: self._runs.fence,
+            GiveBack: self._runs.give_back,
             RequestCancel: self._runs.request_cancel,
             ReopenRun: self._runs.reopen,
             RequireEnded: self._runs.require_ended,
@@ -201,8 +204,23 @@ class MemoryStore:
     async def children(self, root_keys: Sequence[str]) -> dict[str, list[RunRecord]]:
         return {key: self._runs.children(key) for key in root_keys}
 
-    async def claim_runs(self, app: str, owner: str, workflows: Sequence[str], *, limit: int) -> list[RunRecord]:
-        return self._runs.claim(app, owner, workflows, limit=limit, is_dead=lambda of: self._is_dead(of, to=owner))
+    async def graph(self, graph_hash: str) -> bytes | None:
+        found = self._graphs.get(graph_hash)
+        return None if found is None else found.graph
+
+    async def unended(self, app: str, *, after: str | None, limit: int) -> list[RunRecord]:
+        return self._runs.unended(app, after=after, limit=limit)
+
+    async def unknown(self, app: str, workflows: Sequence[str]) -> dict[str, int]:
+        return self._runs.unknown(app, workflows)
+
+    async def claim_runs(
+        self, app: str, owner: str, workflows: Sequence[str], *, limit: int, without: Mapping[str, int] = NOTHING
+    ) -> list[RunRecord]:
+        def is_dead(of: str) -> bool:
+            return self._is_dead(of, to=owner)
+
+        return self._runs.claim(app, owner, workflows, limit=limit, without=without, is_dead=is_dead)
 
     async def cancellations(self, app: str, owner: str) -> list[RunRecord]:
         return self._runs.cancellations(app, owner)

@@ -1,7 +1,7 @@
 """Runs in this process's memory."""
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from itertools import islice
 from operator import attrgetter
@@ -13,6 +13,7 @@ from daemon.store.model import QUEUED, RunRecord, RunStatus
 from daemon.store.port import RunFilter
 from daemon.store.writes import (
     FenceRun,
+    GiveBack,
     InsertRun,
     Outcome,
     ReopenRun,
@@ -104,6 +105,17 @@ class MemoryRuns:
         is_its = row is not None and (row[_OWNER], row[_EPOCH]) == (write.owner, write.epoch)
         return None if is_its else Outcome.FENCED
 
+    def give_back(self, write: GiveBack, undo: Undo = None) -> Outcome | None:
+        """Have a run be nobody's, as before it was claimed."""
+        record = write.record
+        before = self._runs.get(record.key)
+        if before is None or (before[_OWNER], before[_EPOCH]) != (record.owner, record.epoch):
+            return Outcome.FENCED
+        if undo is not None:
+            undo.append(lambda: self._put(_run_of(before)))
+        self._put(replace(_run_of(before), owner="", epoch=record.epoch - 1))
+        return None
+
     def request_cancel(self, write: RequestCancel, undo: Undo = None) -> Outcome | None:
         """Note that a run is to be cancelled."""
         before = self._runs.get(write.key)
@@ -163,6 +175,17 @@ class MemoryRuns:
         records = (_run_of(self._runs[key]) for key in keys)
         return list(islice((each for each in records if each.app == app and matches(each, wanted)), limit))
 
+    def unended(self, app: str, *, after: str | None, limit: int) -> list[RunRecord]:
+        """Return unended runs that are at the top, in the order of their keys."""
+        names = [name for of_app, name in self._unended if of_app == app]
+        keys = (key for key in self._unended_keys(app, names) if after is None or key > after)
+        return [_run_of(self._runs[key]) for key in islice(keys, limit)]
+
+    def unknown(self, app: str, workflows: Sequence[str]) -> dict[str, int]:
+        """Return how many unended runs there are of other workflows."""
+        counted = {name: len(keys) for (of_app, name), keys in self._unended.items() if of_app == app and keys}
+        return {name: counted[name] for name in sorted(counted) if name not in workflows}
+
     def children(self, root_key: str) -> list[RunRecord]:
         """Return the descendants of a run."""
         return [_run_of(self._runs[key]) for key in sorted(self._children.get(root_key, ()))]
@@ -202,11 +225,18 @@ class MemoryRuns:
         return len(keys)
 
     def claim(
-        self, app: str, owner: str, workflows: Sequence[str], *, limit: int, is_dead: Callable[[str], bool]
+        self,
+        app: str,
+        owner: str,
+        workflows: Sequence[str],
+        *,
+        limit: int,
+        without: Mapping[str, int],
+        is_dead: Callable[[str], bool],
     ) -> list[RunRecord]:
         """Give unended runs of the dead to `owner`."""
         unended = (_run_of(self._runs[key]) for key in self._unended_keys(app, workflows))
-        free = (each for each in unended if is_dead(each.owner))
+        free = (each for each in unended if is_dead(each.owner) and (each.owner or each.epoch != without.get(each.key)))
         claimed = list(islice(free, limit))
         for record in claimed:
             record.owner = owner

@@ -6,6 +6,8 @@ from enum import StrEnum
 
 QUEUED = "a free place"
 """What a run waits for (`waiting_for`) whose workflow has as many runs going on as it may have."""
+HELD = "held: "
+"""How begins what a run waits for of which no process has all that it needs."""
 
 
 class RunStatus(StrEnum):
@@ -137,6 +139,11 @@ class RunRecord:
             if is_over or status not in RUN_TRANSITIONS[self.status]:
                 raise AssertionError(_impossible(f"run {self.run_id!r}", self.status, status))
             self.status = status
+
+
+def is_held(record: RunRecord) -> bool:
+    """Tell whether it waits for a process that has what it needs."""
+    return record.waiting_for.startswith(HELD)
 
 
 @dataclass(slots=True)

@@ -1,11 +1,13 @@
 """The seam between sagad and databases: what a store promises."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, RunRecord, RunStatus, Signal, StepRecord
 from daemon.store.writes import Outcome, Write
+
+NOTHING: Mapping[str, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +72,24 @@ class Store(Protocol):
     async def children(self, root_keys: Sequence[str]) -> dict[str, list[RunRecord]]:
         """Return all descendants of runs by the keys of these, in the order of their own; one without any is there."""
 
-    async def claim_runs(self, app: str, owner: str, workflows: Sequence[str], *, limit: int) -> list[RunRecord]:
+    async def graph(self, graph_hash: str) -> bytes | None:
+        """Return the JSON of the graph that has a hash."""
+
+    async def unended(self, app: str, *, after: str | None, limit: int) -> list[RunRecord]:
+        """Return the unended runs that are at the top, in the order of their keys, those after a key."""
+
+    async def unknown(self, app: str, workflows: Sequence[str]) -> dict[str, int]:
+        """Return how many unended runs there are of each other workflow than these, children aside."""
+
+    async def claim_runs(
+        self, app: str, owner: str, workflows: Sequence[str], *, limit: int, without: Mapping[str, int] = NOTHING
+    ) -> list[RunRecord]:
         """Take over unended runs of these workflows whose owner is dead or nobody; in one transaction.
 
         `epoch` is raised by 1: whatever the former owner still writes is void. Children are not taken over by
         themselves.
+
+        `without`: keys of runs that are not taken over as long as they are nobody's and have this epoch.
         """
 
     async def cancellations(self, app: str, owner: str) -> list[RunRecord]:

@@ -78,6 +78,11 @@ OLDEST_RUN = f"""
         CROSS JOIN (SELECT 0 AS value UNION ALL SELECT 1) AS queued
     )"""
 
+# The unended runs of an app, of other workflows than those that are listed.
+UNKNOWN = f"""
+    SELECT workflow, count(*) FROM runs INDEXED BY runs_unended
+    WHERE app = ? AND {UNENDED_ROOT} AND workflow NOT IN {LISTED} GROUP BY workflow ORDER BY workflow"""
+
 # The runs of an owner for which a signal came: found from the latest signals, or, all of them, from all that wait.
 # (The planner is told where to begin: it believes that of every app there are few signals.)
 _AWAITING = "steps.state = 'waiting' AND steps.awaits <> ''"

@@ -1,7 +1,7 @@
 """The store on SQLite: one file for the daemons of one host."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -9,7 +9,7 @@ from daemon.store import retention, sql, takeover
 from daemon.store.inbox import Inbox
 from daemon.store.listing import in_order
 from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, RunRecord, Signal, StepRecord
-from daemon.store.port import RunFilter
+from daemon.store.port import NOTHING, RunFilter
 from daemon.store.sqlite_file import SqliteFile
 
 _LATEST_US = 2**63 - 1
@@ -69,10 +69,24 @@ class SqliteStore(SqliteFile):
                 found[record.root_key].append(record)
         return found
 
-    async def claim_runs(self, app: str, owner: str, workflows: Sequence[str], *, limit: int) -> list[RunRecord]:
+    async def graph(self, graph_hash: str) -> bytes | None:
+        rows = await self._read("SELECT graph FROM graphs WHERE hash = ?", graph_hash)
+        return rows[0][0] if rows else None
+
+    async def unended(self, app: str, *, after: str | None, limit: int) -> list[RunRecord]:
+        query = f"SELECT {sql.RUN_COLUMNS} FROM runs INDEXED BY runs_unended WHERE app = ? AND {sql.UNENDED_ROOT}"
+        rows = await self._read(f"{query} AND key > ? ORDER BY key LIMIT ?", app, after or "", limit)
+        return list(map(sql.run_record, rows))
+
+    async def unknown(self, app: str, workflows: Sequence[str]) -> dict[str, int]:
+        return dict(await self._read(sql.UNKNOWN, app, sql.listed(workflows)))
+
+    async def claim_runs(
+        self, app: str, owner: str, workflows: Sequence[str], *, limit: int, without: Mapping[str, int] = NOTHING
+    ) -> list[RunRecord]:
         return await self._call(
             lambda connection: takeover.claim_runs(
-                connection, self._peers, app=app, owner=owner, workflows=workflows, limit=limit
+                connection, self._peers, app=app, owner=owner, workflows=workflows, limit=limit, without=without
             )
         )
 

@@ -12,6 +12,7 @@ from daemon.store.writes import (
     DropOutgoing,
     Enqueue,
     FenceRun,
+    GiveBack,
     InsertRun,
     Outcome,
     PutGraph,
@@ -138,6 +139,11 @@ STATEMENTS: dict[type[Write], Statement] = {
     FenceRun: Statement(
         "SELECT 1 FROM runs WHERE key = ? AND owner = ? AND epoch = ?",
         _one("key", "owner", "epoch"),
+        Outcome.FENCED,
+    ),
+    GiveBack: Statement(
+        "UPDATE runs SET owner = '', epoch = epoch - 1 WHERE key = ? AND owner = ? AND epoch = ?",
+        _record("key", "owner", "epoch"),
         Outcome.FENCED,
     ),
     RequestCancel: Statement(

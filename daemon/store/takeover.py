@@ -5,7 +5,7 @@ Every function works on the connection that writes, inside of its transaction.
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from daemon.store import sql
 from daemon.store.model import FiringRecord, QueuedDelivery, RunRecord
@@ -46,7 +46,14 @@ def retire(connection: sqlite3.Connection, peers: Peers, *, owner: str) -> None:
 
 
 def claim_runs(
-    connection: sqlite3.Connection, peers: Peers, *, app: str, owner: str, workflows: Sequence[str], limit: int
+    connection: sqlite3.Connection,
+    peers: Peers,
+    *,
+    app: str,
+    owner: str,
+    workflows: Sequence[str],
+    limit: int,
+    without: Mapping[str, int],
 ) -> list[RunRecord]:
     """Give unended runs of nobody and of the dead to `owner`."""
     free = _free(connection, peers, connection.execute(sql.RUN_OWNERS, (app, app)), to=owner)
@@ -56,9 +63,10 @@ def claim_runs(
     rows = connection.execute(
         "UPDATE runs SET owner = ?, epoch = epoch + 1 WHERE key IN ("
         f"SELECT key FROM runs INDEXED BY runs_unended WHERE app = ? AND {sql.UNENDED_ROOT}"
-        f" AND owner IN ({sql.marks(free)}) AND workflow IN ({sql.marks(workflows)}) ORDER BY key LIMIT ?)"
+        f" AND owner IN ({sql.marks(free)}) AND workflow IN ({sql.marks(workflows)})"
+        " AND NOT (owner = '' AND (key, epoch) IN (SELECT key, value FROM json_each(?))) ORDER BY key LIMIT ?)"
         f" RETURNING {sql.RUN_COLUMNS}",
-        (owner, app, *free, *workflows, limit),
+        (owner, app, *free, *workflows, json.dumps(dict(without)), limit),
     ).fetchall()
     return sorted(map(sql.run_record, rows), key=lambda record: record.key)
 

@@ -45,6 +45,16 @@ class FenceRun:
 
 
 @dataclass(slots=True)
+class GiveBack:
+    """Guard: have a run be as it was before it was claimed: nobody's, and its epoch lowered by 1.
+
+    FENCED unless its owner and epoch are still the record's. Only if nothing was written of it since it was claimed.
+    """
+
+    record: RunRecord
+
+
+@dataclass(slots=True)
 class RequestCancel:
     """Guard: note that a run is to be cancelled, whoever owns it.
 
@@ -202,6 +212,7 @@ Write = (
     | UpdateRun
     | UpdateChild
     | FenceRun
+    | GiveBack
     | RequestCancel
     | ReopenRun
     | RequireEnded

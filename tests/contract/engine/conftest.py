@@ -7,6 +7,7 @@ import pytest
 from daemon.clock import ManualClock
 from daemon.store.port import Store
 from tests.contract.engine.bench import Bench
+from tests.contract.engine.deploys import Fleet
 from tests.contract.engine.processes import Journal, Process
 
 
@@ -35,3 +36,9 @@ def journal() -> Journal:
 def bench(journal: Journal) -> Bench:
     """Steps that take and give a text."""
     return Bench(journal)
+
+
+@pytest.fixture
+def fleet(store: Store, clock: ManualClock) -> Fleet:
+    """Processes with different code."""
+    return Fleet(store, clock)

@@ -56,7 +56,9 @@ class Process:
     async def take_over(self, *workflows: WorkflowBase) -> Sequence[RunRecord]:
         """Claim what dead processes have left, and go on with it."""
         self.engine.register(workflows)
-        claimed = await self.store.claim_runs(APP, self.owner, [each.name for each in workflows], limit=100)
+        holding, names = self.engine.holding, [each.name for each in workflows]
+        await holding.review()
+        claimed = await self.store.claim_runs(APP, self.owner, names, limit=100, without=holding.declined)
         await self.engine.resume(claimed)
         return claimed
 
