@@ -12,6 +12,7 @@ from daemon.container import Services
 from daemon.declared import awaited_events, counted_jobs, jobs_of, subscribers_of, unsupported
 from daemon.discovery import Discovered
 from daemon.engine.engine import WorkflowEngine
+from daemon.engine.in_flight import InFlight, in_flight
 from daemon.engine.ports import Ports
 from daemon.engine.recovery import Recovery
 from daemon.engine.retention import Retention
@@ -257,13 +258,33 @@ async def opened(config: Config, discovered: Discovered | None = None) -> AsyncI
         await app.aclose()
 
 
-def _store(config: Config, disk_failed: Callable[[Exception], object]) -> Store:
+async def runs_in_flight(config: Config, discovered: Discovered) -> InFlight:
+    """Return which runs of the configured storage the application could not go on with. It only reads.
+
+    Raises:
+        StoreVersionError: The database is not of this sagad's version: it is left as it is.
+        StoreUnavailableError: The database cannot be read.
+    """
+    path = config.sqlite_path
+    if path is not None and not path.exists():
+        return InFlight(0, [])
+    store = _store(config, lambda _: None, migrates=False)
+    limit, park_after_s = config.daemon.max_payload_bytes, config.daemon.park_after_s
+    await store.open()
+    try:
+        ports = Ports(store, SystemClock(), config.app.name, "", limit, park_after_s)
+        return await in_flight(ports, discovered.workflows)
+    finally:
+        await store.aclose()
+
+
+def _store(config: Config, disk_failed: Callable[[Exception], object], *, migrates: bool = True) -> Store:
     path = config.sqlite_path
     if path is None:
         raise ConfigurationError(unsupported(config))
     from daemon.store.sqlite import SqliteStore  # noqa: PLC0415 - only what is configured is imported
 
-    return SqliteStore(path, sync_failed=disk_failed)
+    return SqliteStore(path, sync_failed=disk_failed, migrates=migrates)
 
 
 def _bus(config: Config, store: Store, owner: str, clock: Clock) -> Bus:

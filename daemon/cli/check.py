@@ -4,9 +4,12 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from zoneinfo import ZoneInfo
 
+import typer
+
+from daemon.cli.in_flight import check_in_flight
 from daemon.cli.loading import load_application
 from daemon.cli.options import CONFIG, ConfigOption, JsonOption
 from daemon.cli.output import printable, show, show_json, show_table, show_title
@@ -39,9 +42,20 @@ if TYPE_CHECKING:
 FIRINGS = 3
 
 
-def check(*, config: ConfigOption = CONFIG, json: JsonOption = False) -> None:
+def check(
+    *,
+    in_flight: Annotated[
+        bool,
+        typer.Option("--in-flight", help="Show instead which runs that are stored this code could not go on with."),
+    ] = False,
+    config: ConfigOption = CONFIG,
+    json: JsonOption = False,
+) -> None:
     """Show what would run, and every mistake. Connects to nothing."""
     loaded, discovered = load_application(config)
+    if in_flight:
+        check_in_flight(loaded, discovered, json=json)
+        return
     report = _relative(report_of(loaded, discovered, SystemClock().now()), loaded.folder)
     if json:
         show_json(report)

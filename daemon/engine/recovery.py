@@ -46,6 +46,7 @@ class Recovery:
         if self._claims:
             await self._take_over()
             await self._engine.heed()
+            await self._tell_of_unknown()
         self._unsubscribe = self._store.on_hint(self._hinted.set)
         self._tasks = (
             asyncio.create_task(self._beat(), name="recovery"),
@@ -89,6 +90,12 @@ class Recovery:
             except Exception:
                 log.exception("recovery_failed")
             await self._clock.sleep(_HEED_S)
+
+    async def _tell_of_unknown(self) -> None:
+        """Log how many runs there are that nobody here can go on with, since their workflow is not known."""
+        unknown = await self._store.unknown(self._app, list(self._engine.workflows))
+        if unknown:
+            log.warning("workflows_unknown", runs=sum(unknown.values()), workflows=unknown)
 
     async def _take_over(self) -> None:
         await self._engine.holding.review()

@@ -18,13 +18,13 @@ _WAL_KEPT_BYTES = 64 * 1024 * 1024
 
 
 def open_database(
-    path: Path, peers: Path, *, synchronous: str, busy_timeout_s: float
+    path: Path, peers: Path, *, synchronous: str, busy_timeout_s: float, migrates: bool
 ) -> tuple[sqlite3.Connection, sqlite3.Connection]:
     """Create what is missing, bring the schema up to date, and return a connection that writes and one that reads.
 
     Raises:
         StoreUnavailableError: The file cannot be opened.
-        StoreVersionError: A newer sagad wrote it.
+        StoreVersionError: A newer sagad wrote it; or an older one, and it is not to be brought up to date.
     """
     try:
         for folder in (path.parent, peers):
@@ -34,7 +34,7 @@ def open_database(
         with _alone(peers / "opening"):
             writing = _connect(path, busy_timeout_s)
             writing.execute("PRAGMA journal_mode = WAL")
-            _migrate(writing, path)
+            _migrate(writing, path, migrates=migrates)
         writing.execute(f"PRAGMA synchronous = {synchronous}")
         # A page that is written again and again goes into the database once a checkpoint: few of them are less work.
         writing.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
@@ -75,7 +75,7 @@ def _alone(path: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+def _migrate(connection: sqlite3.Connection, path: Path, *, migrates: bool) -> None:
     """Apply the migrations that a database lacks, each in its own transaction with the number it leads to."""
     scripts = migrations("sqlite")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -84,6 +84,12 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
         raise StoreVersionError(
             f"The database {path} has version {version} of the schema; this sagad knows none after {len(scripts)}. "
             "Run the newer sagad that wrote it, or restore a backup from before."
+        )
+    if version < len(scripts) and not migrates:
+        connection.close()
+        raise StoreVersionError(
+            f"The database {path} has version {version} of the schema, and this sagad reads version {len(scripts)}. "
+            "Its daemon brings it up to date when it starts; until then ask the sagad that wrote it."
         )
     for number, script in enumerate(scripts[version:], start=version + 1):
         try:

@@ -29,6 +29,7 @@ class SqliteStore(SqliteFile):
         busy_timeout_s: How long to wait for another process's transaction before that counts as trouble.
         sync_failed: Called in the event loop when an fsync failed. Nothing is written any more then, since what the
             operating system still holds is uncertain; the process should end, and recover from what is on the disk.
+        migrates: Whether opening brings an older schema up to date; else it raises `StoreVersionError`.
     """
 
     def __init__(
@@ -38,8 +39,11 @@ class SqliteStore(SqliteFile):
         synchronous: Literal["FULL", "NORMAL"] = "FULL",
         busy_timeout_s: float = 5.0,
         sync_failed: Callable[[Exception], object] = lambda _: None,
+        migrates: bool = True,
     ) -> None:
-        super().__init__(path, synchronous=synchronous, busy_timeout_s=busy_timeout_s, sync_failed=sync_failed)
+        super().__init__(
+            path, synchronous=synchronous, busy_timeout_s=busy_timeout_s, sync_failed=sync_failed, migrates=migrates
+        )
         self._inbox = Inbox(self._read)
 
     # --- runs ---

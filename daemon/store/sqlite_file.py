@@ -35,11 +35,13 @@ class SqliteFile:
         synchronous: Literal["FULL", "NORMAL"],
         busy_timeout_s: float,
         sync_failed: Callable[[Exception], object],
+        migrates: bool,
     ) -> None:
         self._path = path
         self._synchronous = synchronous
         self._busy_timeout_s = busy_timeout_s
         self._sync_failed = sync_failed
+        self._migrates = migrates
         self._peers_folder = path.with_name(f"{path.name}-peers")
         self._peers = Peers(self._peers_folder)
         self._hints: list[Callable[[], object]] = []
@@ -54,7 +56,11 @@ class SqliteFile:
 
     def _open(self) -> None:
         writing, self._reading = open_database(
-            self._path, self._peers_folder, synchronous=self._synchronous, busy_timeout_s=self._busy_timeout_s
+            self._path,
+            self._peers_folder,
+            synchronous=self._synchronous,
+            busy_timeout_s=self._busy_timeout_s,
+            migrates=self._migrates,
         )
         self._peers.sweep()
         turn = Turn(self._peers_folder, patience_s=self._busy_timeout_s)

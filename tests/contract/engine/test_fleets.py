@@ -1,6 +1,8 @@
 """Processes with different code: a run is driven by one that has what it needs, and held only if none does."""
 
+import asyncio
 import json
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from io import StringIO
@@ -11,6 +13,7 @@ import pytest
 from daemon import RunStateError, RunStatus
 from daemon.clock import ManualClock
 from daemon.config import LogConfig
+from daemon.engine.recovery import Recovery
 from daemon.log import configure_logging, unconfigure_logging
 from daemon.store.model import StepState
 from daemon.store.port import Store
@@ -109,6 +112,27 @@ async def test_a_process_tries_again_what_another_has_driven_on(fleet: Fleet) ->
     await fleet.look()
 
     assert await fleet.owner() == "new"
+
+
+async def test_a_daemon_holds_what_nobody_takes_and_tells_of_workflows_that_it_does_not_know(
+    fleet: Fleet, store: Store, clock: ManualClock, logged: Logged
+) -> None:
+    await begun(fleet, plain(Journal(), HAS))
+    await begun(fleet, plain(Journal(), HAS, name="gone"), run_id="run-2")
+    new = await fleet.up("new", plain(Journal(), LACKS))
+    recovery = Recovery(new.engine, store, clock, app="shop", owner="new", claims=True)
+    await recovery.start()
+    give_up_s = time.monotonic() + 10
+    while not logged("run_held") and time.monotonic() < give_up_s:
+        clock.advance(timedelta(seconds=2))
+        await asyncio.sleep(0.002)
+    await recovery.retire()
+
+    assert (await fleet.run()).waiting_for == "held: step 'c' is missing"
+    assert (await fleet.run("run-2")).waiting_for.startswith("nap until")
+    assert [(line["runs"], line["workflows"]) for line in logged("workflows_unknown")] == [(1, {"gone": 1})]
+    assert logged("run_resumed") == []
+    assert len(logged("run_held")) == 1
 
 
 async def test_a_process_that_is_late_takes_a_run_that_is_held_already(fleet: Fleet) -> None:
