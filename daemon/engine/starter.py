@@ -138,7 +138,7 @@ class RunStarter(RunDriver):
 
     def _launch_unborn(self, workflow: WorkflowBase, record: RunRecord, held: Any) -> Execution:
         """Drive a run whose start becomes durable with what it writes first."""
-        run = self._execution(workflow, record)
+        run = self._readying.begun(workflow, record)
         run.values[0], run.journal.unborn = held, True
         for graph in graphs_of(workflow, self._graphs):
             run.journal.put_ahead(graph)

@@ -19,13 +19,13 @@ _defined: "weakref.WeakValueDictionary[str, WorkflowBase]" = weakref.WeakValueDi
 
 def registered(workflow: W) -> W:
     """Keep the workflow in the weak table of names. Raises `CompositionError` for a name with another living graph."""
-    if _conflicts(workflow):
+    if _has_other(workflow):
         gc.collect()  # a former definition may be garbage that nobody collected yet
-    if _conflicts(workflow):
-        first = _defined[workflow.name].where
+    other = _defined.get(workflow.name)
+    if other is not None and _differ(other, workflow):
         raise CompositionError(
-            f"Workflow {workflow.name!r} is defined twice with different graphs: at {first} and at {workflow.where}. "
-            "Give one of them another name."
+            f"Workflow {workflow.name!r} is defined twice with different graphs: at {other.where} and at "
+            f"{workflow.where}. Give one of them another name."
         )
     _defined[workflow.name] = workflow
     return workflow
@@ -43,6 +43,10 @@ def names_apart() -> Iterator[None]:
         _defined.update(before)
 
 
-def _conflicts(workflow: "WorkflowBase") -> bool:
+def _has_other(workflow: "WorkflowBase") -> bool:
     other = _defined.get(workflow.name)
-    return other is not None and other.graph.describe() != workflow.graph.describe()
+    return other is not None and _differ(other, workflow)
+
+
+def _differ(one: "WorkflowBase", other: "WorkflowBase") -> bool:
+    return one.graph.describe() != other.graph.describe()
