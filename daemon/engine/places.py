@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
 from daemon.engine.ports import Ports
 from daemon.store.model import QUEUED, RunRecord, RunStatus
@@ -32,7 +33,6 @@ class Places:
         if self._queues.get(record.workflow) or not await self._take(record):
             return False
         record.become(RunStatus.RUNNING)
-        self._ports.news.tell_run(record, self._ports.clock.now_us())
         return True
 
     def queue(self, record: RunRecord) -> None:
@@ -85,4 +85,5 @@ class Places:
             if await self._ports.store.commit(fence, take) is not Outcome.APPLIED:
                 return False
         record.waiting_for = ""
+        self._ports.news.tell_run(replace(record, status=RunStatus.RUNNING), self._ports.clock.now_us())
         return True
