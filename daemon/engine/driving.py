@@ -58,7 +58,7 @@ class RunDriver(RunReader):
         self._readying = Readying(ports, self._options)
         self.holding = Holding(ports)
         self._parking = Parking(ports.clock, wake=self._resume, go_on=self._go_on)
-        self._places = Places(ports, self._workflows, self._go_on)
+        self._places = Places(ports, self._workflows, go_on=self._go_on, lose=self._lose)
         self._resuming: dict[str, RunRecord] = {}
         self._cancelled: set[str] = set()  # those among them that somebody cancels meanwhile
         self._regained: dict[str, RunRecord] = {}  # lost, and got back while they are still driven as they were
@@ -244,6 +244,9 @@ class RunDriver(RunReader):
         self._park(record, [])
         self._places.queue(record)
         self._places.freed(record.workflow)
+
+    def _lose(self, record: RunRecord) -> None:
+        self._parking.drop(record.run_id, interrupted(record.run_id))
 
     async def _go_on(self, record: RunRecord) -> None:
         workflow = self._workflows.get(record.workflow)

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 from daemon.engine.ports import Ports
-from daemon.store.model import QUEUED, RunRecord, RunStatus
+from daemon.store.model import RunRecord, RunStatus
 from daemon.store.writes import FenceRun, Outcome, TakePlace
 from daemon.workflow.workflow import WorkflowBase
 
@@ -16,22 +16,30 @@ class Places:
     Args:
         workflows: Those that are known here, by name.
         go_on: Goes on with a run that got a place.
+        lose: Lets go of a run that another process has taken over while it waited.
     """
 
     def __init__(
-        self, ports: Ports, workflows: Mapping[str, WorkflowBase], go_on: Callable[[RunRecord], Awaitable[None]]
+        self,
+        ports: Ports,
+        workflows: Mapping[str, WorkflowBase],
+        *,
+        go_on: Callable[[RunRecord], Awaitable[None]],
+        lose: Callable[[RunRecord], None],
     ) -> None:
         self._ports = ports
         self._workflows = workflows
         self._go_on = go_on
+        self._lose = lose
         self._queues: dict[str, dict[str, RunRecord]] = {}
         self._filling: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def take(self, record: RunRecord) -> bool:
         """Give a run that has just been started a place, if there is one and no other has waited for it here."""
-        if self._queues.get(record.workflow) or not await self._take(record):
+        if self._queues.get(record.workflow) or await self._ask(record) is not Outcome.APPLIED:
             return False
+        self._give(record)
         record.become(RunStatus.RUNNING)
         return True
 
@@ -69,21 +77,29 @@ class Places:
         try:
             while queue:
                 record = next(iter(queue.values()))
-                if record.waiting_for == QUEUED and not await self._take(record):
+                outcome = await self._ask(record)
+                if outcome is Outcome.CONFLICT:
                     return
-                if queue.pop(record.run_id, None) is not None:
+                if queue.get(record.run_id) is not record:
+                    continue  # it goes on already, to its end; or it was lost, and is here again
+                del queue[record.run_id]
+                if outcome is Outcome.APPLIED:
+                    self._give(record)
                     await self._go_on(record)
+                else:
+                    self._lose(record)
         finally:
             self._filling.discard(workflow)
 
-    async def _take(self, record: RunRecord) -> bool:
-        """Have a place stored as a run's; its status is left: nothing of it has begun, should it be cancelled now."""
+    async def _ask(self, record: RunRecord) -> Outcome:
+        """Have a place stored as a queued run's; a conflict: there is none."""
         limit = self._workflows[record.workflow].max_concurrency
-        if limit is not None:  # else it was taken off the workflow while the run waited
-            fence = FenceRun(record.key, self._ports.owner, record.epoch)
-            take = TakePlace(record.key, record.app, record.workflow, limit)
-            if await self._ports.store.commit(fence, take) is not Outcome.APPLIED:
-                return False
+        if limit is None:  # it was taken off the workflow while the run waited
+            return Outcome.APPLIED
+        fence = FenceRun(record.key, self._ports.owner, record.epoch)
+        return await self._ports.store.commit(fence, TakePlace(record.key, record.app, record.workflow, limit))
+
+    def _give(self, record: RunRecord) -> None:
+        """Note that a run has a place; its status is left: nothing of it has begun, should it be cancelled now."""
         record.waiting_for = ""
         self._ports.news.tell_run(replace(record, status=RunStatus.RUNNING), self._ports.clock.now_us())
-        return True

@@ -4,14 +4,14 @@ import asyncio
 
 import pytest
 
-from daemon import RunStatus
+from daemon import RunStatus, StoreUnavailableError
 from daemon.clock import ManualClock
 from daemon.store.model import RunRecord
 from daemon.store.port import Store
 from daemon.store.writes import Outcome, TakePlace, Write
 from tests.contract.engine.mortal import living
 from tests.contract.engine.outside import DAY, HOUR, ended, to_the_next_timer
-from tests.contract.engine.processes import APP, CountingStore, Process
+from tests.contract.engine.processes import APP, CountingStore, Process, until
 from tests.contract.engine.test_max_concurrency import Room
 
 
@@ -124,3 +124,52 @@ async def test_a_limit_that_was_taken_off_holds_nobody_back(store: Store, clock:
     await after.inside("r-1", "r-2", "r-3")
     for run_id in ("r-1", "r-2", "r-3"):
         assert (await after.let_out(new, run_id)).status is RunStatus.COMPLETED
+
+
+async def test_a_run_that_is_cancelled_as_it_gets_its_place_has_nothing_in_doubt(
+    store: Store, clock: ManualClock
+) -> None:
+    slow, room = SlowStore(store), Room(1)
+    other, shop = await living(store, clock, "other"), await living(slow, clock, "shop")
+
+    await room.start(other, "r-1")
+    await room.start(shop, "r-2")
+    await room.inside("r-1")
+    await room.let_out(other, "r-1")
+    slow.is_slow = True
+    await shop.engine.heed()
+    await slow.gave.wait()
+    await shop.engine.cancel("r-2")
+    run = await ended(shop, "r-2")
+    slow.say.set()
+    await room.start(shop, "r-3")
+    await room.inside("r-3")
+    await room.let_out(shop, "r-3")
+
+    assert (run.status, run.steps, run.errors) == (RunStatus.CANCELLED, {}, [])
+    assert room.entered == ["r-1", "r-3"]
+
+
+async def test_a_run_that_was_taken_over_while_it_waited_holds_no_other_back(store: Store, clock: ManualClock) -> None:
+    room = Room(1)
+    other, shop, heir = [await living(store, clock, name) for name in ("other", "shop", "heir")]
+
+    await room.start(other, "r-1")
+    await room.inside("r-1")
+    waiting = asyncio.create_task(room.flow(shop.container).run("", run_id="r-2", wait=True))
+    await until(lambda: shop.engine._parking._waiters.get("r-2"), what="it waits")
+    await store.retire("shop")  # its lease is over, and it does not know
+    await heir.take_over(room.flow)
+    await shop.announce()
+    await room.start(shop, "r-3")
+    await room.let_out(other, "r-1")
+    await shop.engine.heed()
+    await room.inside("r-3")
+    await room.let_out(shop, "r-3")
+    await heir.engine.heed()
+    await room.inside("r-2")
+    run = await room.let_out(heir, "r-2")
+
+    with pytest.raises(StoreUnavailableError, match="was interrupted here"):
+        await waiting
+    assert run.status is RunStatus.COMPLETED
