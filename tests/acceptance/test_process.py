@@ -1,6 +1,7 @@
 """The daemon as a process: its signals, its broker's absence, systemd, and how idle it is."""
 
 import asyncio
+import re
 import signal
 import socket
 import statistics
@@ -168,7 +169,7 @@ def test_a_daemon_that_the_watchdog_ends_says_where_it_hung(shipped: Application
         daemon.send(signal.SIGABRT)
 
         assert daemon.wait() == -signal.SIGABRT
-        assert 'subscribers/hangs.py", line 14 in hang' in daemon.stderr()
+        assert re.search(r'subscribers/hangs\.py", line 1[34] in hang', daemon.stderr())
 
 
 def test_an_idle_daemon_rests_and_hears_another_process_at_once(laboratory: Application) -> None:
