@@ -10,6 +10,7 @@ from daemon.engine.forward import go_forward
 from daemon.engine.rollback import roll_back
 from daemon.engine.unfinished import end_in_doubt, end_unfinished, steps_in_doubt
 from daemon.engine.values import result_of
+from daemon.errors import StoreUnavailableError
 from daemon.store.model import RunStatus
 
 
@@ -30,6 +31,10 @@ async def drive(run: Execution) -> None:
             await run.journal.put_run(hint=run.workflow.max_concurrency is not None)
     except asyncio.CancelledError:
         if run.stop is Stop.SHUTDOWN and not run.journal.is_clear:
+            await run.journal.flush()
+        raise
+    except StoreUnavailableError:  # it could not be read; what is finished is not repeated once it can
+        if not run.journal.is_clear:
             await run.journal.flush()
         raise
     run.settled = True

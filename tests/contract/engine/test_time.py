@@ -20,6 +20,7 @@ from daemon import (
     workflow,
 )
 from daemon.clock import ManualClock
+from tests.contract.engine.outside import ended
 from tests.contract.engine.processes import Journal, Process, until
 
 SECOND = timedelta(seconds=1)
@@ -269,10 +270,8 @@ async def test_a_compensation_that_is_tried_again_much_later_parks_the_rollback(
         broken()
 
     parked = await slow_back(shop.container).run(run_id="slow-1", raise_on_error=False)
-    waits = asyncio.create_task(slow_back(shop.container).run(run_id="slow-1", wait=True, raise_on_error=False))
-    await asyncio.sleep(0)
     clock.advance(timedelta(hours=1))
-    run = await waits
+    run = await ended(shop, "slow-1")
 
     assert (parked.status, parked.waiting_for) == (RunStatus.COMPENSATING, "the compensation of first")
     assert journal == ["first", "break", "undo first", "undo first"]
