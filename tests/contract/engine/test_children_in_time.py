@@ -12,6 +12,7 @@ from daemon.store.port import Store
 from daemon.store.writes import InsertRun, Outcome, Write
 from daemon.workflow.workflow import SourceWorkflow
 from tests.contract.engine.mortal import living
+from tests.contract.engine.outside import ended
 from tests.contract.engine.processes import CountingStore, Journal, Process, until
 
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
@@ -159,10 +160,9 @@ async def test_a_parked_child_is_woken_for_its_timeout_also_after_a_restart(
     child = await old.engine.get("a-1:parked")
     await old.die()
     await new.take_over(around)
-    waits = asyncio.create_task(around(new.container).run(run_id="a-1", wait=True, raise_on_error=False))
     await until(lambda: clock.next_due_s() is not None)
     clock.advance(HOUR)
-    run = await waits
+    run = await ended(new, "a-1")
 
     assert [(each.status, each.waiting_for) for each in (stopped, child)] == [
         (RunStatus.WAITING, "attempt 2 of patient")

@@ -12,6 +12,7 @@ from daemon.store.port import Store
 from daemon.store.writes import InsertRun, UpdateRun, Write
 from daemon.workflow.workflow import SourceWorkflow
 from tests.contract.engine.mortal import Mortal, living
+from tests.contract.engine.outside import ended
 from tests.contract.engine.processes import CountingStore, Journal, Process, until
 
 Crash = Callable[[tuple[Write, ...], int], bool]
@@ -152,11 +153,10 @@ async def test_compensations_count_their_attempts_across_processes(
     await until(lambda: clock.next_due_s() is not None)
     await old.die()
     await new.take_over(counted)
-    waits = asyncio.create_task(counted(new.container).run(run_id="counted-1", raise_on_error=False))
     for _ in range(2):
         await until(lambda: clock.next_due_s() is not None)
         clock.advance(timedelta(seconds=10))
-    run = await waits
+    run = await ended(new, "counted-1")
 
     assert journal == ["first", "break"] + ["undo first"] * 3
     assert (run.status, len(run.errors[-1].attempts)) == (RunStatus.FAILED, 3)
