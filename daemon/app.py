@@ -9,7 +9,7 @@ from typing import Any
 from daemon.clock import Clock, SystemClock, new_id
 from daemon.config import Config
 from daemon.container import Services
-from daemon.declared import awaited_events, counted_jobs, jobs_of, subscribers_of, unsupported
+from daemon.declared import awaited_events, counted_jobs, jobs_of, missing_driver, subscribers_of
 from daemon.discovery import Discovered
 from daemon.engine.engine import WorkflowEngine
 from daemon.engine.in_flight import InFlight, in_flight
@@ -24,6 +24,7 @@ from daemon.events.outbox import Outbox
 from daemon.events.publisher import EventBus
 from daemon.events.subscriber import Subscriber
 from daemon.schedule.scheduler import Scheduler
+from daemon.store.patience import open_patiently
 from daemon.store.port import Store
 from daemon.workflow.port import Engine
 
@@ -36,7 +37,8 @@ class App:
     It opens and closes the store, the bus, the engine, the outbox and the services; `Work` consumes and fires with it.
     What is not given is made as the configuration says; `look_s` is how often outbox and scheduler look without a hint.
     `disk_failed` is called in the event loop when the store that was made cannot tell any more what is on its disk:
-    nothing is written from then on, and the process has to end.
+    nothing is written from then on, and the process has to end. `store_away` is called again and again while PostgreSQL
+    is away at the start, which waits for it; without `store_away`, that is an error.
     """
 
     def __init__(
@@ -51,12 +53,14 @@ class App:
         services: Services | None = None,
         look_s: float = 5.0,
         disk_failed: Callable[[Exception], object] = lambda _: None,
+        store_away: Callable[[StoreUnavailableError], object] | None = None,
     ) -> None:
         self.config = config
         self.discovered = discovered
         self.clock = clock or SystemClock()
         self.draining = False
         self._is_daemon = is_daemon
+        self._store_away = store_away
         name, limit = config.app.name, config.daemon.max_payload_bytes
         owner = new_id(self.clock.now_us())
         self.services = services or Services(discovered.services)
@@ -118,7 +122,10 @@ class App:
 
     async def start(self) -> None:
         """Open the store and begin to connect to the broker; does not wait for a broker that is away."""
-        await self.store.open()
+        if self._store_away is None or self.config.sqlite_path is not None:
+            await self.store.open()
+        else:
+            await open_patiently(self.store, self.clock, away=self._store_away)
         await self.recovery.announce()
         await self.bus.start()
         if self._is_daemon and self.config.broker.embedded:
@@ -280,11 +287,15 @@ async def runs_in_flight(config: Config, discovered: Discovered) -> InFlight:
 
 def _store(config: Config, disk_failed: Callable[[Exception], object], *, migrates: bool = True) -> Store:
     path = config.sqlite_path
-    if path is None:
-        raise ConfigurationError(unsupported(config))
-    from daemon.store.sqlite import SqliteStore  # noqa: PLC0415 - only what is configured is imported
+    if path is not None:
+        from daemon.store.sqlite import SqliteStore  # noqa: PLC0415 - only what is configured is imported
 
-    return SqliteStore(path, sync_failed=disk_failed, migrates=migrates)
+        return SqliteStore(path, sync_failed=disk_failed, migrates=migrates)
+    if problems := missing_driver(config):
+        raise ConfigurationError(problems)
+    from daemon.store.postgres import PostgresStore  # noqa: PLC0415 - the driver is an extra
+
+    return PostgresStore(config.storage.url, app=config.app.name, migrates=migrates)
 
 
 def _bus(config: Config, store: Store, owner: str, clock: Clock) -> Bus:

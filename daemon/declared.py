@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from importlib.util import find_spec
 from typing import Any
 
 from daemon.config import Config, check_names
@@ -27,11 +28,11 @@ def subscribers_of(discovered: Discovered, config: Config) -> list[Subscriber[An
     return [each for each in found if each is not None]
 
 
-def unsupported(config: Config) -> list[Problem]:
-    """Return what is valid in the configuration, and that this version cannot do."""
-    if config.sqlite_path is not None:
+def missing_driver(config: Config) -> list[Problem]:
+    """Return what is valid in the configuration, and needs something that is not installed."""
+    if config.sqlite_path is not None or find_spec("asyncpg") is not None:
         return []
-    return [Problem("storage.url", "this version keeps its data in SQLite only: use sqlite:///path/to/file.db.")]
+    return [Problem("storage.url", "PostgreSQL needs a driver that is not installed: pip install 'sagad[postgres]'.")]
 
 
 def misnamed(discovered: Discovered, config: Config) -> list[Problem]:

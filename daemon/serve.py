@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from daemon.http.server import HttpServer
 
 _LOOK_S = 2.0
+_WAIT_S = 30.0
 log = get_logger(__name__)
 
 
@@ -44,7 +45,11 @@ async def serve(config_path: Path, config: Config, discovered: Discovered) -> No
         for _ in range(2):  # At once: what is going on could not be recorded any more.
             lifecycle.stop("the disk failed", told)
 
-    app = App(config, discovered, is_daemon=True, disk_failed=disk_failed)
+    def store_away(error: StoreUnavailableError) -> None:
+        lifecycle.set_status(f"WAITING for the store: {error}")
+        notifier.extend_timeout(_WAIT_S)
+
+    app = App(config, discovered, is_daemon=True, disk_failed=disk_failed, store_away=store_away)
     notifier = Notifier.from_environ()
 
     async def reload() -> None:

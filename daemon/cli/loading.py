@@ -24,7 +24,7 @@ def load_application(path: Path) -> "tuple[Config, Discovered]":
     Raises:
         ConfigurationError: With every mistake in the configuration and in the application's modules.
     """
-    from daemon.declared import jobs_of, misnamed, unsupported  # noqa: PLC0415 - `--help` needs neither
+    from daemon.declared import jobs_of, misnamed, missing_driver  # noqa: PLC0415 - `--help` needs neither
     from daemon.discovery import discover  # noqa: PLC0415
 
     discovered: Discovered | None = None
@@ -35,7 +35,7 @@ def load_application(path: Path) -> "tuple[Config, Discovered]":
         except ConfigurationError as error:
             problems += error.problems
     if config is not None:
-        problems += unsupported(config)
+        problems += missing_driver(config)
     if config is not None and discovered is not None:
         problems += misnamed(discovered, config)
         try:

@@ -5,28 +5,22 @@ one read, and two hundred share one; a read of its own for each costs more than 
 """
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Sequence
 
 from daemon.store.sql import Row
 
 _BATCH_MAX = 500
-_HANDLED = """
-    SELECT asked.key FROM json_each(?) AS asked CROSS JOIN handled
-    WHERE handled.app = asked.value ->> 0 AND handled.subscriber = asked.value ->> 1
-      AND handled.source = asked.value ->> 2 AND handled.event_name = asked.value ->> 3
-      AND handled.event_id = asked.value ->> 4"""
 
 
 class Inbox:
     """What subscribers are done with, by (app, subscriber, source, event name, event id).
 
     Args:
-        read: Runs a query with its values.
+        look_up: Returns the positions of those keys that are handled, each alone in a row; the first is 0.
     """
 
-    def __init__(self, read: Callable[[str, object], Awaitable[Sequence[Row]]]) -> None:
-        self._read = read
+    def __init__(self, look_up: Callable[[Sequence[Row]], Awaitable[Sequence[Row]]]) -> None:
+        self._look_up = look_up
         self._asked: list[tuple[Row, asyncio.Future[bool]]] = []
         self._answering: asyncio.Task[None] | None = None
 
@@ -50,7 +44,7 @@ class Inbox:
 
     async def _answer_these(self, asked: Sequence[tuple[Row, asyncio.Future[bool]]]) -> None:
         try:
-            rows = await self._read(_HANDLED, json.dumps([key for key, _ in asked]))
+            rows = await self._look_up([key for key, _ in asked])
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer to whoever waits for it
             for _, answer in asked:
                 if not answer.done():

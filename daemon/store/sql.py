@@ -104,6 +104,13 @@ SIGNALLED = f"""
             AND {_WANTED_ROOT} AND EXISTS (SELECT 1 FROM signals WHERE topic = steps.awaits AND {_ITS_SIGNAL})
     ) ORDER BY key"""
 
+# Those of many keys, which are passed as JSON, of events that are handled.
+HANDLED = """
+    SELECT asked.key FROM json_each(?) AS asked CROSS JOIN handled
+    WHERE handled.app = asked.value ->> 0 AND handled.subscriber = asked.value ->> 1
+      AND handled.source = asked.value ->> 2 AND handled.event_name = asked.value ->> 3
+      AND handled.event_id = asked.value ->> 4"""
+
 
 def run_record(row: Row) -> RunRecord:
     """Make a run of a row of `RUN_COLUMNS`."""

@@ -1,5 +1,6 @@
 """The store on SQLite: one file for the daemons of one host."""
 
+import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -44,7 +45,7 @@ class SqliteStore(SqliteFile):
         super().__init__(
             path, synchronous=synchronous, busy_timeout_s=busy_timeout_s, sync_failed=sync_failed, migrates=migrates
         )
-        self._inbox = Inbox(self._read)
+        self._inbox = Inbox(lambda keys: self._read(sql.HANDLED, json.dumps(keys)))
 
     # --- runs ---
     async def run(self, app: str, run_id: str) -> RunRecord | None:

@@ -1,8 +1,8 @@
-"""The embedded bus keeps the promises of every bus, on the store in memory and on SQLite."""
+"""The embedded bus keeps the promises of every bus, on every store."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +12,14 @@ from daemon.clock import SystemClock
 from daemon.events.bus import Bus
 from daemon.events.embedded import EmbeddedBus
 from daemon.store.memory import MemoryStore
+from daemon.store.postgres import PostgresStore
 from daemon.store.sqlite import SqliteStore
 from tests.contract.bus_contract import CLAIMS, Claim, name_of_claim
+from tests.services import own_schema
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from daemon.store.port import Store
 
 LEASE_S = 60.0
@@ -24,13 +28,12 @@ LEASE_S = 60.0
 class EmbeddedWorld:
     """Buses of one application on one database, each with a store of its own, or all on one in memory."""
 
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._memory = MemoryStore()
+    def __init__(self, store: "Callable[[], Store]") -> None:
+        self._store = store
         self._buses: dict[EmbeddedBus, tuple[Store, str]] = {}
 
     async def bus(self) -> Bus:
-        store: Store = self._memory if self._path is None else SqliteStore(self._path, synchronous="NORMAL")
+        store = self._store()
         await store.open()
         owner = f"process-{len(self._buses) + 1}"
         await store.register("shop", owner, lease_s=LEASE_S)
@@ -61,11 +64,20 @@ class EmbeddedWorld:
             await store.aclose()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[EmbeddedWorld]:
-    opened = EmbeddedWorld(None if request.param == "memory" else tmp_path / "queues.db")
-    yield opened
-    await opened.aclose()
+    async with AsyncExitStack() as stack:
+        if request.param == "postgres":
+            url = request.getfixturevalue("postgres_url")
+            schema = await stack.enter_async_context(own_schema(url))
+            opened = EmbeddedWorld(lambda: PostgresStore(url, app="shop", schema=schema))
+        elif request.param == "sqlite":
+            opened = EmbeddedWorld(lambda: SqliteStore(tmp_path / "queues.db", synchronous="NORMAL"))
+        else:
+            memory = MemoryStore()
+            opened = EmbeddedWorld(lambda: memory)
+        stack.push_async_callback(opened.aclose)
+        yield opened
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=name_of_claim)

@@ -1,7 +1,17 @@
 """The real RabbitMQ and PostgreSQL that tests talk to: found, installed or run with Docker; gone afterwards."""
 
-from tests.services.postgres import private_postgres
+from tests.services.postgres import PostgresContainer, PostgresServer, own_schema, private_postgres
 from tests.services.process import ServiceError, free_port
 from tests.services.rabbit import RabbitContainer, RabbitNode, private_rabbit
 
-__all__ = ["RabbitContainer", "RabbitNode", "ServiceError", "free_port", "private_postgres", "private_rabbit"]
+__all__ = [
+    "PostgresContainer",
+    "PostgresServer",
+    "RabbitContainer",
+    "RabbitNode",
+    "ServiceError",
+    "free_port",
+    "own_schema",
+    "private_postgres",
+    "private_rabbit",
+]

@@ -1,10 +1,15 @@
 """A private PostgreSQL server."""
 
 import os
+import secrets
 import shutil
 import signal
 import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+
+import asyncpg
 
 from tests.services.container import Container, docker_answers
 from tests.services.process import Server, ServiceError, free_port
@@ -92,3 +97,15 @@ def find_programs() -> Path | None:
     ]
     needed = ("initdb", "postgres", "pg_isready")
     return next((folder for folder in candidates if all((folder / name).exists() for name in needed)), None)
+
+
+@asynccontextmanager
+async def own_schema(url: str) -> AsyncIterator[str]:
+    """Give the name of a schema that nobody else has; what is in it at the end is deleted."""
+    name = f"sagad_{secrets.token_hex(6)}"
+    try:
+        yield name
+    finally:
+        connection = await asyncpg.connect(url)
+        await connection.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE")
+        await connection.close()

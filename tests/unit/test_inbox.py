@@ -1,7 +1,6 @@
 """Many look-ups of handled events share few reads."""
 
 import asyncio
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,10 @@ KEY = ("shop", "note-order", "till", "order.placed")
 
 
 async def test_look_ups_of_one_turn_share_a_read_and_each_gets_its_own_answer() -> None:
-    reads: list[list[Any]] = []
+    reads: list[Sequence[tuple[Any, ...]]] = []
 
-    async def read(_: str, keys: object) -> Sequence[tuple[Any, ...]]:
-        reads.append(json.loads(str(keys)))
+    async def read(keys: Sequence[tuple[Any, ...]]) -> Sequence[tuple[Any, ...]]:
+        reads.append(keys)
         await asyncio.sleep(0)
         return [(at,) for at, key in enumerate(reads[-1]) if key[-1].endswith("0")]
 
@@ -34,7 +33,7 @@ async def test_look_ups_of_one_turn_share_a_read_and_each_gets_its_own_answer() 
 async def test_a_read_that_fails_fails_those_that_shared_it_and_not_the_next() -> None:
     errors = [StoreUnavailableError("away")]
 
-    async def read(_: str, keys: object) -> Sequence[tuple[Any, ...]]:
+    async def read(_: object) -> Sequence[tuple[Any, ...]]:
         if errors:
             raise errors.pop()
         return [(0,)]

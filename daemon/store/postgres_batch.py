@@ -1,0 +1,240 @@
+"""Many commits in one transaction on PostgreSQL, by few statements.
+
+    commits --> [ locks --> claims ] --> ... --> what they change, by kind --> COMMIT
+
+Commits whose guards do not depend on each other are asked about together; one whose guard looks at what others before
+it do has all of that written first. So each sees what earlier ones of the batch wrote, and none depends on later ones.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any
+
+from daemon.store.postgres_guards import LOCKS, OTHERS
+from daemon.store.postgres_link import Link, kept
+from daemon.store.postgres_statements import CLAIMS, EFFECTS
+from daemon.store.sql import Row
+from daemon.store.writes import (
+    Enqueue,
+    InsertRun,
+    Outcome,
+    PutSignal,
+    ReopenRun,
+    RequestCancel,
+    UpdateDelivery,
+    UpdateRun,
+    Write,
+)
+
+Guard = tuple[type[Write], Row, Row]  # what of, and the values: of a lock, the key and what it wants
+
+_HINTING = (PutSignal, Enqueue, UpdateDelivery, RequestCancel)
+
+
+class Commit:
+    """Writes that belong together, encoded: nothing that happens to their records later is seen.
+
+    Attributes:
+        is_plain: Whether its guards can be asked together with those of other commits.
+        depends, changes: The rows that its guards depend on, and those of which they may make something else.
+    """
+
+    __slots__ = ("changes", "depends", "effects", "firsts", "future", "guards", "hints", "is_plain")
+
+    def __init__(self, writes: Sequence[Write], future: asyncio.Future[Outcome]) -> None:
+        self.future = future
+        self.hints = False
+        self.is_plain = True
+        self.firsts: list[tuple[str, Row]] = []
+        self.guards: list[Guard] = []
+        self.effects: list[tuple[type[Write], Sequence[Row]]] = []
+        self.depends: list[Hashable] = []
+        self.changes: list[Hashable] = []
+        for write in writes:
+            kind = type(write)
+            if kind in EFFECTS:
+                self.effects.append((kind, EFFECTS[kind].rows(write)))
+            if kind in LOCKS:
+                self._add_lock(kind, write)
+            elif kind in CLAIMS:
+                self._add_claim(kind, write)
+            elif kind in OTHERS:
+                self._add_other(kind, write)
+            self.hints = self.hints or _hints(write)
+        if self.changes and not set(self.changes).isdisjoint(self.depends):
+            self.is_plain = False
+
+    def _add_lock(self, kind: type[Write], write: Write) -> None:
+        lock = LOCKS[kind]
+        key = lock.key(write)
+        self.guards.append((kind, key, lock.wants(write)))
+        (self.changes if lock.changes else self.depends).append((lock.sql, key))
+
+    def _add_claim(self, kind: type[Write], write: Write) -> None:
+        claim = CLAIMS[kind]
+        row = claim.row(write)
+        if any(other in CLAIMS for other, _, _ in self.guards):
+            self.is_plain = False  # What the first has inserted is taken back if the second refuses.
+        self.guards.append((kind, row, claim.identity(row)))
+        self.changes.append((kind, claim.identity(row)))
+        if isinstance(write, InsertRun):
+            lock = LOCKS[UpdateRun]
+            self.changes += [
+                (lock.sql, (write.record.key,)),
+                (kind, write.record.app, write.record.run_id, write.record.attempt),
+            ]
+
+    def _add_other(self, kind: type[Write], write: Write) -> None:
+        other = OTHERS[kind]
+        self.is_plain = False
+        self.guards.append((kind, other.row(write), ()))
+        if other.first is not None:
+            self.firsts.append(other.first(write))
+
+    def clean(self) -> bool:
+        """Replace what PostgreSQL cannot keep in a text: NUL; tell whether there was any."""
+        guards = [(kind, _kept(row), _kept(wants)) for kind, row, wants in self.guards]
+        effects = [(kind, [_kept(row) for row in rows]) for kind, rows in self.effects]
+        before = [(kind, list(rows)) for kind, rows in self.effects]
+        if (guards, effects) == (self.guards, before):
+            return False
+        self.guards, self.effects = guards, [*effects]
+        return True
+
+
+def _kept(row: Row) -> Row:
+    return tuple(kept(value) if isinstance(value, str) else value for value in row)
+
+
+def _hints(write: Write) -> bool:
+    if isinstance(write, (InsertRun, UpdateRun, ReopenRun)):
+        is_nobodys = not write.record.owner and write.record.root_key is None
+        return is_nobodys or (isinstance(write, UpdateRun) and write.hint)
+    return isinstance(write, _HINTING)
+
+
+class Batch:
+    """One transaction under way."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._effects: defaultdict[type[Write], list[Row]] = defaultdict(list)
+
+    async def run(self, commits: Sequence[Commit]) -> list[Outcome]:
+        """Apply commits in their order, and return what becomes of each if the transaction is committed."""
+        outcomes: list[Outcome] = []
+        together: list[Commit] = []
+        changed: set[Hashable] = set()
+        for commit in commits:
+            if together and not (
+                commit.is_plain and changed.isdisjoint(commit.depends) and changed.isdisjoint(commit.changes)
+            ):
+                outcomes += await self._run_together(together)
+                together, changed = [], set()
+            if commit.is_plain:
+                together.append(commit)
+                changed.update(commit.changes)
+            else:
+                await self._flush()
+                outcomes.append(await self._run_alone(commit))
+        outcomes += await self._run_together(together)
+        await self._flush()
+        return outcomes
+
+    async def _run_together(self, commits: Sequence[Commit]) -> list[Outcome]:
+        if not commits:
+            return []
+        refused = await self._refused_locks(commits)
+        asked = [commit for commit in commits if commit not in refused]
+        refused |= await self._refused_claims(asked)
+        for commit in asked:
+            if commit not in refused:
+                self._add(commit)
+        if any(kind in LOCKS and LOCKS[kind].changes for commit in commits for kind, _, _ in commit.guards):
+            await self._flush()
+        return [refused.get(commit, Outcome.APPLIED) for commit in commits]
+
+    async def _refused_locks(self, commits: Iterable[Commit]) -> dict[Commit, Outcome]:
+        wanted: defaultdict[str, dict[Row, None]] = defaultdict(dict)
+        locks = [
+            (commit, LOCKS[kind].sql, key, wants)
+            for commit in commits
+            for kind, key, wants in commit.guards
+            if kind in LOCKS
+        ]
+        for _, sql, key, _ in locks:
+            wanted[sql][key] = None
+        held = {sql: await self._lock(sql, list(keys)) for sql, keys in wanted.items()}
+        return {commit: Outcome.FENCED for commit, sql, key, wants in locks if held[sql].get(key) != wants}
+
+    async def _refused_claims(self, commits: Iterable[Commit]) -> dict[Commit, Outcome]:
+        claims: defaultdict[type[Write], list[tuple[Commit, Row, Row]]] = defaultdict(list)
+        for commit in commits:
+            for kind, row, identity in commit.guards:
+                if kind in CLAIMS:
+                    claims[kind].append((commit, row, identity))
+        refused = {}
+        for kind, claimed in claims.items():
+            new = await self._claim(kind, [row for _, row, _ in claimed])
+            refused.update({commit: Outcome.CONFLICT for commit, _, identity in claimed if identity not in new})
+        return refused
+
+    async def _lock(self, sql: str, keys: Sequence[Row]) -> dict[Row, Row]:
+        width = len(keys[0])
+        return {tuple(row[:width]): tuple(row[width:]) for row in await self._link.fetch(sql, *_arrays(keys))}
+
+    async def _claim(self, kind: type[Write], rows: Sequence[Row]) -> set[Row]:
+        return set(map(tuple, await self._link.fetch(CLAIMS[kind].sql, *_arrays(rows))))
+
+    async def _run_alone(self, commit: Commit) -> Outcome:
+        """Ask the guards one by one, and take back what they have changed if one of them refuses."""
+        for sql, row in commit.firsts:
+            await self._link.execute(sql, *row)
+        writing = [at for at, (kind, _, _) in enumerate(commit.guards) if kind in CLAIMS or OTHERS_WRITE.get(kind)]
+        is_to_take_back = any(at < len(commit.guards) - 1 for at in writing)
+        if is_to_take_back:
+            await self._link.execute("SAVEPOINT guards")
+        refused = await self._refusal(commit.guards)
+        if refused is None:
+            self._add(commit)
+        elif is_to_take_back:
+            await self._link.execute("ROLLBACK TO guards")
+        if is_to_take_back:
+            await self._link.execute("RELEASE guards")
+        # The next may look back at it, or ask again about rows that it changes.
+        await self._flush()
+        return refused or Outcome.APPLIED
+
+    async def _refusal(self, guards: Iterable[Guard]) -> Outcome | None:
+        for kind, row, wants in guards:
+            if kind in LOCKS:
+                if (await self._lock(LOCKS[kind].sql, [row])).get(row) != wants:
+                    return Outcome.FENCED
+            elif kind in CLAIMS:
+                if not await self._claim(kind, [row]):
+                    return Outcome.CONFLICT
+            elif await self._link.fetchrow(OTHERS[kind].sql, *row) is None:
+                return Outcome.CONFLICT
+        return None
+
+    def _add(self, commit: Commit) -> None:
+        for kind, rows in commit.effects:
+            self._effects[kind].extend(rows)
+
+    async def _flush(self) -> None:
+        """Write what waits, by kind."""
+        for kind, effect in EFFECTS.items():
+            rows: Sequence[Row] = self._effects.pop(kind, ())
+            if effect.identity is not None and len(rows) > 1:
+                rows = list({effect.identity(row): row for row in rows}.values())
+            if rows:
+                await self._link.execute(effect.sql, *_arrays(rows))
+
+
+OTHERS_WRITE = {kind: other.writes for kind, other in OTHERS.items()}
+
+
+def _arrays(rows: Sequence[Row]) -> list[list[Any]]:
+    """Return the values of rows by column."""
+    return [list(column) for column in zip(*rows, strict=True)]

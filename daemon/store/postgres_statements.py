@@ -1,0 +1,194 @@
+"""What writes become on PostgreSQL: one statement for all the rows that a batch has of a kind.
+
+Values go in as one array for each column (`unnest`), so that a statement is the same however many rows there are. A
+record's fields are its table's columns, by the same names.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, get_args, get_type_hints
+
+from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, RunRecord, Signal, StepRecord
+from daemon.store.sql import UNENDED_ROOT, Row, columns, listed
+from daemon.store.writes import (
+    ClaimFiring,
+    DropOutgoing,
+    Enqueue,
+    GiveBack,
+    InsertRun,
+    PutGraph,
+    PutSignal,
+    PutStep,
+    RecordHandled,
+    SettleDelivery,
+    StageEvent,
+    UpdateChild,
+    UpdateDelivery,
+    UpdateFiring,
+    UpdateRun,
+    Write,
+)
+
+_RUN_CHANGES = (
+    "status",
+    "updated_us",
+    "result",
+    "errors",
+    "ended_us",
+    "wake_us",
+    "waiting_for",
+    "deadline_us",
+)
+_DELIVERY_CHANGES = ("attempt", "due_us", "owner", "deliveries", "reason", "error", "traceback", "dead_us")
+_FIRING_CHANGES = ("state", "attempt", "ended_us", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a kind of write becomes that always succeeds, or whose guard was asked before.
+
+    Attributes:
+        sql: One statement for any number of rows.
+        rows: Makes the rows of values of a write.
+        identity: Tells rows apart of which only the last one counts; None: all of them do.
+    """
+
+    sql: str
+    rows: Callable[[Any], Sequence[Row]]
+    identity: Callable[[Row], Hashable] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a guard becomes that is refused if a row is there already.
+
+    Attributes:
+        sql: Inserts any number of rows, and returns the identities of those that were not there.
+        row: Makes the row of values of a write.
+        identity: What the statement returns of a row.
+    """
+
+    sql: str
+    row: Callable[[Any], Row]
+    identity: Callable[[Row], Row]
+
+
+def _types(record: type) -> dict[str, str]:
+    """Return the types of a record's columns."""
+    return {name: _type(hint) for name, hint in get_type_hints(record).items()}
+
+
+def _type(hint: Any) -> str:
+    kinds = [each for each in (hint, *get_args(hint)) if isinstance(each, type)]
+    return next((name for of, name in ((int, "bigint"), (bytes, "bytea")) if of in kinds), "text")
+
+
+def given(record: type, names: Sequence[str]) -> str:
+    """Return the rows of a statement: an array for each column."""
+    types = _types(record)
+    arrays = ", ".join(f"${at}::{types[name]}[]" for at, name in enumerate(names, 1))
+    return f"unnest({arrays}) AS given({', '.join(names)})"
+
+
+def _insert(table: str, record: type, names: Sequence[str], on_conflict: str = "ON CONFLICT DO NOTHING") -> str:
+    listed_names = ", ".join(names)
+    return f"INSERT INTO {table} ({listed_names}) SELECT {listed_names} FROM {given(record, names)} {on_conflict}"
+
+
+def _update(table: str, record: type, names: Sequence[str], by: Sequence[str], also: str = "") -> str:
+    changes = ", ".join(f"{name} = given.{name}" for name in names)
+    found = " AND ".join(f"{table}.{name} = given.{name}" for name in by)
+    return f"UPDATE {table} SET {changes} FROM {given(record, (*names, *by))} WHERE {found}{also}"
+
+
+def _at(names: Sequence[str], *wanted: str) -> Callable[[Row], Row]:
+    places = [names.index(name) for name in wanted]
+    return lambda row: tuple(row[place] for place in places)
+
+
+def _of_record(*names: str) -> Callable[[Any], Sequence[Row]]:
+    values = attrgetter(*names)
+    return lambda write: (values(write.record),)
+
+
+_RUN = columns(RunRecord)
+_STEP = columns(StepRecord)
+_SIGNAL = columns(Signal)
+_NEW_DELIVERY = columns(QueuedDelivery, without="seq")
+_EVENT = columns(OutgoingEvent)
+_FIRING = columns(FiringRecord)
+_GRAPH = columns(PutGraph)
+_HANDLED = columns(RecordHandled)
+_run_values, _firing_values = attrgetter(*_RUN), attrgetter(*_FIRING)
+_delivery_values, _delivery_changes = attrgetter(*_NEW_DELIVERY), attrgetter(*_DELIVERY_CHANGES, "seq")
+_event_values, _signal_values, _graph_values = attrgetter(*_EVENT), attrgetter(*_SIGNAL), attrgetter(*_GRAPH)
+
+_PUT_STEP = "ON CONFLICT (run_key, name) DO UPDATE SET " + ", ".join(
+    f"{column} = excluded.{column}" for column in _STEP if column not in ("run_key", "name")
+)
+_PUT_SIGNAL = f"""
+    INSERT INTO signals ({", ".join(_SIGNAL)}) SELECT {", ".join(_SIGNAL)} FROM (
+        SELECT *, row_number() OVER () AS line
+        FROM unnest({", ".join(f"${at}::{_types(Signal)[name]}[]" for at, name in enumerate(_SIGNAL, 1))},
+            ${len(_SIGNAL) + 1}::text[]) AS given({", ".join(_SIGNAL)}, workflows)
+    ) AS given
+    WHERE workflows = '[]' OR EXISTS (
+        SELECT 1 FROM runs WHERE runs.app = given.app AND {UNENDED_ROOT}
+            AND workflow IN (SELECT json_array_elements_text(given.workflows::json)))
+    ORDER BY line ON CONFLICT DO NOTHING"""
+
+CLAIMS: dict[type[Write], Claim] = {
+    InsertRun: Claim(
+        f"{_insert('runs', RunRecord, _RUN)} RETURNING key",
+        lambda write: _run_values(write.record),
+        _at(_RUN, "key"),
+    ),
+    RecordHandled: Claim(
+        f"{_insert('handled', RecordHandled, _HANDLED)} RETURNING app, subscriber, source, event_name, event_id",
+        attrgetter(*_HANDLED),
+        _at(_HANDLED, "app", "subscriber", "source", "event_name", "event_id"),
+    ),
+    ClaimFiring: Claim(
+        f"{_insert('firings', FiringRecord, _FIRING)} RETURNING app, job, scheduled_us",
+        lambda write: _firing_values(write.record),
+        _at(_FIRING, "app", "job", "scheduled_us"),
+    ),
+}
+
+# In the order in which they are applied: what a signal wants to know of runs comes before these change.
+EFFECTS: dict[type[Write], Effect] = {
+    PutSignal: Effect(_PUT_SIGNAL, lambda write: ((*_signal_values(write.signal), listed(write.workflows)),)),
+    UpdateRun: Effect(
+        _update("runs", RunRecord, _RUN_CHANGES, ("key",)),
+        _of_record(*_RUN_CHANGES, "key"),
+        lambda row: row[-1],
+    ),
+    GiveBack: Effect(
+        "UPDATE runs SET owner = '', epoch = epoch - 1 WHERE key = ANY($1::text[])",
+        lambda write: ((write.record.key,),),
+    ),
+    UpdateChild: Effect(
+        _update("runs", RunRecord, _RUN_CHANGES, ("key",), " AND runs.root_key IS NOT NULL"),
+        _of_record(*_RUN_CHANGES, "key"),
+        lambda row: row[-1],
+    ),
+    PutStep: Effect(_insert("steps", StepRecord, _STEP, _PUT_STEP), _of_record(*_STEP), _at(_STEP, "run_key", "name")),
+    PutGraph: Effect(_insert("graphs", PutGraph, _GRAPH), lambda write: (_graph_values(write),)),
+    StageEvent: Effect(_insert("outbox", OutgoingEvent, _EVENT), lambda write: (_event_values(write.event),)),
+    DropOutgoing: Effect("DELETE FROM outbox WHERE id = ANY($1::text[])", lambda write: [(id_,) for id_ in write.ids]),
+    Enqueue: Effect(
+        _insert("deliveries", QueuedDelivery, _NEW_DELIVERY),
+        lambda write: [_delivery_values(each) for each in write.deliveries],
+    ),
+    SettleDelivery: Effect("DELETE FROM deliveries WHERE seq = ANY($1::bigint[])", lambda write: ((write.seq,),)),
+    UpdateDelivery: Effect(
+        _update("deliveries", QueuedDelivery, _DELIVERY_CHANGES, ("seq",)),
+        lambda write: (_delivery_changes(write.record),),
+    ),
+    UpdateFiring: Effect(
+        _update("firings", FiringRecord, _FIRING_CHANGES, ("app", "job", "scheduled_us")),
+        _of_record(*_FIRING_CHANGES, "app", "job", "scheduled_us"),
+        lambda row: row[-3:],
+    ),
+}

@@ -1,0 +1,239 @@
+"""Group commit on PostgreSQL: one task that owns the only connection that writes commits.
+
+    commits ---> queue ---> [ everything that is queued ] ---> BEGIN ... COMMIT ---> their outcomes
+                              ^                                  |
+                              +---- reconnect, find out <--------+  the connection was lost
+
+There is no timer: a batch is what was queued while the previous one was on its way.
+
+If the connection is lost while a COMMIT is on its way, nobody has said whether it happened. The database knows, by the
+transaction's number: it is asked before anything else is done, so that no commit is applied twice, or refused because
+of its own former success.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import asyncpg
+
+from daemon.errors import StoreUnavailableError
+from daemon.log import get_logger
+from daemon.store.postgres_batch import Batch, Commit
+from daemon.store.postgres_link import STATEMENT_S, Link, is_refusal, reason
+from daemon.store.writes import Outcome
+
+_BATCH_MAX = 1_000
+_FIRST_BACKOFF_S = 0.05
+_LONGEST_BACKOFF_S = 2.0
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unknown:
+    """A batch of which nobody knows whether it was committed."""
+
+    transaction: str
+    process: int
+    batch: Sequence[Commit]
+    outcomes: Sequence[Outcome]
+
+
+class Writer:
+    """The task that writes.
+
+    Args:
+        connect: Makes a connection; raises `StoreUnavailableError`.
+        hinted: Called after something was committed that somebody may wait for.
+
+    Attributes:
+        transactions: How many were committed; many commits share one.
+        trouble: Why nothing can be written at the moment; empty if it can.
+    """
+
+    def __init__(self, connect: Callable[[], Awaitable[Link]], *, hinted: Callable[[], object]) -> None:
+        self.transactions = 0
+        self.trouble = ""
+        self._connect = connect
+        self._hinted = hinted
+        self._link: Link | None = None
+        self._pending: list[Commit] = []
+        self._size = _BATCH_MAX
+        self._unknown: _Unknown | None = None
+        self._wake = asyncio.Event()
+        self._closing = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing that was submitted is undecided."""
+        return not self._pending
+
+    def start(self, link: Link) -> None:
+        """Begin to write, on this connection as long as it lasts."""
+        self._take(link)
+        self._task = asyncio.create_task(self._work(), name="store writer")
+
+    async def aclose(self) -> None:
+        """Write what was submitted, or fail it if the database cannot be reached, and end."""
+        self._closing.set()
+        self._wake.set()
+        if self._task is not None:
+            await asyncio.wait([self._task])
+        if self._link is not None:
+            self._link.remove_termination_listener(self._lost)
+            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+                await self._link.close(timeout=_LONGEST_BACKOFF_S)
+
+    def submit(self, commit: Commit) -> None:
+        """Have a commit written after those that were submitted before."""
+        if not self._pending:
+            # Not at once: whoever else is about to submit something in this turn of the loop comes along.
+            asyncio.get_running_loop().call_soon(self._wake.set)
+        self._pending.append(commit)
+
+    # --- the connection ---
+    def _take(self, link: Link) -> None:
+        link.add_termination_listener(self._lost)
+        self._link = link
+        self.trouble = ""
+
+    def _lost(self, link: object) -> None:
+        if link is self._link:
+            self._drop("the connection was lost")
+
+    def _drop(self, why: str) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            link.remove_termination_listener(self._lost)
+            link.terminate()
+        self._hold(f"The database cannot be reached: {why}.")
+        self._wake.set()
+
+    async def _connected(self) -> Link:
+        if self._link is None:
+            self._take(await self._connect())
+            log.info("store_connected")
+        assert self._link is not None  # noqa: S101 - for the type checker
+        return self._link
+
+    # --- the work ---
+    async def _work(self) -> None:
+        """Commit what is queued, in its order, however long it takes; without what is at fault itself."""
+        backoff_s = _FIRST_BACKOFF_S
+        while self._pending or self._unknown is not None or not self._closing.is_set():
+            self._wake.clear()
+            try:
+                link = await self._connected()
+                if self._unknown is not None:
+                    await self._find_out(link, self._unknown)
+                elif self._pending:
+                    await self._transact(link, self._pending[: self._size])
+                elif not self._closing.is_set():
+                    await self._wake.wait()
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer to whoever waits for it
+                if not await self._recover(error):
+                    if self._closing.is_set():
+                        self._give_up()
+                        return
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(backoff_s):
+                            await self._closing.wait()
+                    backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
+            else:
+                backoff_s = _FIRST_BACKOFF_S
+
+    async def _transact(self, link: Link, batch: Sequence[Commit]) -> None:
+        async with asyncio.timeout(STATEMENT_S):
+            await link.execute("BEGIN")
+            outcomes = await Batch(link).run(batch)
+            transaction = await link.fetchval("SELECT pg_current_xact_id_if_assigned()::text")
+            if transaction is not None:  # else nothing was written
+                self._unknown = _Unknown(transaction, link.get_server_pid(), batch, outcomes)
+            await link.execute("COMMIT")
+        self._committed(batch, outcomes)
+
+    async def _find_out(self, link: Link, unknown: _Unknown) -> None:
+        """Learn what became of a batch; raise if it cannot be told yet."""
+        try:
+            ask = "SELECT pg_xact_status($1::text::xid8)"
+            status = await link.fetchval(ask, unknown.transaction, timeout=STATEMENT_S)
+        except asyncpg.InvalidParameterValueError:
+            status = "aborted"  # There was no transaction with this number: this is a standby that lacks the last ones.
+        if status == "committed":
+            self._committed(unknown.batch, unknown.outcomes)
+        elif status == "aborted":
+            self._unknown = None
+        elif status is None:
+            self._settle(unknown.batch, StoreUnavailableError("The database does not know any more what it committed."))
+        else:
+            # Its connection is lost to us only: end it, so that it is one or the other.
+            await link.execute("SELECT pg_terminate_backend($1)", unknown.process, timeout=STATEMENT_S)
+            msg = "a transaction is still under way"
+            raise StoreUnavailableError(msg)
+
+    async def _recover(self, error: Exception) -> bool:
+        """Make ready to go on; tell whether that may be at once."""
+        if self._unknown is not None or self._link is None or not await _rolled_back(self._link):
+            self._drop(reason(error))
+        elif is_refusal(error):
+            self._isolate(error)
+            return True
+        elif isinstance(error, asyncpg.TransactionRollbackError):  # a deadlock: whoever it was with goes first
+            self._size = max(1, min(self._size, len(self._pending)) // 2)
+            return True
+        elif isinstance(error, asyncpg.ReadOnlySQLTransactionError):  # a standby now: the other one may be reached
+            self._drop(reason(error))
+        else:
+            self._hold(f"The database cannot be written: {reason(error)}.")
+        return False
+
+    def _isolate(self, error: Exception) -> None:
+        """Try again with less, until what is at fault is alone; that is refused."""
+        size = min(self._size, len(self._pending))
+        if size > 1:
+            self._size = size // 2
+        elif not self._pending[0].clean():
+            refused = ValueError(f"The database does not take this: {type(error).__name__}: {reason(error)}")
+            refused.__cause__ = error
+            self._settle(self._pending[:1], refused)
+
+    def _committed(self, batch: Sequence[Commit], outcomes: Sequence[Outcome]) -> None:
+        self.transactions += 1
+        self.trouble = ""
+        self._size = _BATCH_MAX
+        self._settle(batch, None, outcomes)
+        if any(commit.hints and what is Outcome.APPLIED for commit, what in zip(batch, outcomes, strict=True)):
+            self._hinted()
+
+    def _settle(self, batch: Sequence[Commit], error: Exception | None, outcomes: Sequence[Outcome] = ()) -> None:
+        """Tell whoever waits for the first that are pending what became of them."""
+        self._unknown = None
+        del self._pending[: len(batch)]
+        for at, commit in enumerate(batch):
+            if commit.future.done():
+                continue  # Whoever waited was cancelled.
+            if error is not None:
+                commit.future.set_exception(error)
+            else:
+                commit.future.set_result(outcomes[at])
+
+    def _hold(self, trouble: str) -> None:
+        if not self.trouble:
+            log.warning("store_lost", reason=trouble)
+        self.trouble = trouble
+
+    def _give_up(self) -> None:
+        what = "Whether the last commits were written is unknown." if self._unknown is not None else ""
+        told = f"{self.trouble} Nothing that was confirmed is lost. {what}".strip()
+        self._settle(self._pending[:], StoreUnavailableError(told))
+
+
+async def _rolled_back(link: Link) -> bool:
+    """End what is under way; False if the connection is of no more use."""
+    try:
+        await link.execute("ROLLBACK", timeout=_LONGEST_BACKOFF_S)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+        return False
+    return True

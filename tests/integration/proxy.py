@@ -1,0 +1,87 @@
+"""A TCP proxy in front of a server: it cuts connections when a test says so."""
+
+import asyncio
+from contextlib import suppress
+from typing import Self
+from urllib.parse import urlsplit, urlunsplit
+
+
+class Proxy:
+    """Passes on what comes, until it is told not to.
+
+    Attributes:
+        cuts: How often `cut_at` has cut.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.cuts = 0
+        self._target = urlsplit(url)
+        self._marker: bytes | None = None
+        self._before = False
+        self._is_refusing = False
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        port = self._server.sockets[0].getsockname()[1]
+        name = f"{self._target.username}@" if self._target.username else ""
+        self.url = urlunsplit(self._target._replace(netloc=f"{name}127.0.0.1:{port}"))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        self._cut()
+
+    def cut_at(self, marker: bytes, *, before: bool) -> None:
+        """Cut all connections when a client sends this: `before` the server gets it, or once it has answered it."""
+        self._marker, self._before = marker, before
+
+    def refuse(self) -> None:
+        """Cut all connections, and refuse new ones."""
+        self._is_refusing = True
+        self._cut()
+
+    def accept(self) -> None:
+        """Accept connections again."""
+        self._is_refusing = False
+
+    def _cut(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._is_refusing:
+            writer.transport.abort()
+            return
+        there, back = await asyncio.open_connection(self._target.hostname, self._target.port)
+        self._writers |= {writer, back}
+        answered = asyncio.Event()
+        with suppress(ConnectionError, asyncio.CancelledError):
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._pass_on(reader, back, answered))
+                group.create_task(self._pass_back(there, writer, answered))
+
+    async def _pass_on(self, reader: asyncio.StreamReader, server: asyncio.StreamWriter, armed: asyncio.Event) -> None:
+        while data := await reader.read(65_536):
+            if self._marker is not None and self._marker in data:
+                self._marker = None
+                if self._before:
+                    self.cuts += 1
+                    self._cut()
+                    return
+                armed.set()
+            server.write(data)
+        server.close()
+
+    async def _pass_back(
+        self, server: asyncio.StreamReader, client: asyncio.StreamWriter, armed: asyncio.Event
+    ) -> None:
+        while data := await server.read(65_536):
+            if armed.is_set():
+                armed.clear()
+                self.cuts += 1
+                self._cut()
+                return
+            client.write(data)
+        client.close()
