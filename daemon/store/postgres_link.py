@@ -29,6 +29,8 @@ _SETTINGS = {
     # A process that hangs, or whose machine is gone, must not keep what it has locked for longer than its lease.
     "idle_in_transaction_session_timeout": "5s",
     "jit": "off",
+    # Every statement has its index. What the database knows of a table that grows quickly is a minute old.
+    "enable_seqscan": "off",
 }
 
 # What a database says of what it was given; whatever else it says is no reason to give up what it was given.
