@@ -1,0 +1,34 @@
+"""Wherever processes die, every run ends once, and nothing is lost, repeated without need, or left undone."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.crashes.database import SqliteDatabase
+from tests.crashes.enumeration import Count, Enumeration
+from tests.crashes.everything import scenarios
+
+_SEEDS = 30
+
+
+def test_no_crash_in_any_place_breaks_a_promise(counted: Callable[[str], Count]) -> None:
+    count = counted("in memory")
+    for scenario in scenarios():
+        histories = Enumeration(scenario, count)
+        histories.singles()
+        histories.pairs(every=7, then=7)
+        for seed in range(_SEEDS):
+            histories.drawn(seed)
+
+    assert not count.violations, "\n".join(count.violations[:20])
+    assert count.points > 10_000
+
+
+def test_no_crash_on_sqlite_breaks_a_promise(counted: Callable[[str], Count], tmp_path: Path) -> None:
+    count = counted("on SQLite")
+    for at, scenario in enumerate(scenarios()):
+        histories = Enumeration(scenario, count, lambda: SqliteDatabase(tmp_path))
+        histories.singles(every=31)
+        histories.drawn(at)
+
+    assert not count.violations, "\n".join(count.violations[:20])
+    assert count.points > 200
