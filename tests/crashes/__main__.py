@@ -5,6 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from daemon.log import set_level
 from tests.crashes.database import MemoryDatabase, SqliteDatabase
 from tests.crashes.enumeration import Count, Enumeration
 from tests.crashes.everything import scenarios
@@ -19,6 +20,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="part of a scenario's name")
     parser.add_argument("--sqlite", action="store_true", help="on SQLite instead of in memory")
     asked = parser.parse_args()
+    set_level("error")  # processes that were stopped warn of the runs that they lost
     count = Count()
     with tempfile.TemporaryDirectory() as folder:
         for scenario in scenarios():
@@ -28,6 +30,7 @@ def main() -> int:
             database = (lambda: SqliteDatabase(Path(folder))) if asked.sqlite else MemoryDatabase
             histories = Enumeration(scenario, count, database)
             histories.singles()
+            histories.thaws(every=1)
             if asked.pairs:
                 histories.pairs(every=asked.pairs, then=asked.pairs)
             for seed in range(asked.first, asked.first + asked.seeds):

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from random import Random
 
 from tests.crashes.database import Database, MemoryDatabase
-from tests.crashes.life import Violation
 from tests.crashes.oracle import check
-from tests.crashes.scenario import Scenario
-from tests.crashes.world import LANDED, LATE, LOST, Crash, History, World
+from tests.crashes.scenario import Scenario, Violation
+from tests.crashes.world import LANDED, LATE, LOST, THAWED, Crash, History, World
 
 FATES = (LANDED, LOST, LATE)
 
@@ -20,22 +19,24 @@ class Count:
 
     Attributes:
         singles, pairs, drawn: Histories with one death, with two, and of chance.
+        thaws: Those in which a process was stopped, and went on too late.
         deaths: Of processes, in all of them.
     """
 
     singles: int = 0
     pairs: int = 0
     drawn: int = 0
+    thaws: int = 0
     deaths: int = 0
     violations: list[str] = field(default_factory=list)
 
     @property
     def points(self) -> int:
         """How many histories, no two of which are the same but, perhaps, for some of chance."""
-        return self.singles + self.pairs + self.drawn
+        return self.singles + self.pairs + self.thaws + self.drawn
 
     def __str__(self) -> str:
-        kinds = f"{self.singles} of one process, {self.pairs} of two, {self.drawn} of chance"
+        kinds = f"{self.singles} of one process, {self.pairs} of two, {self.thaws} stopped, {self.drawn} of chance"
         return f"{self.points} crash points ({kinds}; {self.deaths} deaths), {len(self.violations)} violations"
 
 
@@ -61,6 +62,13 @@ class Enumeration:
                 self._count.singles += 1
                 if history is None or not history.deaths[0].on_its_way:
                     break  # what had not been submitted has no fate
+
+    def thaws(self, *, every: int) -> None:
+        """Have a process be stopped at a step, until another one has done everything."""
+        if not self._scenario.plans:  # else what it goes on with may be to ask for one attempt more
+            for at in self._steps(every):
+                self._try([Crash(at, THAWED)])
+                self._count.thaws += 1
 
     def pairs(self, *, every: int, then: int) -> None:
         """Have a second process die, at some steps of its own, after the first one died at some."""

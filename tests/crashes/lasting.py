@@ -1,6 +1,7 @@
 """Scenarios of what a run waits for: a time, an attempt, an event, a report."""
 
 import asyncio
+from datetime import UTC, datetime
 
 from pydantic import BaseModel
 
@@ -12,12 +13,13 @@ from daemon import (
     StepResponse,
     parallelize,
     sleep,
+    sleep_until,
     step,
     transform,
     wait_for_event,
     workflow,
 )
-from tests.contract.engine.outside import DAY, HOUR, MINUTE, SECOND, Paid, tell
+from tests.contract.engine.outside import HOUR, MINUTE, SECOND, Paid, tell
 from tests.contract.engine.processes import Process
 from tests.crashes.ledger import DO, TRY, UNDO, Ledger
 from tests.crashes.scenario import Input, Plan, Scenario, act, always, never, request, until
@@ -45,8 +47,7 @@ def timers(*, fails: bool) -> Scenario:
         sleep(SECOND / 2)
         b(None)
         sleep(10 * SECOND)
-        c(None)
-        sleep(DAY)
+        sleep_until(transform(c(None), lambda _: datetime(2026, 2, 1, tzinfo=UTC)))
         return d(None)
 
     ends = REVERTED if fails else COMPLETED

@@ -66,6 +66,21 @@ def children_in_a_group(*, fails: bool) -> Scenario:
     return Scenario(f"children in a group, fails: {fails}", flow, plan, ends(fails=fails))
 
 
+def only_a_child() -> Scenario:
+    """Nothing of the run at the top is to be undone, but for what its child did."""
+    one, two, broken = act("one"), act("two"), act("broken", fails=always(), undoable=False)
+
+    @workflow("undone-child")
+    def child() -> Ref[str]:
+        return two(one(None))
+
+    @workflow("around-undone-child")
+    def flow() -> None:
+        broken(child.as_step())
+
+    return Scenario("only a child is undone", flow, ("one", "two", "broken"), frozenset({RunStatus.REVERTED}))
+
+
 def failing_child() -> Scenario:
     one, broken, three, a = act("one"), act("broken", fails=always()), act("three"), act("a")
 
@@ -154,4 +169,4 @@ def events(*, fails: bool) -> Scenario:
 def scenarios() -> list[Scenario]:
     """Return all of them."""
     both = [children, children_in_a_group, hooks, events]
-    return [*[make(fails=fails) for make in both for fails in (False, True)], failing_child()]
+    return [*[make(fails=fails) for make in both for fails in (False, True)], failing_child(), only_a_child()]

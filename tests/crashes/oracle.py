@@ -7,9 +7,8 @@ from typing import Any
 
 from daemon.store.model import RunRecord, RunStatus, StepState
 from tests.crashes.ledger import BACK, DO, FORWARD, UNDO, Place
-from tests.crashes.life import Violation
 from tests.crashes.plans import Order
-from tests.crashes.scenario import Scenario
+from tests.crashes.scenario import Scenario, Violation
 from tests.crashes.world import History
 
 _GOING_ON = frozenset({StepState.RUNNING, StepState.WAITING, StepState.COMPENSATING})

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from tests.crashes.life import Violation
-from tests.crashes.scenario import Plan
+from tests.crashes.scenario import Plan, Violation
 
 
 class Order:

@@ -14,6 +14,10 @@ Plan = str | tuple["Plan", ...] | frozenset["Plan"]
 Fails = Callable[[int], BaseException | None]
 
 
+class Violation(AssertionError):  # noqa: N818 - what is looked for
+    """Something was seen that must never be seen."""
+
+
 @dataclass(frozen=True, slots=True)
 class Input:
     """Something that the outside does, again and again until it was told that it is done.

@@ -147,6 +147,25 @@ def skipping(*, fails: bool) -> Scenario:
     )
 
 
+def failing_transform(*, in_a_child: bool) -> Scenario:
+    """What fails is no step: a transform, after which nothing is running."""
+    a, b = act("a"), act("b")
+
+    def divide(_: str) -> str:
+        return str(1 // 0)
+
+    @workflow("dividing")
+    def dividing() -> Ref[str]:
+        return transform(b(None), divide)
+
+    @workflow(f"failing-transform-{int(in_a_child)}")
+    def flow() -> Ref[str]:
+        a(None)
+        return act("never")(dividing.as_step() if in_a_child else transform(b(None), divide))
+
+    return Scenario(f"a transform fails, in a child: {in_a_child}", flow, ("a", "b"), ends(fails=True))
+
+
 def changing_mind() -> Scenario:
     """A predicate that says something else whenever it is asked, which none should: it is asked once."""
     a, yes, no, d = act("a"), act("yes"), act("no"), act("d")
@@ -172,4 +191,5 @@ def scenarios() -> list[Scenario]:
     both = [sequence, group, conditions, tolerance, skipping]
     found = [make(fails=fails) for make in both for fails in (False, True)]
     found += [loop(fails=fails, concurrency=at_once) for fails in (False, True) for at_once in (1, 2)]
+    found += [failing_transform(in_a_child=inside) for inside in (False, True)]
     return [*found, failing_member(), changing_mind()]

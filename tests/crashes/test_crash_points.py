@@ -7,7 +7,7 @@ from tests.crashes.database import SqliteDatabase
 from tests.crashes.enumeration import Count, Enumeration
 from tests.crashes.everything import scenarios
 
-_SEEDS = 30
+_SEEDS = 20
 
 
 def test_no_crash_in_any_place_breaks_a_promise(counted: Callable[[str], Count]) -> None:
@@ -15,7 +15,8 @@ def test_no_crash_in_any_place_breaks_a_promise(counted: Callable[[str], Count])
     for scenario in scenarios():
         histories = Enumeration(scenario, count)
         histories.singles()
-        histories.pairs(every=7, then=7)
+        histories.thaws(every=2)
+        histories.pairs(every=9, then=9)
         for seed in range(_SEEDS):
             histories.drawn(seed)
 

@@ -10,11 +10,12 @@ from daemon.store.port import RunFilter
 from daemon.store.writes import InsertRun, Outcome, UpdateRun
 from tests.contract.engine.processes import APP
 from tests.crashes.database import Commit, Database, runs_in
-from tests.crashes.ledger import Ledger, Place
-from tests.crashes.life import Life, Violation
-from tests.crashes.scenario import Scenario
+from tests.crashes.ledger import FORWARD, Ledger, Place
+from tests.crashes.life import Life
+from tests.crashes.plans import Order
+from tests.crashes.scenario import Scenario, Violation
 
-LOST, LANDED, LATE = "lost", "landed", "late"
+LOST, LANDED, LATE, THAWED = "lost", "landed", "late", "thawed"
 _SETTLED = frozenset({StepState.COMPLETED, StepState.SKIPPED, StepState.FAILED})
 
 
@@ -25,7 +26,8 @@ class Crash:
     Attributes:
         at: So many steps of its loop are done, and no more.
         fate: What becomes of the commits that it had submitted: they are lost, or they have landed already, or they
-            land late, when another process has taken over. A number: so many of them have landed.
+            land late, when another process has taken over. A number: so many of them have landed. Or it is not dead
+            at all but stopped, for so long that others took over, and goes on when everything is done.
     """
 
     at: int
@@ -84,6 +86,8 @@ class World:
         self._asked = set(scenario.runs)
         self._inputs = list(scenario.inputs)
         self._late: Callable[[list[RunRecord]], object] = len
+        self._zombies: list[tuple[Life, Remains]] = []
+        self._found: list[str] = []
 
     def run(self, crashes: Sequence[Crash]) -> int:
         """Have processes die as they are told to, and the last one live to the end; return how many died."""
@@ -94,6 +98,10 @@ class World:
             died += 1
         else:
             self._live(None)
+        for zombie, remains in self._zombies:
+            self._thaw(zombie, remains)
+        if self._found:
+            raise Violation("; ".join(self._found))
         self._look()
         return died
 
@@ -108,7 +116,8 @@ class World:
             if died and crash is not None:
                 self._bury(life, crash.fate)
         finally:
-            life.end()
+            if crash is None or crash.fate != THAWED or not died:
+                life.end()
         if life.troubles:
             raise Violation(f"left to the loop: {life.troubles}")
         self.history.boots.append(life.booted)
@@ -127,20 +136,39 @@ class World:
                 for commit, outcome in life.wire.land_all():
                     of = {self._roots.get(key, key) for key in runs_in(commit)}
                     if of & taken and outcome is not Outcome.FENCED:
-                        raise Violation(f"a dead process wrote to a run that was taken over: {commit}")
+                        self._found.append(f"a dead process wrote to a run that was taken over: {commit}")
 
             self._late = land
-        elif fate != LOST:
+        elif fate not in (LOST, THAWED):
             life.wire.land_all(None if fate == LANDED else min(int(fate), len(life.wire.on_its_way)))
         rows, steps = self._stored()
         found = [((row.run_id, row.attempt, each.name), each.state) for row in rows for each in steps[row.key]]
-        self.history.deaths.append(
-            Remains(
-                on_its_way,
-                {place for place, state in found if state in _SETTLED},
-                {place for place, state in found if state is StepState.COMPENSATED},
-            )
-        )
+        settled = {place for place, state in found if state in _SETTLED}
+        remains = Remains(on_its_way, settled, {place for place, state in found if state is StepState.COMPENSATED})
+        self.history.deaths.append(remains)
+        if fate == THAWED:
+            self._zombies.append((life, remains))
+
+    def _thaw(self, zombie: Life, remains: Remains) -> None:
+        """Have a process go on that was stopped: it finishes what it was doing, and writes nothing."""
+        effects, before = self.history.ledger.effects, self._stored()
+        count = len(effects)
+        try:
+            zombie.thaw(self._clock.now())
+        finally:
+            zombie.end()
+        done = effects[count:]
+        del effects[count:]
+        self._found += zombie.troubles
+        if self._stored() != before:
+            self._found.append("a process that was stopped wrote to a run that was taken over")
+        for each in done:
+            gone = remains.settled if each.kind in FORWARD else remains.undone
+            if each.place in gone:
+                self._found.append(f"a process that was stopped repeated {each}")
+            after = Order(self._scenario.plan).later[each.name] - self._scenario.repeatable
+            if each.kind in FORWARD and after & {other.name for other in done}:
+                self._found.append(f"a process that was stopped went on: {done}")
 
     def _landed(self, commit: Commit, outcome: Outcome) -> None:
         """Note what has become durable."""
