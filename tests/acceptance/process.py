@@ -31,12 +31,14 @@ class DaemonProcess:
     Attributes:
         entries: Its log so far, a dict a line.
         stray: Lines of its stdout that are none.
+        folder: Where it runs.
         started_s: When it was started, on the monotonic clock.
     """
 
     def __init__(self, command: Sequence[str], *, cwd: Path, env: Mapping[str, str], token: str | None = None) -> None:
         self.entries: list[Entry] = []
         self.stray: list[str] = []
+        self.folder = cwd
         self.started_s = time.monotonic()
         self._token = token
         self._news = threading.Condition()
@@ -100,6 +102,11 @@ class DaemonProcess:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def status(self) -> int | None:
+        """Its exit status; None while it runs."""
+        return self._process.poll()
 
     def await_ready(self) -> None:
         """Return once readiness is 200."""
