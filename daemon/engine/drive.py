@@ -8,9 +8,9 @@ from daemon.engine.emitting import release
 from daemon.engine.execution import Execution
 from daemon.engine.forward import go_forward
 from daemon.engine.rollback import roll_back
+from daemon.engine.strays import is_away
 from daemon.engine.unfinished import end_in_doubt, end_unfinished, steps_in_doubt
 from daemon.engine.values import result_of
-from daemon.errors import StoreUnavailableError
 from daemon.store.model import RunStatus
 
 
@@ -21,6 +21,7 @@ async def drive(run: Execution) -> None:
         Fenced: Another process has taken the run over.
         asyncio.CancelledError: The process stops; the run goes on where it stands, elsewhere or later. What is
             finished of it is durable, and will not be repeated.
+        StoreUnavailableError: The store failed; what is finished is durable, unless that failed, too.
     """
     try:
         while not await _go(run):
@@ -33,8 +34,8 @@ async def drive(run: Execution) -> None:
         if run.stop is Stop.SHUTDOWN and not run.journal.is_clear:
             await run.journal.flush()
         raise
-    except StoreUnavailableError:  # it could not be read; what is finished is not repeated once it can
-        if not run.journal.is_clear:
+    except Exception as error:
+        if is_away(error) and not run.journal.is_clear:  # something could not be read
             await run.journal.flush()
         raise
     run.settled = True

@@ -18,7 +18,7 @@ from daemon.engine.places import Places
 from daemon.engine.ports import Ports
 from daemon.engine.reading import RunReader
 from daemon.engine.readying import Lacking, Readying
-from daemon.errors import StoreUnavailableError
+from daemon.engine.strays import Strays, is_away
 from daemon.store.model import QUEUED, RunRecord, RunStatus, is_held
 
 _CANCEL_S = 5.0
@@ -49,6 +49,7 @@ class RunDriver(RunReader):
 
     Attributes:
         holding: The runs that this process has given back; for machinery.
+        strays: Its runs that it has lost sight of; for machinery.
     """
 
     def __init__(self, ports: Ports, **around: Unpack[Surroundings]) -> None:
@@ -58,13 +59,13 @@ class RunDriver(RunReader):
         self._on_staged = around.get("on_staged", _nothing)
         self._readying = Readying(ports, self._options)
         self.holding = Holding(ports)
+        self.strays = Strays(ports, is_here=self._is_here, resume=self._resume)
         self._parking = Parking(ports.clock, wake=self._resume, go_on=self._go_on)
         self._places = Places(ports, self._workflows, go_on=self._go_on, lose=self._lose)
         self._resuming: dict[str, RunRecord] = {}
         self._cancelled: set[str] = set()  # those among them that somebody cancels meanwhile
         self._regained: dict[str, RunRecord] = {}  # lost, and got back while they are still driven as they were
         self._nudged: set[str] = set()  # those that are driven while something comes that they wait for
-        self._interrupted: set[str] = set()  # those that could not be read or driven on, since the store was away
         self._heard = 0
         self._closing = False
 
@@ -80,8 +81,8 @@ class RunDriver(RunReader):
             everything: Look also for what a lost hint may have told of.
         """
         store, app, owner = self._ports.store, self._ports.app, self._ports.owner
-        if everything:
-            await self._take_up()
+        if everything and not self._closing:
+            await self.strays.gather()
         for record in await store.cancellations(app, owner):
             await self._cancel_here(record)
         if self._parking.count or self._live:
@@ -89,14 +90,6 @@ class RunDriver(RunReader):
             for record in signalled:
                 await self._signal_here(record)
             self._places.fill()
-
-    async def _take_up(self) -> None:
-        """Go on with runs that were interrupted since the store was away."""
-        for run_id in list(self._interrupted):
-            record = await self._ports.store.run(self._ports.app, run_id)
-            self._interrupted.discard(run_id)
-            if record is not None and record.owner == self._ports.owner and not record.status.ended:
-                await self._resume(record)
 
     async def resume(self, owned: Iterable[RunRecord]) -> None:
         """Go on with runs that this process has just claimed; those that wait are woken when they are due.
@@ -165,8 +158,8 @@ class RunDriver(RunReader):
                 raise
         except Exception as error:  # noqa: BLE001 - one run's trouble must not stop another's
             failure = error
+            self._suspect(error)
             log.error("run_interrupted", exc_info=error, **ids)
-            self._note_interruption(run.record.run_id, error)
         finally:
             self._settle(run, failure)
 
@@ -276,9 +269,9 @@ class RunDriver(RunReader):
         except Lacking as why:
             await self._decline(claimed, why)
         except Exception as error:  # noqa: BLE001 - one run's trouble must not keep others from going on
+            self._suspect(error)
             log.error("run_not_resumed", exc_info=error, run_id=run_id, workflow=record.workflow)
             self._parking.drop(run_id, interrupted(run_id, error))
-            self._note_interruption(run_id, error)
         else:
             if run_id not in self._regained:
                 self._launch(run)
@@ -287,10 +280,6 @@ class RunDriver(RunReader):
             self._cancelled.discard(run_id)
         if run_id not in self._live and (again := self._regained.pop(run_id, None)) is not None:
             self._take_back(again, [])
-
-    def _note_interruption(self, run_id: str, error: Exception) -> None:
-        if isinstance(error, StoreUnavailableError):
-            self._interrupted.add(run_id)
 
     async def _decline(self, record: RunRecord, why: Lacking) -> None:
         """Let go of a run that others may be able to drive, or somebody later."""
@@ -326,6 +315,13 @@ class RunDriver(RunReader):
             self._nudged.add(run_id)
         elif parked is not None and parked.key == record.key:
             await self._go_on(parked)
+
+    def _is_here(self, run_id: str) -> bool:
+        return run_id in self._live or run_id in self._resuming or self._parking.parked(run_id) is not None
+
+    def _suspect(self, error: Exception) -> None:
+        """Have a run that the store failed taken up again once the store is back."""
+        self.strays.suspected |= is_away(error)
 
     def _tasks(self) -> Sequence[asyncio.Task[None]]:
         return [run.task for run in self._live.values() if run.task is not None]

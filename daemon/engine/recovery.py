@@ -74,10 +74,8 @@ class Recovery:
                 await self.announce()
                 await self._take_over()
                 await self._engine.heed()
-            except StoreUnavailableError as error:
-                log.warning("lease_not_renewed", reason=str(error))
-            except Exception:
-                log.exception("recovery_failed")
+            except Exception as error:  # noqa: BLE001 - the next beat may be better
+                self._note("lease_not_renewed", error)
 
     async def _heed(self) -> None:
         while True:
@@ -85,11 +83,17 @@ class Recovery:
             self._hinted.clear()
             try:
                 await self._engine.heed(everything=False)
-            except StoreUnavailableError as error:
-                log.warning("requests_not_read", reason=str(error))
-            except Exception:
-                log.exception("recovery_failed")
+            except Exception as error:  # noqa: BLE001 - the next beat makes up for it
+                self._note("requests_not_read", error)
             await self._clock.sleep(_HEED_S)
+
+    def _note(self, event: str, error: Exception) -> None:
+        """Log what failed; what was claimed meanwhile may not be known here."""
+        self._engine.strays.suspected = True
+        if isinstance(error, StoreUnavailableError):
+            log.warning(event, reason=str(error))
+        else:
+            log.error("recovery_failed", exc_info=error)
 
     async def _tell_of_unknown(self) -> None:
         """Log how many runs there are that nobody here can go on with, since their workflow is not known."""

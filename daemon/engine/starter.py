@@ -42,6 +42,9 @@ class RunStarter(RunDriver):
         """What is known here, by name."""
         return dict(self._workflows)
 
+    def _is_here(self, run_id: str) -> bool:
+        return run_id in self._starting or super()._is_here(run_id)
+
     async def execute(self, workflow: WorkflowBase, value: Any, options: RunOptions) -> WorkflowRun[Any]:
         """Start or join a run; see `Engine.execute`."""
         if workflow.name not in self._workflows:

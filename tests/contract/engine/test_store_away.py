@@ -1,6 +1,5 @@
 """Runs that are interrupted since the store cannot be read: they go on as soon as it can."""
 
-import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -50,7 +49,7 @@ async def test_a_run_that_is_due_while_the_store_is_away_goes_on_when_it_is_back
     await sleeper(process.container).run(run_id="s-1")
     away.is_away = True
     clock.advance(DAY + timedelta(seconds=1))
-    await until(lambda: "s-1" in process.engine._interrupted)
+    await until(lambda: process.engine.strays.suspected)
     away.is_away = False
     await process.engine.heed()
     run = await ended(process, "s-1")
@@ -80,4 +79,4 @@ async def test_a_run_that_waits_while_the_store_goes_away_goes_on_when_it_is_bac
     run = await ended(process, "w-1")
 
     assert (run.status, journal) == (RunStatus.COMPLETED, ["before"])
-    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert not process.engine.running
