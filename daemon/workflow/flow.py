@@ -159,9 +159,9 @@ def _shown(node: _Drawable) -> _Shown:
             of = "" if label == node.workflow.name else f" of {node.workflow.name}"
             label, undo = f"workflow {label}{of}", "its steps" if _can_be_undone(node) else None
         case SleepNode(delay=timedelta() as delay):
-            label = f"{label}: {delay}"
+            label = f"{label}: {_length(delay)}"
         case WaitNode():
-            within = "" if node.timeout is None else f", at most {node.timeout}"
+            within = "" if node.timeout is None else f", at most {_length(node.timeout)}"
             label = f"{label}: {node.event.__event_name__}{within}"
         case EmitNode():
             label = f"{label}: {_event_name(node.operand)}"
@@ -200,3 +200,8 @@ def flow_of(graph: Graph) -> Flow:
     flow.row([_Shown("end", "end")], loose, "done")
     flow.skip()
     return flow
+
+
+def _length(time: timedelta) -> str:
+    """Return a time as a reader writes it: `2 days`, not `2 days, 0:00:00`."""
+    return str(time).removesuffix(", 0:00:00")
