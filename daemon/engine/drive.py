@@ -24,6 +24,8 @@ async def drive(run: Execution) -> None:
         StoreUnavailableError: The store failed; what is finished is durable, unless that failed, too.
     """
     try:
+        if run.woken:
+            await run.journal.confirm()
         while not await _go(run):
             await run.journal.put_run()
             if not await _is_signalled(run):

@@ -262,8 +262,10 @@ class RunDriver(RunReader):
         self._parking.hold(run_id, [])
         self._resuming[run_id] = record
         claimed = replace(record)
+        is_woken = record.status is not RunStatus.RUNNING and self._parking.parked(run_id) is record
         try:
             run = await self._readying.restored(workflow, record, cancelled=run_id in self._cancelled)
+            run.woken = is_woken
             if run_id in self._cancelled:
                 run.cancel()
         except Lacking as why:

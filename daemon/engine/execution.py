@@ -58,6 +58,7 @@ class Execution:
         emitted: Orders the events that the whole run emitted: the number of the latest; 0 if there was none.
         known: Slots whose stored decisions and results of transforms are in the values.
         resumed: Whether another process began it, and may have left a step half done.
+        woken: Whether it was parked here, perhaps for long: it may have been taken over since, unnoticed.
         limit: The timeout that struck.
         sleepers: Whoever waits for a retry; woken when the run begins to fail.
         waiters: Whoever waits for the run, and whether to its end or until it is parked.
@@ -98,6 +99,7 @@ class Execution:
         "unread",
         "values",
         "waiters",
+        "woken",
         "workflow",
     )
 
@@ -136,6 +138,7 @@ class Execution:
         self.abreast = False
         self.emitted = 0
         self.resumed = False
+        self.woken = False
         self.settled = False
         self.stop: Stop | None = None
         self.limit = _NO_LIMIT

@@ -76,6 +76,11 @@ class Journal:
             head = UpdateRun(self._record)
         return self._commit(head, guards)
 
+    async def confirm(self) -> None:
+        """Learn whether the run is still this process's; nothing is written. Raises `Fenced`."""
+        if await self._ports.store.commit(self._fence) is not Outcome.APPLIED:
+            raise Fenced
+
     async def put_run(self, *, hint: bool = False) -> None:
         """Make the run's row durable, and what is pending; `hint`: others may wait for that. Raises `Fenced`."""
         self._record.updated_us = self._ports.clock.now_us()
