@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from daemon.clock import ManualClock
+from daemon.log import captured_log
 from daemon.store.model import OutgoingEvent, RunRecord, RunStatus, StepRecord, StepState
 from daemon.store.port import RunFilter
 from daemon.store.writes import InsertRun, Outcome, UpdateRun
@@ -152,11 +153,16 @@ class World:
     def _thaw(self, zombie: Life, remains: Remains) -> None:
         """Have a process go on that was stopped: it finishes what it was doing, and writes nothing."""
         effects, before = self.history.ledger.effects, self._stored()
-        count = len(effects)
+        count, engine = len(effects), zombie.process.engine
+        was_parked = engine._parking.count > 0 and not engine.running
         try:
-            zombie.thaw(self._clock.now())
+            with captured_log() as log:
+                zombie.thaw(self._clock.now())
         finally:
             zombie.end()
+        self._found += [f"a process that was stopped: {line}" for line in log if line["level"] == "error"]
+        if effects[count:] and was_parked:
+            self._found.append(f"a process that was stopped did what it was not doing: {effects[count:]}")
         done = effects[count:]
         del effects[count:]
         self._found += zombie.troubles
