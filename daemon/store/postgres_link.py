@@ -33,6 +33,10 @@ _SETTINGS = {
     "enable_seqscan": "off",
 }
 
+# What a connection raises that is of no use any more, or cannot be made; the last one is the driver's own surprise at
+# a connection that is lost in the middle of something.
+LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
 # What a database says of what it was given; whatever else it says is no reason to give up what it was given.
 _REFUSALS = (
     asyncpg.DataError,
@@ -41,6 +45,14 @@ _REFUSALS = (
     ValueError,
     TypeError,
     OverflowError,
+)
+
+# What says no more than that this one connection is lost.
+_LOST_ONE = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InternalClientError,
 )
 
 
@@ -83,7 +95,7 @@ class Address:
         """
         try:
             return await asyncpg.connect(self._url, **self._options())
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except LOST as error:
             raise StoreUnavailableError(f"The database cannot be reached: {reason(error)}.") from error
         except ValueError as error:
             # Not what it says: that may be a part of the address, with the password.
@@ -120,16 +132,16 @@ class Readers:
         try:
             async with asyncio.timeout(_CLOSE_S):
                 await self._pool.close()
-        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except LOST:
             self._pool.terminate()
 
     async def read(self, query: str, *values: object) -> list[Row]:
         """Return the rows of a query; once more on another connection if the first turns out to be lost."""
         try:
-            with suppress(OSError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError):
+            with suppress(*_LOST_ONE):
                 return cast("list[Row]", await self._pool.fetch(query, *map(_kept, values)))
             return cast("list[Row]", await self._pool.fetch(query, *map(_kept, values)))
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except LOST as error:
             raise unavailable(error) from error
 
     async def call(self, work: Callable[[Link], Awaitable[T]]) -> T:
@@ -137,7 +149,7 @@ class Readers:
         try:
             async with self._pool.acquire() as link, link.transaction():
                 return await work(cast("Link", link))
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except LOST as error:
             raise unavailable(error) from error
 
 

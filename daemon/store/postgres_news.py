@@ -6,10 +6,8 @@ from contextlib import suppress
 from hashlib import blake2s
 from typing import Any
 
-import asyncpg
-
 from daemon.errors import StoreUnavailableError
-from daemon.store.postgres_link import STATEMENT_S, Address, Link, unavailable
+from daemon.store.postgres_link import LOST, STATEMENT_S, Address, Link, unavailable
 
 _FIRST_BACKOFF_S = 0.2
 _LONGEST_BACKOFF_S = 5.0
@@ -45,7 +43,7 @@ class News:
             self._task.cancel()
             await asyncio.wait([self._task])
         if self._link is not None:
-            with suppress(StoreUnavailableError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+            with suppress(StoreUnavailableError, *LOST):
                 if self._is_news.is_set():
                     await self._notify()
                 await self._link.close(timeout=_CLOSE_S)
@@ -65,7 +63,7 @@ class News:
                 self._is_news.clear()
                 await self._notify()
                 backoff_s = _FIRST_BACKOFF_S
-            except (StoreUnavailableError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+            except (StoreUnavailableError, *LOST):
                 self._is_news.set()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(backoff_s):
@@ -76,7 +74,7 @@ class News:
         link = await self._address.connect()
         try:
             await link.add_listener(self._channel, self._heard)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except LOST as error:
             link.terminate()
             raise unavailable(error) from error
         except asyncio.CancelledError:

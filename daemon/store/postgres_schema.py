@@ -1,10 +1,8 @@
 """The schema of a PostgreSQL database, brought up to date."""
 
-import asyncpg
-
 from daemon.errors import StoreUnavailableError, StoreVersionError
 from daemon.store.postgres_guards import mutex
-from daemon.store.postgres_link import Link, reason
+from daemon.store.postgres_link import LOST, Link, reason
 from daemon.store.schema import migrations
 
 
@@ -21,7 +19,7 @@ async def migrate(link: Link, schema: str, *, migrates: bool = True) -> None:
             sql, values = mutex("schema", schema)
             await link.execute(sql, *values)
             await _migrate(link, schema, migrates=migrates)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except LOST as error:
         what = f"The schema {schema!r} of the database cannot be brought up to date: {reason(error)}."
         raise StoreUnavailableError(what) from error
 

@@ -6,27 +6,36 @@
 
 There is no timer: a batch is what was queued while the previous one was on its way.
 
-If the connection is lost while a COMMIT is on its way, nobody has said whether it happened. The database knows, by the
-transaction's number: it is asked before anything else is done, so that no commit is applied twice, or refused because
-of its own former success.
+If the connection is lost while a COMMIT is on its way, nobody has said whether it happened. The database knows: every
+batch leaves its number in the writer's row of `batches`. That is looked at before anything else is done, so that no
+commit is applied twice, or refused because of its own former success. (The number of the transaction would not do: one
+that was under way when the server was killed leaves it to the next that begins, which is then asked about instead.)
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from uuid import uuid4
 
 import asyncpg
 
 from daemon.errors import StoreUnavailableError
 from daemon.log import get_logger
 from daemon.store.postgres_batch import Batch, Commit
-from daemon.store.postgres_link import STATEMENT_S, Link, is_refusal, reason
+from daemon.store.postgres_link import LOST, STATEMENT_S, Link, is_refusal, reason
 from daemon.store.writes import Outcome
 
 _BATCH_MAX = 1_000
 _FIRST_BACKOFF_S = 0.05
 _LONGEST_BACKOFF_S = 2.0
+# What those leave behind that were killed is of no use after a day, and forgotten after a month.
+_INTRODUCE = """
+    WITH forgotten AS (DELETE FROM batches WHERE at < now() - interval '30 days')
+    INSERT INTO batches (writer, number, at) VALUES ($1, 0, now()) ON CONFLICT (writer) DO NOTHING"""
+_SIGN = "UPDATE batches SET number = $2, at = now() WHERE writer = $1"
+_LAST = "SELECT number FROM batches WHERE writer = $1 FOR UPDATE NOWAIT"
+_FORGET = "DELETE FROM batches WHERE writer = $1"
 log = get_logger(__name__)
 
 
@@ -34,7 +43,7 @@ log = get_logger(__name__)
 class _Unknown:
     """A batch of which nobody knows whether it was committed."""
 
-    transaction: str
+    number: int
     process: int
     batch: Sequence[Commit]
     outcomes: Sequence[Outcome]
@@ -58,6 +67,8 @@ class Writer:
         self._connect = connect
         self._hinted = hinted
         self._link: Link | None = None
+        self._name = uuid4().hex
+        self._number = 0
         self._pending: list[Commit] = []
         self._size = _BATCH_MAX
         self._unknown: _Unknown | None = None
@@ -83,7 +94,8 @@ class Writer:
             await asyncio.wait([self._task])
         if self._link is not None:
             self._link.remove_termination_listener(self._lost)
-            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+            with suppress(*LOST):
+                await self._link.execute(_FORGET, self._name, timeout=_LONGEST_BACKOFF_S)
                 await self._link.close(timeout=_LONGEST_BACKOFF_S)
 
     def submit(self, commit: Commit) -> None:
@@ -146,32 +158,31 @@ class Writer:
 
     async def _transact(self, link: Link, batch: Sequence[Commit]) -> None:
         async with asyncio.timeout(STATEMENT_S):
+            if self._number == 0:
+                await link.execute(_INTRODUCE, self._name)
+            self._number += 1
             await link.execute("BEGIN")
             outcomes = await Batch(link).run(batch)
-            transaction = await link.fetchval("SELECT pg_current_xact_id_if_assigned()::text")
-            if transaction is not None:  # else nothing was written
-                self._unknown = _Unknown(transaction, link.get_server_pid(), batch, outcomes)
+            await link.execute(_SIGN, self._name, self._number)
+            self._unknown = _Unknown(self._number, link.get_server_pid(), batch, outcomes)
             await link.execute("COMMIT")
         self._committed(batch, outcomes)
 
     async def _find_out(self, link: Link, unknown: _Unknown) -> None:
         """Learn what became of a batch; raise if it cannot be told yet."""
         try:
-            ask = "SELECT pg_xact_status($1::text::xid8)"
-            status = await link.fetchval(ask, unknown.transaction, timeout=STATEMENT_S)
-        except asyncpg.InvalidParameterValueError:
-            status = "aborted"  # There was no transaction with this number: this is a standby that lacks the last ones.
-        if status == "committed":
-            self._committed(unknown.batch, unknown.outcomes)
-        elif status == "aborted":
-            self._unknown = None
-        elif status is None:
-            self._settle(unknown.batch, StoreUnavailableError("The database does not know any more what it committed."))
-        else:
+            number = await link.fetchval(_LAST, self._name, timeout=STATEMENT_S)
+        except asyncpg.LockNotAvailableError:
             # Its connection is lost to us only: end it, so that it is one or the other.
             await link.execute("SELECT pg_terminate_backend($1)", unknown.process, timeout=STATEMENT_S)
             msg = "a transaction is still under way"
-            raise StoreUnavailableError(msg)
+            raise StoreUnavailableError(msg) from None
+        if number is None:
+            self._settle(unknown.batch, StoreUnavailableError("The database does not know any more what it committed."))
+        elif number == unknown.number:
+            self._committed(unknown.batch, unknown.outcomes)
+        else:
+            self._unknown = None
 
     async def _recover(self, error: Exception) -> bool:
         """Make ready to go on; tell whether that may be at once."""
@@ -234,6 +245,6 @@ async def _rolled_back(link: Link) -> bool:
     """End what is under way; False if the connection is of no more use."""
     try:
         await link.execute("ROLLBACK", timeout=_LONGEST_BACKOFF_S)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+    except LOST:
         return False
     return True

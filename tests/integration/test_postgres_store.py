@@ -151,6 +151,30 @@ async def test_a_server_that_is_killed_and_comes_back_has_all_that_was_confirmed
     assert {key: len(steps) for key, steps in listed.items()} == {f"key-{at:03}": 1 for at in range(300)}
 
 
+async def test_a_commit_that_a_killed_server_has_lost_is_made_anew(server: PostgresServer | PostgresContainer) -> None:
+    async with Proxy(server.url) as proxy, AsyncExitStack() as stack:
+        store = PostgresStore(proxy.url, app=APP)
+        await store.open()
+        stack.push_async_callback(store.aclose)
+        await store.commit(started("kept"))
+
+        proxy.cut_at(b"COMMIT", before=True)
+        commit = store.commit(started("lost"), PutStep(step("lost", "pay")))
+        await until(lambda: proxy.cuts)
+        proxy.refuse()
+        server.kill()
+        await asyncio.to_thread(server.start)
+        # Others are given the numbers of transactions that are gone without a trace.
+        connection = await asyncpg.connect(server.url)
+        for _ in range(10):
+            await connection.execute("SELECT pg_current_xact_id()")
+        await connection.close()
+        proxy.accept()
+
+        assert await commit is Outcome.APPLIED
+        assert len((await store.steps(["key-lost"]))["key-lost"]) == 1
+
+
 async def test_two_processes_never_both_hold_a_run(store: PostgresStore, postgres_url: str, schema: str) -> None:
     other = PostgresStore(postgres_url, app=APP, schema=schema)
     await other.open()

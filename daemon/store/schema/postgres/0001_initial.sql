@@ -152,3 +152,10 @@ CREATE TABLE processes (
     app TEXT COLLATE "C" NOT NULL,
     lease_until TIMESTAMPTZ NOT NULL
 );
+
+-- The last batch that each writer has committed; it is written with every one of them.
+CREATE TABLE batches (
+    writer TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    number BIGINT NOT NULL,
+    at TIMESTAMPTZ NOT NULL
+) WITH (fillfactor = 10);
