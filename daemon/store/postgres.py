@@ -14,6 +14,7 @@ from daemon.store.listing import in_order
 from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, RunRecord, Signal, StepRecord
 from daemon.store.port import NOTHING, RunFilter
 from daemon.store.postgres_batch import Commit
+from daemon.store.postgres_claims import Claims
 from daemon.store.postgres_link import Address, Link, Readers
 from daemon.store.postgres_news import News
 from daemon.store.postgres_schema import migrate
@@ -55,6 +56,7 @@ class PostgresStore:
         self._news = News(self._address, app=app, told=self._call_back)
         self._writer = Writer(self._address.connect, hinted=self._hinted)
         self._inbox = Inbox(lambda keys: self._read(queries.HANDLED, *map(list, zip(*keys, strict=True))))
+        self._claims = Claims(self._call)
         self._hints: list[Callable[[], object]] = []
         self._is_open = False
 
@@ -200,10 +202,12 @@ class PostgresStore:
     async def take(
         self, app: str, subscriber: str, owner: str, *, limit: int, now_us: int, ordered: bool = False
     ) -> list[QueuedDelivery]:
-        return await self._call(
+        return await self._claims.make(
+            ("deliveries", app, subscriber, owner),
             lambda link: takeover.take(
                 link, app=app, subscriber=subscriber, owner=owner, limit=limit, now_us=now_us, ordered=ordered
-            )
+            ),
+            lambda link, taken: takeover.still_taken(link, owner, taken),
         )
 
     async def next_due_us(self, app: str, subscribers: Sequence[str], *, ordered: bool = False) -> int | None:
@@ -228,7 +232,11 @@ class PostgresStore:
         return [sql.firing_record(row) for row in await self._read(queries.FIRINGS, app, job, before_us, limit)]
 
     async def claim_firings(self, app: str, owner: str, jobs: Sequence[str], *, limit: int) -> list[FiringRecord]:
-        return await self._call(lambda link: takeover.claim_firings(link, app=app, owner=owner, jobs=jobs, limit=limit))
+        return await self._claims.make(
+            ("firings", app, owner),
+            lambda link: takeover.claim_firings(link, app=app, owner=owner, jobs=jobs, limit=limit),
+            lambda link, claimed: takeover.still_claimed(link, owner, claimed),
+        )
 
     # --- outbox ---
     async def outgoing(self, app: str, *, limit: int) -> list[OutgoingEvent]:

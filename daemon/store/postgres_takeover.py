@@ -49,6 +49,11 @@ _CLAIM_FIRINGS = f"""
     UPDATE firings SET owner = $2, attempt = attempt + 1 FROM chosen
     WHERE firings.app = chosen.app AND firings.job = chosen.job AND firings.scheduled_us = chosen.scheduled_us
     RETURNING {", ".join(f"firings.{name}" for name in sql.FIRING_COLUMNS.split(", "))}"""
+_STILL_TAKEN = "SELECT seq FROM deliveries WHERE owner = $1 AND seq = ANY($2::bigint[]) FOR UPDATE"
+_STILL_CLAIMED = """
+    SELECT job, scheduled_us FROM firings
+    WHERE owner = $1 AND state = 'running' AND app = $2
+        AND (job, scheduled_us) IN (SELECT * FROM unnest($3::text[], $4::bigint[])) FOR UPDATE"""
 _LIVING = "SELECT owner FROM processes WHERE owner = ANY($1::text[]) AND lease_until > clock_timestamp()"
 
 
@@ -117,6 +122,13 @@ async def take(
     return sorted(map(sql.delivery, rows), key=lambda each: (each.due_us, each.seq))
 
 
+async def still_taken(link: Link, owner: str, taken: Sequence[QueuedDelivery]) -> list[QueuedDelivery]:
+    """Return those of these deliveries that are `owner`'s, once nobody is just writing them."""
+    rows = await fetch(link, _STILL_TAKEN, owner, [each.seq for each in taken])
+    ours = {seq for (seq,) in rows}
+    return [each for each in taken if each.seq in ours]
+
+
 async def claim_firings(link: Link, *, app: str, owner: str, jobs: Sequence[str], limit: int) -> list[FiringRecord]:
     """Give running firings of the dead to `owner`."""
     owners = await fetch(link, "SELECT DISTINCT owner FROM firings WHERE app = $1 AND state = 'running'", app)
@@ -125,6 +137,14 @@ async def claim_firings(link: Link, *, app: str, owner: str, jobs: Sequence[str]
         return []
     rows = await fetch(link, _CLAIM_FIRINGS, app, owner, free, list(jobs), limit)
     return sorted(map(sql.firing_record, rows), key=lambda each: each.scheduled_us)
+
+
+async def still_claimed(link: Link, owner: str, claimed: Sequence[FiringRecord]) -> list[FiringRecord]:
+    """Return those of these firings that are `owner`'s and run, once nobody is just writing them."""
+    times = [each.scheduled_us for each in claimed]
+    rows = await fetch(link, _STILL_CLAIMED, owner, claimed[0].app, [each.job for each in claimed], times)
+    ours = {(job, scheduled_us) for job, scheduled_us in rows}
+    return [each for each in claimed if (each.job, each.scheduled_us) in ours]
 
 
 async def _free(link: Link, owners: Sequence[Row], *, to: str) -> list[str]:

@@ -13,6 +13,7 @@ from daemon.store.postgres import PostgresStore
 from daemon.store.schema import migrations
 from daemon.store.writes import (
     ClaimFiring,
+    Enqueue,
     FenceRun,
     InsertRun,
     Outcome,
@@ -23,7 +24,7 @@ from daemon.store.writes import (
     UpdateRun,
 )
 from tests.contract.engine.processes import until
-from tests.contract.records import APP, ME, OTHER, firing, run, started, step
+from tests.contract.records import APP, ME, OTHER, delivery, firing, run, started, step
 from tests.integration.proxy import Proxy
 from tests.services import PostgresContainer, PostgresServer, own_schema, private_postgres
 
@@ -92,6 +93,42 @@ async def test_a_commit_whose_answer_is_lost_is_neither_repeated_nor_refused(
     assert proxy.cuts == 1
     assert outcomes == [Outcome.APPLIED, Outcome.APPLIED]
     assert await store.run(APP, "run-1") == run("1", status=RunStatus.COMPLETED)
+
+
+@pytest.mark.parametrize("lost", ["the answer", "the request"])
+async def test_deliveries_of_whose_taking_the_answer_is_lost_are_taken_the_next_time(
+    far: PostgresStore, store: PostgresStore, proxy: Proxy, lost: str
+) -> None:
+    await far.register(APP, ME, lease_s=LEASE_S)
+    await store.commit(Enqueue((delivery("event-1"), delivery("event-2"))))
+    proxy.cut_at(b"COMMIT", before=lost == "the request")
+
+    with pytest.raises(StoreUnavailableError):
+        await far.take(APP, "greet", ME, limit=5, now_us=2_000)
+    taken = await far.take(APP, "greet", ME, limit=5, now_us=2_000)
+    again = await far.take(APP, "greet", ME, limit=5, now_us=2_000)
+
+    assert proxy.cuts == 1
+    assert [(each.event_id, each.owner, each.deliveries) for each in taken] == [("event-1", ME, 1), ("event-2", ME, 1)]
+    assert again == []
+
+
+@pytest.mark.parametrize("lost", ["the answer", "the request"])
+async def test_firings_of_whose_takeover_the_answer_is_lost_are_taken_over_the_next_time(
+    far: PostgresStore, store: PostgresStore, proxy: Proxy, lost: str
+) -> None:
+    await far.register(APP, ME, lease_s=LEASE_S)
+    await store.commit(ClaimFiring(firing(1_000, owner=OTHER)))
+    proxy.cut_at(b"COMMIT", before=lost == "the request")
+
+    with pytest.raises(StoreUnavailableError):
+        await far.claim_firings(APP, ME, ["nightly"], limit=5)
+    claimed = await far.claim_firings(APP, ME, ["nightly"], limit=5)
+    again = await far.claim_firings(APP, ME, ["nightly"], limit=5)
+
+    assert proxy.cuts == 1
+    assert [(each.owner, each.attempt) for each in claimed] == [(ME, 2)]
+    assert again == []
 
 
 async def test_what_was_submitted_while_the_connection_was_lost_keeps_its_order(
