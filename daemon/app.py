@@ -251,12 +251,15 @@ class Work:
 
 
 @asynccontextmanager
-async def opened(config: Config, discovered: Discovered | None = None) -> AsyncIterator[App]:
+async def opened(
+    config: Config, discovered: Discovered | None = None, *, store: Store | None = None
+) -> AsyncIterator[App]:
     """Open everything but consuming and firing: for commands, and for `open_container`.
 
-    Runs that are started meanwhile execute here; what has not ended at the end is left to a daemon.
+    Runs that are started meanwhile execute here; what has not ended at the end is left to a daemon. `store` is used
+    instead of the one that is configured.
     """
-    app = App(config, discovered or Discovered(), is_daemon=False)
+    app = App(config, discovered or Discovered(), is_daemon=False, store=store)
     try:
         await app.start()
         await app.recovery.start()

@@ -5,7 +5,7 @@ import secrets
 import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -24,11 +24,13 @@ class PostgresServer(Server):
 
     Args:
         programs: The folder of `initdb`, `postgres` and `pg_isready`.
+        settings: What differs from the server's own defaults.
     """
 
-    def __init__(self, programs: Path) -> None:
+    def __init__(self, programs: Path, settings: Sequence[str] = SETTINGS) -> None:
         super().__init__(account="postgres")
         self._programs = programs
+        self._settings = settings
         self.port = free_port()
         self.url = f"postgresql://sagad@127.0.0.1:{self.port}/postgres"
         self._env: dict[str, str] = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "HOME": str(self.folder)}
@@ -42,7 +44,7 @@ class PostgresServer(Server):
             self.call([f"{self._programs}/initdb", f"--pgdata={data}", *options], self._env)
         # Its socket file goes into its folder, not into the machine's.
         places = ["-D", f"{data}", "-p", f"{self.port}", "-k", f"{self.folder}"]
-        options = [word for setting in SETTINGS for word in ("-c", setting)]
+        options = [word for setting in self._settings for word in ("-c", setting)]
         process = self.spawn([f"{self._programs}/postgres", *places, *options], self._env)
         self.await_answer(process, self._answers, timeout_s=60)
 
@@ -71,14 +73,14 @@ class PostgresContainer(Container):
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-def private_postgres() -> PostgresServer | PostgresContainer:
-    """Return a PostgreSQL of one's own, not yet started.
+def private_postgres(settings: Sequence[str] = SETTINGS) -> PostgresServer | PostgresContainer:
+    """Return a PostgreSQL of one's own, not yet started; one in a container has its own settings.
 
     Raises:
         ServiceError: There is none on this machine, it cannot be installed, and there is no Docker.
     """
     if programs := find_or_install("postgresql", find_programs):
-        return PostgresServer(programs)
+        return PostgresServer(programs, settings)
     if docker_answers():
         return PostgresContainer()
     raise ServiceError(
