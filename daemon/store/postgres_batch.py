@@ -114,6 +114,26 @@ def _hints(write: Write) -> bool:
     return isinstance(write, _HINTING)
 
 
+def in_groups(commits: Sequence[Commit]) -> list[list[Commit]]:
+    """Return commits in their order, in groups whose guards can be asked together; one that cannot is alone."""
+    groups: list[list[Commit]] = []
+    together: list[Commit] = []
+    changed: set[Hashable] = set()
+    for commit in commits:
+        if not (
+            together
+            and commit.is_plain
+            and together[-1].is_plain
+            and changed.isdisjoint(commit.depends)
+            and changed.isdisjoint(commit.changes)
+        ):
+            together, changed = [], set()
+            groups.append(together)
+        together.append(commit)
+        changed.update(commit.changes)
+    return groups
+
+
 class Batch:
     """One transaction under way."""
 
@@ -121,30 +141,19 @@ class Batch:
         self._link = link
         self._effects: defaultdict[type[Write], list[Row]] = defaultdict(list)
 
-    async def run(self, commits: Sequence[Commit]) -> list[Outcome]:
+    async def run(self, groups: Iterable[Sequence[Commit]]) -> list[Outcome]:
         """Apply commits in their order, and return what becomes of each if the transaction is committed."""
         outcomes: list[Outcome] = []
-        together: list[Commit] = []
-        changed: set[Hashable] = set()
-        for commit in commits:
-            if together and not (
-                commit.is_plain and changed.isdisjoint(commit.depends) and changed.isdisjoint(commit.changes)
-            ):
-                outcomes += await self._run_together(together)
-                together, changed = [], set()
-            if commit.is_plain:
-                together.append(commit)
-                changed.update(commit.changes)
+        for commits in groups:
+            if commits[0].is_plain:
+                outcomes += await self._run_together(commits)
             else:
                 await self._flush()
-                outcomes.append(await self._run_alone(commit))
-        outcomes += await self._run_together(together)
+                outcomes.append(await self._run_alone(commits[0]))
         await self._flush()
         return outcomes
 
     async def _run_together(self, commits: Sequence[Commit]) -> list[Outcome]:
-        if not commits:
-            return []
         refused = await self._refused_locks(commits)
         asked = [commit for commit in commits if commit not in refused]
         refused |= await self._refused_claims(asked)
@@ -182,10 +191,10 @@ class Batch:
 
     async def _lock(self, sql: str, keys: Sequence[Row]) -> dict[Row, Row]:
         width = len(keys[0])
-        return {tuple(row[:width]): tuple(row[width:]) for row in await self._link.fetch(sql, *_arrays(keys))}
+        return {tuple(row[:width]): tuple(row[width:]) for row in await self._link.fetch(sql, *arrays(keys))}
 
     async def _claim(self, kind: type[Write], rows: Sequence[Row]) -> set[Row]:
-        return set(map(tuple, await self._link.fetch(CLAIMS[kind].sql, *_arrays(rows))))
+        return set(map(tuple, await self._link.fetch(CLAIMS[kind].sql, *arrays(rows))))
 
     async def _run_alone(self, commit: Commit) -> Outcome:
         """Ask the guards one by one, and take back what they have changed if one of them refuses."""
@@ -225,16 +234,21 @@ class Batch:
     async def _flush(self) -> None:
         """Write what waits, by kind."""
         for kind, effect in EFFECTS.items():
-            rows: Sequence[Row] = self._effects.pop(kind, ())
-            if effect.identity is not None and len(rows) > 1:
-                rows = list({effect.identity(row): row for row in rows}.values())
-            if rows:
-                await self._link.execute(effect.sql, *_arrays(rows))
+            if rows := self._effects.pop(kind, None):
+                await self._link.execute(effect.sql, *arrays(distinct(kind, rows)))
 
 
 OTHERS_WRITE = {kind: other.writes for kind, other in OTHERS.items()}
 
 
-def _arrays(rows: Sequence[Row]) -> list[list[Any]]:
+def distinct(kind: type[Write], rows: list[Row]) -> list[Row]:
+    """Return those rows of an effect that count."""
+    identity = EFFECTS[kind].identity
+    if identity is None or len(rows) < 2:  # noqa: PLR2004 - what is alone has no other
+        return rows
+    return list({identity(row): row for row in rows}.values())
+
+
+def arrays(rows: Sequence[Row]) -> list[list[Any]]:
     """Return the values of rows by column."""
     return [list(column) for column in zip(*rows, strict=True)]

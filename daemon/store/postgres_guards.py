@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from daemon.store.postgres_statements import Columns
 from daemon.store.sql import IS_QUEUED, UNENDED, UNENDED_ROOT, Row
 from daemon.store.writes import (
     FenceRun,
@@ -34,6 +35,40 @@ LOCK_FIRINGS = """
     SELECT app, job, scheduled_us, owner FROM firings
     WHERE (app, job, scheduled_us) IN (SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[]))
     ORDER BY app, job, scheduled_us FOR NO KEY UPDATE"""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """How to lock only those rows that hold what they should, as a part of a statement.
+
+    Attributes:
+        text: With `{given}` for the keys and what the rows should hold, and `{when}` for whether to look at all.
+        columns: What is given of a row.
+    """
+
+    text: str
+    columns: Columns
+
+
+def _held(table: str, key: dict[str, str], wants: dict[str, str], how: str) -> Held:
+    found = Columns((*key, *wants), (*key.values(), *wants.values()))
+    using, order = ", ".join(found.names), ", ".join(key)
+    return Held(
+        f"SELECT 1 FROM {{given}} JOIN {table} USING ({using}) WHERE {{when}} ORDER BY {order} {how} OF {table}", found
+    )
+
+
+# By the statement that locks the same rows whatever they hold.
+HELD = {
+    LOCK_RUNS: _held("runs", {"key": "text"}, {"owner": "text", "epoch": "bigint"}, "FOR NO KEY UPDATE"),
+    LOCK_DELIVERIES: _held("deliveries", {"seq": "bigint"}, {"owner": "text"}, "FOR UPDATE"),
+    LOCK_FIRINGS: _held(
+        "firings",
+        {"app": "text", "job": "text", "scheduled_us": "bigint"},
+        {"owner": "text"},
+        "FOR NO KEY UPDATE",
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)

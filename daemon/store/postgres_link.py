@@ -33,6 +33,10 @@ _SETTINGS = {
     "enable_seqscan": "off",
 }
 
+# Commits are few statements with few rows, or many: the same plan serves all, and finds each row by its index, without
+# being made anew.
+_WRITING = {**_SETTINGS, "plan_cache_mode": "force_generic_plan", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+
 # What a connection raises that is of no use any more, or cannot be made; the last one is the driver's own surprise at
 # a connection that is lost in the middle of something.
 LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
@@ -88,13 +92,13 @@ class Address:
         self.schema = schema
 
     async def connect(self) -> Link:
-        """Return a new connection.
+        """Return a new connection, for commits.
 
         Raises:
             StoreUnavailableError: There is none to be had now.
         """
         try:
-            return await asyncpg.connect(self._url, **self._options())
+            return await asyncpg.connect(self._url, **self._options(_WRITING))
         except LOST as error:
             raise StoreUnavailableError(f"The database cannot be reached: {reason(error)}.") from error
         except ValueError as error:
@@ -110,11 +114,11 @@ class Address:
             max_size=_READERS,
             max_inactive_connection_lifetime=60,
             command_timeout=STATEMENT_S + CONNECT_S,
-            **self._options(),
+            **self._options(_SETTINGS),
         )
 
-    def _options(self) -> dict[str, Any]:
-        return {"timeout": CONNECT_S, "server_settings": {**_SETTINGS, "search_path": f'"{self.schema}"'}}
+    def _options(self, settings: dict[str, str]) -> dict[str, Any]:
+        return {"timeout": CONNECT_S, "server_settings": {**settings, "search_path": f'"{self.schema}"'}}
 
 
 class Readers:

@@ -1,7 +1,8 @@
 """What writes become on PostgreSQL: one statement for all the rows that a batch has of a kind.
 
 Values go in as one array for each column (`unnest`), so that a statement is the same however many rows there are. A
-record's fields are its table's columns, by the same names.
+record's fields are its table's columns, by the same names. Statements are kept as texts with two places: `{given}` are
+the rows, and `{when}` is whether they are written.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -45,18 +46,38 @@ _FIRING_CHANGES = ("state", "attempt", "ended_us", "error")
 
 
 @dataclass(frozen=True, slots=True)
+class Columns:
+    """The columns of the rows that a statement is given, and their types."""
+
+    names: tuple[str, ...]
+    types: tuple[str, ...]
+
+    def given(self, first: int = 1) -> str:
+        """Return the rows of a statement: an array for each column, the first of which is value `first` of it."""
+        arrays = ", ".join(f"${at}::{of}[]" for at, of in enumerate(self.types, first))
+        return f"unnest({arrays}) AS given({', '.join(self.names)})"
+
+
+@dataclass(frozen=True, slots=True)
 class Effect:
     """What a kind of write becomes that always succeeds, or whose guard was asked before.
 
     Attributes:
-        sql: One statement for any number of rows.
+        text: One statement for any number of rows.
+        columns: What a row has.
         rows: Makes the rows of values of a write.
         identity: Tells rows apart of which only the last one counts; None: all of them do.
     """
 
-    sql: str
+    text: str
+    columns: Columns
     rows: Callable[[Any], Sequence[Row]]
     identity: Callable[[Row], Hashable] | None = None
+
+    @property
+    def sql(self) -> str:
+        """The statement alone."""
+        return self.text.format(given=self.columns.given(), when="true")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +85,28 @@ class Claim:
     """What a guard becomes that is refused if a row is there already.
 
     Attributes:
-        sql: Inserts any number of rows, and returns the identities of those that were not there.
+        table: What it inserts into.
+        text: One statement for any number of rows, which fails if one of them is there.
+        columns: What a row has.
         row: Makes the row of values of a write.
-        identity: What the statement returns of a row.
+        returned: The columns that the statement `sql` returns of rows that were not there.
+        unique: Those of which no two rows have the same values.
+        identity: What is returned of a row.
     """
 
-    sql: str
+    table: str
+    text: str
+    columns: Columns
     row: Callable[[Any], Row]
+    returned: tuple[str, ...]
+    unique: tuple[str, ...]
     identity: Callable[[Row], Row]
+
+    @property
+    def sql(self) -> str:
+        """The statement alone, which inserts what is not there."""
+        text = self.text.format(given=self.columns.given(), when="true")
+        return f"{text} ON CONFLICT DO NOTHING RETURNING {', '.join(self.returned)}"
 
 
 def _types(record: type) -> dict[str, str]:
@@ -84,27 +119,33 @@ def _type(hint: Any) -> str:
     return next((name for of, name in ((int, "bigint"), (bytes, "bytea")) if of in kinds), "text")
 
 
-def given(record: type, names: Sequence[str]) -> str:
-    """Return the rows of a statement: an array for each column."""
+def _columns(record: type, names: Sequence[str], **more: str) -> Columns:
     types = _types(record)
-    arrays = ", ".join(f"${at}::{types[name]}[]" for at, name in enumerate(names, 1))
-    return f"unnest({arrays}) AS given({', '.join(names)})"
+    return Columns((*names, *more), (*(types[name] for name in names), *more.values()))
 
 
-def _insert(table: str, record: type, names: Sequence[str], on_conflict: str = "ON CONFLICT DO NOTHING") -> str:
+def _insert(table: str, names: Sequence[str], on_conflict: str = "ON CONFLICT DO NOTHING") -> str:
     listed_names = ", ".join(names)
-    return f"INSERT INTO {table} ({listed_names}) SELECT {listed_names} FROM {given(record, names)} {on_conflict}"
+    return f"INSERT INTO {table} ({listed_names}) SELECT {listed_names} FROM {{given}} WHERE {{when}} {on_conflict}"
 
 
-def _update(table: str, record: type, names: Sequence[str], by: Sequence[str], also: str = "") -> str:
+def _update(table: str, names: Sequence[str], by: Sequence[str], also: str = "") -> str:
     changes = ", ".join(f"{name} = given.{name}" for name in names)
     found = " AND ".join(f"{table}.{name} = given.{name}" for name in by)
-    return f"UPDATE {table} SET {changes} FROM {given(record, (*names, *by))} WHERE {found}{also}"
+    return f"UPDATE {table} SET {changes} FROM {{given}} WHERE {found}{also} AND {{when}}"
 
 
 def _at(names: Sequence[str], *wanted: str) -> Callable[[Row], Row]:
     places = [names.index(name) for name in wanted]
     return lambda row: tuple(row[place] for place in places)
+
+
+def _claim(
+    table: str, record: type, row: Callable[[Any], Row], by: tuple[str, ...], unique: tuple[str, ...] = ()
+) -> Claim:
+    names = columns(record)
+    text = _insert(table, names, "").rstrip()
+    return Claim(table, text, _columns(record, names), row, by, unique or by, _at(names, *by))
 
 
 def _of_record(*names: str) -> Callable[[Any], Sequence[Row]]:
@@ -129,65 +170,85 @@ _PUT_STEP = "ON CONFLICT (run_key, name) DO UPDATE SET " + ", ".join(
 )
 _PUT_SIGNAL = f"""
     INSERT INTO signals ({", ".join(_SIGNAL)}) SELECT {", ".join(_SIGNAL)} FROM (
-        SELECT *, row_number() OVER () AS line
-        FROM unnest({", ".join(f"${at}::{_types(Signal)[name]}[]" for at, name in enumerate(_SIGNAL, 1))},
-            ${len(_SIGNAL) + 1}::text[]) AS given({", ".join(_SIGNAL)}, workflows)
+        SELECT *, row_number() OVER () AS line FROM {{given}}
     ) AS given
-    WHERE workflows = '[]' OR EXISTS (
+    WHERE {{when}} AND (workflows = '[]' OR EXISTS (
         SELECT 1 FROM runs WHERE runs.app = given.app AND {UNENDED_ROOT}
-            AND workflow IN (SELECT json_array_elements_text(given.workflows::json)))
+            AND workflow IN (SELECT json_array_elements_text(given.workflows::json))))
     ORDER BY line ON CONFLICT DO NOTHING"""
 
 CLAIMS: dict[type[Write], Claim] = {
-    InsertRun: Claim(
-        f"{_insert('runs', RunRecord, _RUN)} RETURNING key",
-        lambda write: _run_values(write.record),
-        _at(_RUN, "key"),
+    InsertRun: _claim(
+        "runs", RunRecord, lambda write: _run_values(write.record), ("key",), ("run_id", "app", "attempt")
     ),
-    RecordHandled: Claim(
-        f"{_insert('handled', RecordHandled, _HANDLED)} RETURNING app, subscriber, source, event_name, event_id",
+    RecordHandled: _claim(
+        "handled",
+        RecordHandled,
         attrgetter(*_HANDLED),
-        _at(_HANDLED, "app", "subscriber", "source", "event_name", "event_id"),
+        ("app", "subscriber", "source", "event_name", "event_id"),
     ),
-    ClaimFiring: Claim(
-        f"{_insert('firings', FiringRecord, _FIRING)} RETURNING app, job, scheduled_us",
-        lambda write: _firing_values(write.record),
-        _at(_FIRING, "app", "job", "scheduled_us"),
+    ClaimFiring: _claim(
+        "firings", FiringRecord, lambda write: _firing_values(write.record), ("app", "job", "scheduled_us")
     ),
 }
 
 # In the order in which they are applied: what a signal wants to know of runs comes before these change.
 EFFECTS: dict[type[Write], Effect] = {
-    PutSignal: Effect(_PUT_SIGNAL, lambda write: ((*_signal_values(write.signal), listed(write.workflows)),)),
+    PutSignal: Effect(
+        _PUT_SIGNAL,
+        _columns(Signal, _SIGNAL, workflows="text"),
+        lambda write: ((*_signal_values(write.signal), listed(write.workflows)),),
+    ),
     UpdateRun: Effect(
-        _update("runs", RunRecord, _RUN_CHANGES, ("key",)),
+        _update("runs", _RUN_CHANGES, ("key",)),
+        _columns(RunRecord, (*_RUN_CHANGES, "key")),
         _of_record(*_RUN_CHANGES, "key"),
         lambda row: row[-1],
     ),
     GiveBack: Effect(
-        "UPDATE runs SET owner = '', epoch = epoch - 1 WHERE key = ANY($1::text[])",
+        "UPDATE runs SET owner = '', epoch = epoch - 1 FROM {given} WHERE runs.key = given.key AND {when}",
+        _columns(RunRecord, ("key",)),
         lambda write: ((write.record.key,),),
     ),
     UpdateChild: Effect(
-        _update("runs", RunRecord, _RUN_CHANGES, ("key",), " AND runs.root_key IS NOT NULL"),
+        _update("runs", _RUN_CHANGES, ("key",), " AND runs.root_key IS NOT NULL"),
+        _columns(RunRecord, (*_RUN_CHANGES, "key")),
         _of_record(*_RUN_CHANGES, "key"),
         lambda row: row[-1],
     ),
-    PutStep: Effect(_insert("steps", StepRecord, _STEP, _PUT_STEP), _of_record(*_STEP), _at(_STEP, "run_key", "name")),
-    PutGraph: Effect(_insert("graphs", PutGraph, _GRAPH), lambda write: (_graph_values(write),)),
-    StageEvent: Effect(_insert("outbox", OutgoingEvent, _EVENT), lambda write: (_event_values(write.event),)),
-    DropOutgoing: Effect("DELETE FROM outbox WHERE id = ANY($1::text[])", lambda write: [(id_,) for id_ in write.ids]),
+    PutStep: Effect(
+        _insert("steps", _STEP, _PUT_STEP),
+        _columns(StepRecord, _STEP),
+        _of_record(*_STEP),
+        _at(_STEP, "run_key", "name"),
+    ),
+    PutGraph: Effect(_insert("graphs", _GRAPH), _columns(PutGraph, _GRAPH), lambda write: (_graph_values(write),)),
+    StageEvent: Effect(
+        _insert("outbox", _EVENT), _columns(OutgoingEvent, _EVENT), lambda write: (_event_values(write.event),)
+    ),
+    DropOutgoing: Effect(
+        "DELETE FROM outbox USING {given} WHERE outbox.id = given.id AND {when}",
+        _columns(OutgoingEvent, ("id",)),
+        lambda write: [(id_,) for id_ in write.ids],
+    ),
     Enqueue: Effect(
-        _insert("deliveries", QueuedDelivery, _NEW_DELIVERY),
+        _insert("deliveries", _NEW_DELIVERY),
+        _columns(QueuedDelivery, _NEW_DELIVERY),
         lambda write: [_delivery_values(each) for each in write.deliveries],
     ),
-    SettleDelivery: Effect("DELETE FROM deliveries WHERE seq = ANY($1::bigint[])", lambda write: ((write.seq,),)),
+    SettleDelivery: Effect(
+        "DELETE FROM deliveries USING {given} WHERE deliveries.seq = given.seq AND {when}",
+        _columns(QueuedDelivery, ("seq",)),
+        lambda write: ((write.seq,),),
+    ),
     UpdateDelivery: Effect(
-        _update("deliveries", QueuedDelivery, _DELIVERY_CHANGES, ("seq",)),
+        _update("deliveries", _DELIVERY_CHANGES, ("seq",)),
+        _columns(QueuedDelivery, (*_DELIVERY_CHANGES, "seq")),
         lambda write: (_delivery_changes(write.record),),
     ),
     UpdateFiring: Effect(
-        _update("firings", FiringRecord, _FIRING_CHANGES, ("app", "job", "scheduled_us")),
+        _update("firings", _FIRING_CHANGES, ("app", "job", "scheduled_us")),
+        _columns(FiringRecord, (*_FIRING_CHANGES, "app", "job", "scheduled_us")),
         _of_record(*_FIRING_CHANGES, "app", "job", "scheduled_us"),
         lambda row: row[-3:],
     ),

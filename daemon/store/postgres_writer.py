@@ -6,10 +6,14 @@
 
 There is no timer: a batch is what was queued while the previous one was on its way.
 
-If the connection is lost while a COMMIT is on its way, nobody has said whether it happened. The database knows: every
-batch leaves its number in the writer's row of `batches`. That is looked at before anything else is done, so that no
-commit is applied twice, or refused because of its own former success. (The number of the transaction would not do: one
-that was under way when the server was killed leaves it to the next that begins, which is then asked about instead.)
+A batch is one statement if that can be, and if none of its guards refuses; else it is done step by step (`careful`).
+
+If the connection is lost while a COMMIT is on its way, or such a statement, nobody has said whether it happened. The
+database knows: every batch leaves its number in the writer's row of `batches`. That is looked at before anything else
+is done, so that no commit is applied twice, or refused because of its own former success; and it is changed, so that a
+statement that arrives later still finds another number than that of the batch before it, and does nothing. (The number
+of the transaction would not do: one that was under way when the server was killed leaves it to the next that begins,
+which is then asked about instead.)
 """
 
 import asyncio
@@ -22,8 +26,9 @@ import asyncpg
 
 from daemon.errors import StoreUnavailableError
 from daemon.log import get_logger
-from daemon.store.postgres_batch import Batch, Commit
+from daemon.store.postgres_batch import Batch, Commit, in_groups
 from daemon.store.postgres_link import LOST, STATEMENT_S, Link, is_refusal, reason
+from daemon.store.postgres_swift import Swift
 from daemon.store.writes import Outcome
 
 _BATCH_MAX = 1_000
@@ -31,9 +36,10 @@ _FIRST_BACKOFF_S = 0.05
 _LONGEST_BACKOFF_S = 2.0
 # What those leave behind that were killed is of no use after a day, and forgotten after a month.
 _INTRODUCE = """
-    WITH forgotten AS (DELETE FROM batches WHERE at < now() - interval '30 days')
-    INSERT INTO batches (writer, number, at) VALUES ($1, 0, now()) ON CONFLICT (writer) DO NOTHING"""
-_SIGN = "UPDATE batches SET number = $2, at = now() WHERE writer = $1"
+    WITH forgotten AS (DELETE FROM batches WHERE at < now() - interval '30 days' AND writer <> $1)
+    INSERT INTO batches (writer, number, at) VALUES ($1, $2, now())
+    ON CONFLICT (writer) DO UPDATE SET number = excluded.number, at = excluded.at"""
+_SIGN = "UPDATE batches SET number = $2, at = now() WHERE writer = $1 AND number = $3 RETURNING number"
 _LAST = "SELECT number FROM batches WHERE writer = $1 FOR UPDATE NOWAIT"
 _FORGET = "DELETE FROM batches WHERE writer = $1"
 log = get_logger(__name__)
@@ -69,6 +75,8 @@ class Writer:
         self._link: Link | None = None
         self._name = uuid4().hex
         self._number = 0
+        self._signed: int | None = None  # the number in `batches`; None if it has none
+        self._is_careful = False
         self._pending: list[Commit] = []
         self._size = _BATCH_MAX
         self._unknown: _Unknown | None = None
@@ -158,30 +166,69 @@ class Writer:
 
     async def _transact(self, link: Link, batch: Sequence[Commit]) -> None:
         async with asyncio.timeout(STATEMENT_S):
-            if self._number == 0:
-                await link.execute(_INTRODUCE, self._name)
+            if self._signed is None:
+                await link.execute(_INTRODUCE, self._name, self._number)
+                self._signed = self._number
             self._number += 1
-            await link.execute("BEGIN")
-            outcomes = await Batch(link).run(batch)
-            await link.execute(_SIGN, self._name, self._number)
-            self._unknown = _Unknown(self._number, link.get_server_pid(), batch, outcomes)
-            await link.execute("COMMIT")
-        self._committed(batch, outcomes)
+            groups = in_groups(batch)
+            swift = Swift(batch) if len(groups) == 1 and batch[0].is_plain and not self._is_careful else None
+            if swift is not None and swift.is_possible:
+                await self._at_once(link, batch, swift, self._signed)
+            else:
+                await self._in_steps(link, batch, groups, self._signed)
+
+    async def _at_once(self, link: Link, batch: Sequence[Commit], swift: Swift, before: int) -> None:
+        """Commit a batch if no guard refuses; else have it done step by step."""
+        unknown = _Unknown(self._number, link.get_server_pid(), batch, [Outcome.APPLIED] * len(batch))
+        self._unknown = unknown
+        self._is_careful = True
+        try:
+            is_signed, is_committed = await swift.run(link, self._name, self._number, before)
+        except Exception as error:
+            if is_refusal(error) or _is_rolled_back(error):
+                self._unknown = None
+            if is_refusal(error):
+                return
+            raise
+        if is_committed:
+            self._committed(unknown)
+        else:
+            self._unknown = None
+            self._signed = before if is_signed else None
+
+    async def _in_steps(
+        self, link: Link, batch: Sequence[Commit], groups: Sequence[Sequence[Commit]], before: int
+    ) -> None:
+        await link.execute("BEGIN")
+        outcomes = await Batch(link).run(groups)
+        if await link.fetchval(_SIGN, self._name, self._number, before) is None:
+            await link.execute("ROLLBACK")
+            self._signed = None
+            return
+        self._unknown = _Unknown(self._number, link.get_server_pid(), batch, outcomes)
+        await link.execute("COMMIT")
+        self._committed(self._unknown)
 
     async def _find_out(self, link: Link, unknown: _Unknown) -> None:
         """Learn what became of a batch; raise if it cannot be told yet."""
+        self._number += 1
         try:
-            number = await link.fetchval(_LAST, self._name, timeout=STATEMENT_S)
+            async with asyncio.timeout(STATEMENT_S), link.transaction():
+                number = await link.fetchval(_LAST, self._name)
+                if number not in (None, unknown.number):
+                    await link.execute(_SIGN, self._name, self._number, number)
         except asyncpg.LockNotAvailableError:
             # Its connection is lost to us only: end it, so that it is one or the other.
             await link.execute("SELECT pg_terminate_backend($1)", unknown.process, timeout=STATEMENT_S)
             msg = "a transaction is still under way"
             raise StoreUnavailableError(msg) from None
-        if number is None:
+        if number == unknown.number:
+            self._committed(unknown)
+        elif number is None:
+            self._signed = None
             self._settle(unknown.batch, StoreUnavailableError("The database does not know any more what it committed."))
-        elif number == unknown.number:
-            self._committed(unknown.batch, unknown.outcomes)
         else:
+            self._signed = self._number
             self._unknown = None
 
     async def _recover(self, error: Exception) -> bool:
@@ -210,12 +257,16 @@ class Writer:
             refused.__cause__ = error
             self._settle(self._pending[:1], refused)
 
-    def _committed(self, batch: Sequence[Commit], outcomes: Sequence[Outcome]) -> None:
+    def _committed(self, known: _Unknown) -> None:
         self.transactions += 1
         self.trouble = ""
         self._size = _BATCH_MAX
-        self._settle(batch, None, outcomes)
-        if any(commit.hints and what is Outcome.APPLIED for commit, what in zip(batch, outcomes, strict=True)):
+        self._signed = known.number
+        self._is_careful = False
+        self._settle(known.batch, None, known.outcomes)
+        if any(
+            commit.hints and what is Outcome.APPLIED for commit, what in zip(known.batch, known.outcomes, strict=True)
+        ):
             self._hinted()
 
     def _settle(self, batch: Sequence[Commit], error: Exception | None, outcomes: Sequence[Outcome] = ()) -> None:
@@ -239,6 +290,11 @@ class Writer:
         what = "Whether the last commits were written is unknown." if self._unknown is not None else ""
         told = f"{self.trouble} Nothing that was confirmed is lost. {what}".strip()
         self._settle(self._pending[:], StoreUnavailableError(told))
+
+
+def _is_rolled_back(error: Exception) -> bool:
+    """Tell whether the database has said that a statement failed, and will go on with the next."""
+    return isinstance(error, asyncpg.PostgresError) and getattr(error, "severity_en", None) == "ERROR"
 
 
 async def _rolled_back(link: Link) -> bool:

@@ -14,11 +14,12 @@ from daemon.store.writes import (
     PutStep,
     SettleDelivery,
     StageEvent,
+    UpdateChild,
     UpdateDelivery,
     UpdateRun,
     Write,
 )
-from tests.contract.records import APP, ME, OTHER, delivery, handled, outgoing, run, started, step
+from tests.contract.records import APP, ME, OTHER, child, delivery, handled, outgoing, run, started, step
 
 
 async def test_a_run_comes_back_as_it_was_stored(store: Store) -> None:
@@ -174,6 +175,24 @@ async def test_commits_are_applied_in_the_order_of_their_submission(store: Store
     assert outcomes == {Outcome.APPLIED}
     assert await store.steps(["key-1"]) == {"key-1": [step("1", "pay", attempts=49)]}
     assert await store.run(APP, "run-1") == run("1", updated_us=49)
+
+
+async def test_what_was_submitted_together_sees_what_came_before_it(store: Store) -> None:
+    await store.commit(started("1"))
+    fence = FenceRun("key-1", ME)
+    commits: list[tuple[Write, ...]] = [
+        (fence, InsertRun(child("2", of="1"))),
+        (fence, UpdateChild(child("2", of="1", status=RunStatus.COMPLETED))),
+        (fence, StageEvent(outgoing("a"))),
+        (DropOutgoing(("a",)),),
+    ]
+
+    outcomes = [await each for each in [store.commit(*writes) for writes in commits]]
+    children = await store.children(["key-1"])
+
+    assert set(outcomes) == {Outcome.APPLIED}
+    assert [each.status for each in children["key-1"]] == [RunStatus.COMPLETED]
+    assert await store.outgoing(APP, limit=10) == []
 
 
 async def test_what_happens_to_a_record_after_its_commit_is_not_stored(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a server: it cuts connections when a test says so."""
+"""A TCP proxy in front of a server: it cuts connections when a test says so, and has requests arrive late."""
 
 import asyncio
 from contextlib import suppress
@@ -10,7 +10,7 @@ class Proxy:
     """Passes on what comes, until it is told not to.
 
     Attributes:
-        cuts: How often `cut_at` has cut.
+        cuts: How often `cut_at` and `hold_at` have cut.
     """
 
     def __init__(self, url: str) -> None:
@@ -18,6 +18,9 @@ class Proxy:
         self._target = urlsplit(url)
         self._marker: bytes | None = None
         self._before = False
+        self._holds = False
+        self._late: tuple[asyncio.StreamWriter, bytes] | None = None
+        self._late_answer = asyncio.Event()
         self._is_refusing = False
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -34,7 +37,19 @@ class Proxy:
 
     def cut_at(self, marker: bytes, *, before: bool) -> None:
         """Cut all connections when a client sends this: `before` the server gets it, or once it has answered it."""
-        self._marker, self._before = marker, before
+        self._marker, self._before, self._holds = marker, before, False
+
+    def hold_at(self, marker: bytes) -> None:
+        """Cut the connection of a client that sends this, but not what leads from here to the server; see `release`."""
+        self._marker, self._before, self._holds = marker, True, True
+
+    async def release(self) -> None:
+        """Let the server have what was held, and return once it has answered."""
+        assert self._late is not None
+        server, data = self._late
+        server.write(data)
+        await self._late_answer.wait()
+        server.transport.abort()
 
     def refuse(self) -> None:
         """Cut all connections, and refuse new ones."""
@@ -66,6 +81,12 @@ class Proxy:
         while data := await reader.read(65_536):
             if self._marker is not None and self._marker in data:
                 self._marker = None
+                if self._holds:
+                    self.cuts += 1
+                    self._late = server, data
+                    self._writers.remove(server)
+                    self._cut()
+                    return
                 if self._before:
                     self.cuts += 1
                     self._cut()
@@ -78,6 +99,9 @@ class Proxy:
         self, server: asyncio.StreamReader, client: asyncio.StreamWriter, armed: asyncio.Event
     ) -> None:
         while data := await server.read(65_536):
+            if client.transport.is_closing():
+                self._late_answer.set()
+                return
             if armed.is_set():
                 armed.clear()
                 self.cuts += 1

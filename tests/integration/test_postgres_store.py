@@ -20,6 +20,7 @@ from daemon.store.writes import (
     PutStep,
     ReopenRun,
     RequireEnded,
+    RequireNoSignal,
     UpdateFiring,
     UpdateRun,
 )
@@ -81,13 +82,15 @@ async def test_many_commits_share_a_transaction(store: PostgresStore) -> None:
     assert len((await store.steps(["key-1"]))["key-1"]) == 500
 
 
+@pytest.mark.parametrize("how", [b"key-1", b"COMMIT"], ids=["at once", "in steps"])
 @pytest.mark.parametrize("lost", ["the answer", "the request"])
 async def test_a_commit_whose_answer_is_lost_is_neither_repeated_nor_refused(
-    far: PostgresStore, store: PostgresStore, proxy: Proxy, lost: str
+    far: PostgresStore, store: PostgresStore, proxy: Proxy, lost: str, how: bytes
 ) -> None:
-    proxy.cut_at(b"COMMIT", before=lost == "the request")
+    proxy.cut_at(how, before=lost == "the request")
 
-    outcomes = [await far.commit(started("1"), PutStep(step("1", "pay")))]
+    looking_back = [RequireNoSignal(APP, "paid", 0)] if how == b"COMMIT" else []
+    outcomes = [await far.commit(started("1"), *looking_back, PutStep(step("1", "pay")))]
     outcomes.append(await far.commit(UpdateRun(run("1", status=RunStatus.COMPLETED))))
 
     assert proxy.cuts == 1
@@ -129,6 +132,61 @@ async def test_firings_of_whose_takeover_the_answer_is_lost_are_taken_over_the_n
     assert proxy.cuts == 1
     assert [(each.owner, each.attempt) for each in claimed] == [(ME, 2)]
     assert again == []
+
+
+async def test_a_commit_that_arrives_once_it_was_made_anew_does_nothing(
+    far: PostgresStore, store: PostgresStore, proxy: Proxy
+) -> None:
+    await far.commit(started("1"))
+    proxy.hold_at(b"the first")
+
+    outcomes = [await far.commit(UpdateRun(run("1", errors=b"the first")))]
+    outcomes.append(await far.commit(UpdateRun(run("1", errors=b"the second"))))
+    await proxy.release()
+    stored = await store.run(APP, "run-1")
+
+    assert proxy.cuts == 1
+    assert outcomes == [Outcome.APPLIED, Outcome.APPLIED]
+    assert stored is not None
+    assert stored.errors == b"the second"
+
+
+async def test_what_is_refused_does_not_keep_what_was_submitted_with_it_from_being_committed(
+    store: PostgresStore,
+) -> None:
+    await store.commit(started("1"))
+    before = store.transactions
+
+    commits = [
+        store.commit(started("2"), PutStep(step("2", "pay"))),
+        store.commit(FenceRun("key-1", OTHER), PutStep(step("1", "fenced"))),
+        store.commit(started("1", key="key-other"), PutStep(step("other", "refused"))),
+        store.commit(FenceRun("key-1", ME), PutStep(step("1", "pay"))),
+    ]
+    outcomes = [await each for each in commits]
+    steps = await store.steps(["key-1", "key-2", "key-other"])
+
+    assert outcomes == [Outcome.APPLIED, Outcome.FENCED, Outcome.CONFLICT, Outcome.APPLIED]
+    assert {key: [each.name for each in found] for key, found in steps.items()} == {
+        "key-1": ["pay"],
+        "key-2": ["pay"],
+        "key-other": [],
+    }
+    assert store.transactions - before == 1
+
+
+async def test_a_writer_whose_number_was_forgotten_introduces_itself_again(
+    store: PostgresStore, postgres_url: str, schema: str
+) -> None:
+    await store.commit(started("1"))
+    link = await asyncpg.connect(postgres_url, server_settings={"search_path": schema})
+    await link.execute("DELETE FROM batches")
+    await link.close()
+
+    outcomes = [await store.commit(FenceRun("key-1", ME), PutStep(step("1", name))) for name in ("pay", "ship")]
+
+    assert outcomes == [Outcome.APPLIED, Outcome.APPLIED]
+    assert len((await store.steps(["key-1"]))["key-1"]) == 2
 
 
 async def test_what_was_submitted_while_the_connection_was_lost_keeps_its_order(
@@ -195,7 +253,7 @@ async def test_a_commit_that_a_killed_server_has_lost_is_made_anew(server: Postg
         stack.push_async_callback(store.aclose)
         await store.commit(started("kept"))
 
-        proxy.cut_at(b"COMMIT", before=True)
+        proxy.cut_at(b"key-lost", before=True)
         commit = store.commit(started("lost"), PutStep(step("lost", "pay")))
         await until(lambda: proxy.cuts)
         proxy.refuse()
