@@ -32,7 +32,7 @@ class Places:
         self._go_on = go_on
         self._lose = lose
         self._queues: dict[str, dict[str, RunRecord]] = {}
-        self._filling: set[str] = set()
+        self._filling: dict[str, bool] = {}  # whether there may be a place since it was last asked for one
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def take(self, record: RunRecord) -> bool:
@@ -71,14 +71,19 @@ class Places:
 
     async def _fill(self, workflow: str) -> None:
         queue = self._queues.get(workflow)
-        if not queue or workflow in self._filling:
+        if not queue:
             return
-        self._filling.add(workflow)
+        if workflow in self._filling:
+            self._filling[workflow] = True
+            return
         try:
             while queue:
+                self._filling[workflow] = False
                 record = next(iter(queue.values()))
                 outcome = await self._ask(record)
                 if outcome is Outcome.CONFLICT:
+                    if self._filling[workflow]:
+                        continue
                     return
                 if queue.get(record.run_id) is not record:
                     continue  # it goes on already, to its end; or it was lost, and is here again
@@ -89,7 +94,7 @@ class Places:
                 else:
                     self._lose(record)
         finally:
-            self._filling.discard(workflow)
+            self._filling.pop(workflow, None)
 
     async def _ask(self, record: RunRecord) -> Outcome:
         """Have a place stored as a queued run's; a conflict: there is none."""

@@ -189,7 +189,7 @@ class RunStarter(RunDriver):
         while not existing.status.ended and options.wait is not False:
             if (live := self._live.get(existing.run_id)) is not None:
                 return live
-            if options.wait or existing.waiting_for == QUEUED:
+            if options.wait or self._is_about_to_go_on(existing.run_id):
                 held = self._parking.join(existing.run_id, to_the_end=options.wait is True)
                 if held is not None:
                     return await held
@@ -200,6 +200,11 @@ class RunStarter(RunDriver):
             looked = True
             existing = await self._ports.store.run(existing.app, existing.run_id) or existing
         return await self._stored(existing)
+
+    def _is_about_to_go_on(self, run_id: str) -> bool:
+        """Tell whether a run goes on here by itself: it waits for a place, or what is stored of it is being read."""
+        parked = self._parking.parked(run_id)
+        return run_id in self._resuming or (parked is not None and parked.waiting_for == QUEUED)
 
     def _is_parked(self, record: RunRecord) -> bool:
         if record.status is RunStatus.WAITING and record.wake_us is None:

@@ -1,6 +1,6 @@
 """The stores that have to keep the same promises."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -11,29 +11,20 @@ from daemon.store.port import Store
 from daemon.store.postgres import PostgresStore
 from daemon.store.sqlite import SqliteStore
 from tests.contract.records import APP
-from tests.services import own_schema
-
-# The engine's suites that depend on what is committed when; the others would only repeat them, more slowly.
-ON_POSTGRES = frozenset(
-    {
-        "test_cancelled_starts",
-        "test_cancelling",
-        "test_crashes",
-        "test_external_steps",
-        "test_rollback",
-        "test_run_ids",
-        "test_taken_back",
-        "test_writes",
-    }
-)
+from tests.services import emptied, shared_schema
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Have every test of a store run on all of them."""
     if "store" in metafunc.fixturenames:
-        _, _, name = metafunc.module.__name__.rpartition(".")
-        is_store = name.startswith("test_store_") or name in ON_POSTGRES
-        metafunc.parametrize("store", ["memory", "sqlite", *["postgres"] * is_store], indirect=True)
+        metafunc.parametrize("store", ["memory", "sqlite", "postgres"], indirect=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_schema(postgres_url: str) -> Iterator[str]:
+    """A schema that the tests use one after the other: to make one takes longer than most of them."""
+    with shared_schema(postgres_url) as name:
+        yield name
 
 
 @pytest.fixture
@@ -46,8 +37,8 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         elif request.param == "sqlite":
             opened = SqliteStore(tmp_path / "sagad.db")
         else:
-            url = request.getfixturevalue("postgres_url")
-            opened = PostgresStore(url, app=APP, schema=await stack.enter_async_context(own_schema(url)))
+            url, schema = request.getfixturevalue("postgres_url"), request.getfixturevalue("postgres_schema")
+            opened = PostgresStore(url, app=APP, schema=await stack.enter_async_context(emptied(url, schema)))
         await opened.open()
         stack.push_async_callback(opened.aclose)
         yield opened

@@ -1,6 +1,13 @@
 """The real RabbitMQ and PostgreSQL that tests talk to: found, installed or run with Docker; gone afterwards."""
 
-from tests.services.postgres import PostgresContainer, PostgresServer, own_schema, private_postgres
+from tests.services.postgres import (
+    PostgresContainer,
+    PostgresServer,
+    emptied,
+    own_schema,
+    private_postgres,
+    shared_schema,
+)
 from tests.services.process import ServiceError, free_port
 from tests.services.rabbit import RabbitContainer, RabbitNode, private_rabbit
 
@@ -10,8 +17,10 @@ __all__ = [
     "RabbitContainer",
     "RabbitNode",
     "ServiceError",
+    "emptied",
     "free_port",
     "own_schema",
     "private_postgres",
     "private_rabbit",
+    "shared_schema",
 ]

@@ -1,13 +1,14 @@
 """A process that stops, or dies, in the middle: what another one finds and how it goes on."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import pytest
 
 from daemon import Ref, Retry, RunStatus, StoreUnavailableError, parallelize, step, workflow
 from daemon.clock import ManualClock
+from daemon.store.model import StepRecord
 from daemon.store.port import Store
 from daemon.store.writes import InsertRun, UpdateRun, Write
 from daemon.workflow.workflow import SourceWorkflow
@@ -245,3 +246,33 @@ async def test_what_was_running_beside_a_step_that_fails_after_the_crash_is_undo
     assert journal == ["beside", "strict", "undo beside"]
     assert (run.status, run.compensated) == (RunStatus.FAILED, ["beside"])
     assert str(run.failure()).endswith("rolled back: beside; ROLLBACK INCOMPLETE: strict may have run.")
+
+
+class ReadingStore(CountingStore):
+    """A store that takes its time to tell of steps."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.asked, self.answers = asyncio.Event(), asyncio.Event()
+
+    async def steps(self, keys: Sequence[str]) -> dict[str, list[StepRecord]]:
+        self.asked.set()
+        await self.answers.wait()
+        return await self._store.steps(keys)
+
+
+async def test_whoever_asks_for_a_run_while_it_is_read_is_answered_when_it_ends(
+    store: Store, clock: ManualClock, journal: Journal
+) -> None:
+    flow, reading = _three_steps(journal, fails=False), ReadingStore(store)
+    mortal, heir = Mortal(store, clock, at=2, committed=False), await living(reading, clock, "heir")
+    await mortal.live(flow(mortal.process.container).run(run_id="read"))
+
+    taking_over = asyncio.create_task(heir.take_over(flow))
+    await reading.asked.wait()
+    asking = asyncio.create_task(flow(heir.container).run(run_id="read"))
+    await until(lambda: heir.engine._parking._waiters.get("read"), what="it waits for the end")
+    reading.answers.set()
+    await taking_over
+
+    assert (await asking).status is RunStatus.COMPLETED

@@ -23,7 +23,7 @@ from daemon.clock import ManualClock
 from daemon.store.port import Store
 from daemon.workflow.workflow import SourceWorkflow
 from tests.contract.engine.crashing import check, survivals
-from tests.contract.engine.processes import Journal, Process
+from tests.contract.engine.processes import Journal, Process, until
 
 SECOND = timedelta(seconds=1)
 
@@ -204,7 +204,7 @@ async def test_a_cancellation_beats_it(shop: Process, journal: Journal) -> None:
     await flow(shop.container).run(run_id="s-1", wait=False)
     await entered.wait()
     cancelling = asyncio.create_task(shop.engine.cancel("s-1", wait=True))
-    await asyncio.sleep(0.01)
+    await until(lambda: shop.engine._live["s-1"].cancelling)
     go_on.set()
     run = await cancelling
 

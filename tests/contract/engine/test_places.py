@@ -16,7 +16,7 @@ from tests.contract.engine.test_max_concurrency import Room
 
 
 class SlowStore(CountingStore):
-    """A store that has given a place before it says so."""
+    """A store that has given a place, or has not, before it says so."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
@@ -67,6 +67,50 @@ async def test_somebody_who_looks_for_places_and_is_cancelled_loses_none(store: 
     run = await room.let_out(shop, "r-2")
 
     assert run.status is RunStatus.COMPLETED
+
+
+async def test_a_place_that_becomes_free_while_the_store_says_that_there_is_none_is_given(
+    store: Store, clock: ManualClock
+) -> None:
+    slow, room = SlowStore(store), Room(1)
+    other, shop = await living(store, clock, "other"), await living(slow, clock, "shop")
+
+    await room.start(other, "r-1")
+    await room.start(shop, "r-2")
+    await room.inside("r-1")
+    await until(lambda: not shop.engine._places._tasks, what="nobody looks for places")
+    slow.is_slow = True
+    await shop.engine.heed()
+    await slow.gave.wait()
+    await room.let_out(other, "r-1")
+    await shop.engine.heed(everything=False)
+    await asyncio.sleep(0)
+    slow.say.set()
+
+    await room.inside("r-2")
+    await room.let_out(shop, "r-2")
+
+
+async def test_whoever_asks_for_a_run_as_it_gets_a_place_is_answered_when_it_ends(
+    store: Store, clock: ManualClock
+) -> None:
+    slow, room = SlowStore(store), Room(1)
+    shop = await living(slow, clock, "shop")
+
+    await room.start(shop, "r-1")
+    await room.start(shop, "r-2")
+    await room.inside("r-1")
+    await until(lambda: not shop.engine._places._tasks, what="nobody looks for places")
+    slow.is_slow = True
+    await room.let_out(shop, "r-1")
+    await slow.gave.wait()
+    asking = asyncio.create_task(room.flow(shop.container).run("", run_id="r-2"))
+    await until(lambda: shop.engine._parking._waiters.get("r-2"), what="it waits for the end")
+    slow.say.set()
+    await room.inside("r-2")
+    await room.let_out(shop, "r-2")
+
+    assert (await asking).status is RunStatus.COMPLETED
 
 
 @pytest.mark.parametrize("is_taken_over", [False, True])
