@@ -1,7 +1,7 @@
 """Connections to a PostgreSQL: how they are made, what their errors mean, and the ones that read."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -122,10 +122,15 @@ class Address:
 
 
 class Readers:
-    """Connections for all that is not a commit."""
+    """Connections for all that is not a commit.
+
+    What has begun goes on if whoever waits for it is cancelled: a connection that is being made cannot be given up
+    without a trace, and to give up a statement takes another connection.
+    """
 
     def __init__(self, address: Address) -> None:
         self._pool = address.pool()
+        self._going: set[asyncio.Task[Any]] = set()
 
     async def open(self) -> None:
         """Be ready to connect."""
@@ -135,26 +140,37 @@ class Readers:
         """Close them; what is under way may end, for a moment."""
         try:
             async with asyncio.timeout(_CLOSE_S):
+                if self._going:
+                    await asyncio.wait(self._going)
                 await self._pool.close()
         except LOST:
             self._pool.terminate()
 
     async def read(self, query: str, *values: object) -> list[Row]:
         """Return the rows of a query; once more on another connection if the first turns out to be lost."""
-        try:
-            with suppress(*_LOST_ONE):
-                return cast("list[Row]", await self._pool.fetch(query, *map(_kept, values)))
-            return cast("list[Row]", await self._pool.fetch(query, *map(_kept, values)))
-        except LOST as error:
-            raise unavailable(error) from error
+        return await self._to_the_end(self._read(query, *map(_kept, values)))
 
     async def call(self, work: Callable[[Link], Awaitable[T]]) -> T:
         """Have a function work in a transaction of its own, and return what it returned once that is durable."""
+        return await self._to_the_end(self._call(work))
+
+    async def _to_the_end(self, work: Coroutine[Any, Any, T]) -> T:
+        task = asyncio.get_running_loop().create_task(work)
+        self._going.add(task)
+        task.add_done_callback(self._going.discard)
         try:
-            async with self._pool.acquire() as link, link.transaction():
-                return await work(cast("Link", link))
+            return await asyncio.shield(task)
         except LOST as error:
             raise unavailable(error) from error
+
+    async def _read(self, query: str, *values: object) -> list[Row]:
+        with suppress(*_LOST_ONE):
+            return cast("list[Row]", await self._pool.fetch(query, *values))
+        return cast("list[Row]", await self._pool.fetch(query, *values))
+
+    async def _call(self, work: Callable[[Link], Awaitable[T]]) -> T:
+        async with self._pool.acquire() as link, link.transaction():
+            return await work(cast("Link", link))
 
 
 def _kept(value: object) -> object:

@@ -1,6 +1,7 @@
 """What the store on PostgreSQL promises beyond the contract: lost connections, other processes, its schema."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 
@@ -325,6 +326,24 @@ async def test_of_a_retry_and_another_attempt_that_begin_together_one_wins(
         outcomes = [await reopened, await repeated]
 
         assert sorted(outcomes) == [Outcome.APPLIED, Outcome.CONFLICT]
+
+
+async def test_a_read_that_is_cancelled_leaves_nothing_behind(postgres_url: str, schema: str) -> None:
+    troubles: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: troubles.append(context))
+
+    for turns in range(12):  # of the loop, in which a connection is being made, or the statement is under way
+        store = PostgresStore(postgres_url, app=APP, schema=schema)
+        await store.open()
+        reading = asyncio.create_task(store.run(APP, "run-1"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.wait([reading])
+        await store.aclose()
+        gc.collect()
+
+    assert troubles == []
 
 
 async def test_one_value_that_cannot_be_kept_fails_its_commit_alone(store: PostgresStore) -> None:
