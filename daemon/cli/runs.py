@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from daemon.engine.reading import RunPage
     from daemon.workflow.run import WorkflowRun
 
+_LOOK_S = 2.0  # a person would rather wait than ask again
 app = group("List, show, watch, cancel, retry and rerun runs, and report the outcome of their external steps.")
 RunArgument = Annotated[str, typer.Argument(metavar="RUN_ID", help="The run's id.")]
 StepArgument = Annotated[str, typer.Argument(metavar="STEP", help="The step's name.")]
@@ -63,7 +64,14 @@ def list_(
 
     async def ask(app: "App") -> "RunPage":
         return await app.engine.list(
-            workflow=workflow, status=status, trigger=trigger, since=started, text=text, after=after, limit=limit
+            workflow=workflow,
+            status=status,
+            trigger=trigger,
+            since=started,
+            text=text,
+            after=after,
+            limit=limit,
+            within_s=_LOOK_S,
         )
 
     page = perform(load_config(config), None, ask)
@@ -71,7 +79,7 @@ def list_(
         show_json({"items": [each.to_json() for each in page.items], "next": page.next})
         return
     if not page.items:
-        note("No such runs.")
+        note("No such runs." if page.next is None else f"None so far. There are older ones: --after {page.next}")
         return
     show_table(
         ("run", "workflow", "status", "started (UTC)", "trigger", "error"),

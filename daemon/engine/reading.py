@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from daemon.workflow.workflow import WorkflowBase
 
 _PAGE_MAX = 200
+_PAGE_S = 0.002
 
 
 @dataclass(frozen=True, slots=True)
 class RunPage:
-    """Runs, newest first, and where the next page begins; `next` is None on the last one."""
+    """Runs, newest first, and where the next page begins; `next` is None on the last one, and on that alone."""
 
     items: list[WorkflowRun[Any]]
     next: str | None
@@ -59,8 +60,11 @@ class RunReader:
         text: str | None = None,
         after: str | None = None,
         limit: int = 50,
+        within_s: float = _PAGE_S,
     ) -> RunPage:
         """Return a page of runs, newest first.
+
+        A page may hold fewer than `limit`, or none, although there are more: follow `next` until it is None.
 
         Args:
             workflow: Only of this workflow.
@@ -70,6 +74,7 @@ class RunReader:
             text: Occurs in the run id, the workflow's name, the input or the errors, ignoring case.
             after: The `next` of the page before.
             limit: At most this many, 1 to 200.
+            within_s: How long to look for runs that are rare among many, in seconds; the next page looks on.
 
         Raises:
             ValueError: `since` is naive.
@@ -79,11 +84,10 @@ class RunReader:
             raise ValueError(msg)
         wanted = RunFilter(workflow, status, trigger, to_us(since) if since is not None else None, text)
         limit = max(1, min(limit, _PAGE_MAX))
-        records = await self._ports.store.runs(self._ports.app, wanted, after=after, limit=limit + 1)
-        page = records[:limit]
-        steps = await self._ports.store.steps([record.key for record in page])
-        items = [WorkflowRun(record, steps[record.key], graph=self._graph(record)) for record in page]
-        return RunPage(items, page[-1].key if len(records) > limit else None)
+        found = await self._ports.store.runs(self._ports.app, wanted, after=after, limit=limit, within_s=within_s)
+        steps = await self._ports.store.steps([record.key for record in found.records])
+        items = [WorkflowRun(record, steps[record.key], graph=self._graph(record)) for record in found.records]
+        return RunPage(items, found.next)
 
     async def _stored(self, record: RunRecord) -> WorkflowRun[Any]:
         steps = await self._ports.store.steps([record.key])

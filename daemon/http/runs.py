@@ -12,7 +12,7 @@ from daemon.clock import new_id
 from daemon.engine.rerunning import UNSET
 from daemon.errors import MisfitError, RunNotFound, did_you_mean
 from daemon.http.ports import ApiPorts
-from daemon.http.problem import JsonResponse, Refusal, unprocessable, wrong_fields
+from daemon.http.problem import JsonResponse, LongResponse, Refusal, unprocessable, wrong_fields
 from daemon.http.requests import NewRun, NextAttempt, RunQuery, StepFailure, StepOutput, encoded
 from daemon.workflow.bound import check_run_id
 from daemon.workflow.codec import Json
@@ -56,9 +56,13 @@ class RunsApi:
         return JsonResponse(run.to_json(), status, headers={"location": f"/api/runs/{run.run_id}"})
 
     async def list_runs(self, query: Annotated[RunQuery, Query()]) -> JsonResponse:
-        """List runs, newest first; `next` is what `after` is for the next page, and null on the last one."""
+        """List runs, newest first; `next` is what `after` is for the next page, and null on the last one.
+
+        A page is never long in coming: where few of very many runs are wanted, it may hold fewer than `limit`, or none,
+        although there are more. Follow `next` until it is null.
+        """
         page = await self._engine.list(**dict(query))
-        return JsonResponse({"items": [run.to_json() for run in page.items], "next": page.next})
+        return LongResponse({"items": [run.to_json() for run in page.items], "next": page.next})
 
     async def get_run(self, run_id: str) -> JsonResponse:
         """Show a run as it stands."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
+from math import inf
 
 from daemon.clock import Clock, SystemClock
 from daemon.store.listing import in_order
@@ -13,7 +14,7 @@ from daemon.store.memory_runs import MemoryRuns, Undo
 from daemon.store.memory_signals import MemorySignals
 from daemon.store.memory_steps import MemorySteps
 from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, RunRecord, Signal, StepRecord
-from daemon.store.port import NOTHING, RunFilter
+from daemon.store.port import NOTHING, FoundRuns, RunFilter
 from daemon.store.writes import (
     ClaimFiring,
     DropOutgoing,
@@ -195,7 +196,15 @@ class MemoryStore:
     async def run(self, app: str, run_id: str) -> RunRecord | None:
         return self._runs.latest(app, run_id)
 
-    async def runs(self, app: str, wanted: RunFilter, *, after: str | None, limit: int) -> list[RunRecord]:
+    async def runs(
+        self,
+        app: str,
+        wanted: RunFilter,
+        *,
+        after: str | None,
+        limit: int,
+        within_s: float = inf,  # noqa: ARG002
+    ) -> FoundRuns:
         return self._runs.page(app, wanted, after=after, limit=limit)
 
     async def steps(self, keys: Sequence[str]) -> dict[str, list[StepRecord]]:

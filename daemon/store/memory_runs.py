@@ -10,7 +10,7 @@ from typing import Any
 from daemon.clock import first_id
 from daemon.store.listing import matches
 from daemon.store.model import QUEUED, RunRecord, RunStatus
-from daemon.store.port import RunFilter
+from daemon.store.port import FoundRuns, RunFilter
 from daemon.store.writes import (
     FenceRun,
     GiveBack,
@@ -169,11 +169,12 @@ class MemoryRuns:
         attempts = self._attempts.get((app, run_id))
         return _run_of(self._runs[attempts[max(attempts)]]) if attempts else None
 
-    def page(self, app: str, wanted: RunFilter, *, after: str | None, limit: int) -> list[RunRecord]:
-        """Return runs, newest first."""
+    def page(self, app: str, wanted: RunFilter, *, after: str | None, limit: int) -> FoundRuns:
+        """Return a page of runs, newest first."""
         keys = sorted((key for key in self._runs if after is None or key < after), reverse=True)
         records = (_run_of(self._runs[key]) for key in keys)
-        return list(islice((each for each in records if each.app == app and matches(each, wanted)), limit))
+        found = list(islice((each for each in records if each.app == app and matches(each, wanted)), limit + 1))
+        return FoundRuns(found[:limit], found[limit - 1].key if len(found) > limit else None)
 
     def unended(self, app: str, *, after: str | None, limit: int) -> list[RunRecord]:
         """Return unended runs that are at the top, in the order of their keys."""

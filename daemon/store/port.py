@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Protocol
 
 from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, RunRecord, RunStatus, Signal, StepRecord
@@ -25,6 +26,14 @@ class RunFilter:
     trigger: str | None = None
     since_us: int | None = None
     text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRuns:
+    """A page of runs, newest first, and what `after` is for the next one; None: there are no more."""
+
+    records: list[RunRecord]
+    next: str | None
 
 
 class Store(Protocol):
@@ -63,8 +72,16 @@ class Store(Protocol):
     async def run(self, app: str, run_id: str) -> RunRecord | None:
         """Return the latest attempt of a run."""
 
-    async def runs(self, app: str, wanted: RunFilter, *, after: str | None, limit: int) -> list[RunRecord]:
-        """Return runs, newest first, those before the key `after`; former attempts and children are listed too."""
+    async def runs(
+        self, app: str, wanted: RunFilter, *, after: str | None, limit: int, within_s: float = inf
+    ) -> FoundRuns:
+        """Return a page of runs, newest first; former attempts and children are listed too.
+
+        `within_s`: after this time the page ends where it is, short or empty, and its `next` is where to go on. One
+        that is short for that reason may have, out of their order, a few older runs whose id begins with the text that
+        is looked for; the pages that follow leave them out. A few hundred runs are looked at in any case. Keys are
+        ids by `new_id` of the time of their creation, for `since_us`.
+        """
 
     async def steps(self, keys: Sequence[str]) -> dict[str, list[StepRecord]]:
         """Return the checkpoints of runs by their keys, in the order of `seq`; a key without any is there, empty."""

@@ -2,20 +2,22 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from math import inf
 from typing import TypeVar
 
 from daemon.errors import StoreUnavailableError
 from daemon.store import postgres_queries as queries
 from daemon.store import postgres_retention as retention
 from daemon.store import postgres_takeover as takeover
-from daemon.store import sql
+from daemon.store import sql, walks
 from daemon.store.inbox import Inbox
 from daemon.store.listing import in_order
 from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, RunRecord, Signal, StepRecord
-from daemon.store.port import NOTHING, RunFilter
+from daemon.store.port import NOTHING, FoundRuns, RunFilter
 from daemon.store.postgres_batch import Commit
 from daemon.store.postgres_claims import Claims
 from daemon.store.postgres_link import Address, Link, Readers
+from daemon.store.postgres_lists import Lists, numbered
 from daemon.store.postgres_news import News
 from daemon.store.postgres_schema import migrate
 from daemon.store.postgres_writer import Writer
@@ -64,7 +66,7 @@ class PostgresStore:
         link = await self._address.connect()
         try:
             await migrate(link, self._address.schema, migrates=self._migrates)
-            self._collation = await link.fetchval(queries.COLLATION)
+            self._lists = Lists(await link.fetchval(queries.COLLATION))
             await self._readers.open()
             await self._news.open()
         except BaseException:
@@ -117,15 +119,24 @@ class PostgresStore:
         rows = await self._read(queries.LATEST_RUN, run_id, app)
         return sql.run_record(rows[0]) if rows else None
 
-    async def runs(self, app: str, wanted: RunFilter, *, after: str | None, limit: int) -> list[RunRecord]:
-        query, values = queries.runs(app, wanted, after=after, limit=limit, collation=self._collation)
-        return [sql.run_record(row) for row in await self._read(query, *values)]
+    async def runs(
+        self, app: str, wanted: RunFilter, *, after: str | None, limit: int, within_s: float = inf
+    ) -> FoundRuns:
+        deadline_s = self._loop.time() + within_s
+        asking = walks.pages(
+            self._lists, app, wanted, after=after, limit=limit, is_over=lambda: self._loop.time() > deadline_s
+        )
+        rows: list[Row] | None = None
+        while True:
+            try:
+                query, values = asking.send(rows) if rows is not None else next(asking)
+            except StopIteration as done:
+                found: FoundRuns = done.value
+                return found
+            rows = await self._read(numbered(query), *values)
 
     async def steps(self, keys: Sequence[str]) -> dict[str, list[StepRecord]]:
-        found: dict[str, list[StepRecord]] = {key: [] for key in keys}
-        for record in map(sql.step_record, await self._read(queries.STEPS, list(keys))):
-            found[record.run_key].append(record)
-        return found
+        return sql.by_run(keys, await self._read(queries.STEPS, list(keys)))
 
     async def children(self, root_keys: Sequence[str]) -> dict[str, list[RunRecord]]:
         found: dict[str, list[RunRecord]] = {key: [] for key in root_keys}

@@ -1,6 +1,5 @@
 """What the store on PostgreSQL asks when it only reads. A list is passed as an array."""
 
-from daemon.store.port import RunFilter
 from daemon.store.sql import (
     DELIVERY_COLUMNS,
     EVENT_COLUMNS,
@@ -17,7 +16,7 @@ from daemon.store.sql import (
 # One that knows upper and lower case, whatever the database's own is.
 COLLATION = "SELECT coalesce((SELECT 'und-x-icu' FROM pg_collation WHERE collname = 'und-x-icu' LIMIT 1), 'default')"
 LATEST_RUN = f"SELECT {RUN_COLUMNS} FROM runs WHERE run_id = $1 AND app = $2 ORDER BY attempt DESC LIMIT 1"
-STEPS = f"SELECT {STEP_COLUMNS} FROM steps WHERE run_key = ANY($1::text[]) ORDER BY run_key, seq"
+STEPS = f"SELECT {STEP_COLUMNS} FROM steps WHERE run_key = ANY($1::text[])"
 CHILDREN = f"SELECT {RUN_COLUMNS} FROM runs WHERE root_key = ANY($1::text[]) ORDER BY key"
 GRAPH = "SELECT graph FROM graphs WHERE hash = $1"
 UNENDED_PAGE = f"SELECT {RUN_COLUMNS} FROM runs WHERE app = $1 AND {UNENDED_ROOT} AND key > $2 ORDER BY key LIMIT $3"
@@ -94,44 +93,3 @@ FIRINGS = f"""
     SELECT {FIRING_COLUMNS} FROM firings WHERE app = $1 AND job = $2 AND scheduled_us < $3
     ORDER BY scheduled_us DESC LIMIT $4"""
 OUTGOING = f"SELECT {EVENT_COLUMNS} FROM outbox WHERE app = $1 ORDER BY position LIMIT $2"
-
-
-def runs(app: str, wanted: RunFilter, *, after: str | None, limit: int, collation: str) -> tuple[str, list[object]]:
-    """Return the query for a page of runs, and its values.
-
-    `collation` is one that knows upper and lower case.
-    """
-    values: list[object] = []
-    conditions: list[str] = []
-
-    def add(condition: str, value: object) -> None:
-        values.append(value)
-        conditions.append(condition.format(f"${len(values)}"))
-
-    add("app = {}", app)
-    if after is not None:
-        add("key < {}", after)
-    if wanted.workflow is not None:
-        add("workflow = {}", wanted.workflow)
-    if wanted.status is not None:
-        add("status = {}", wanted.status)
-        if wanted.status != "completed":  # the same again, in the words of the index
-            conditions.append("status <> 'completed'")
-    if wanted.since_us is not None:
-        add("created_us >= {}", wanted.since_us)
-    if wanted.trigger is not None:
-        kind, separator, name = wanted.trigger.partition(":")
-        add("convert_from(trigger, 'UTF8')::json ->> 'kind' = {}", kind)
-        if separator:
-            add("convert_from(trigger, 'UTF8')::json ->> 'name' = {}", name)
-    if wanted.text is not None:
-        texts = ("run_id", "workflow", "coalesce(convert_from(input, 'UTF8'), '')", "convert_from(errors, 'UTF8')")
-        found = " OR ".join(f"strpos({_lower(text, collation)}, {_lower('{0}', collation)}) > 0" for text in texts)
-        add(f"({found})", wanted.text)
-    values.append(limit)
-    query = f"SELECT {RUN_COLUMNS} FROM runs WHERE {' AND '.join(conditions)} ORDER BY key DESC LIMIT ${len(values)}"
-    return query, values
-
-
-def _lower(text: str, collation: str) -> str:
-    return f'lower(({text})::text COLLATE "{collation}") COLLATE "C"'

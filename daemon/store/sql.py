@@ -7,6 +7,7 @@ is passed as one value, JSON.
 import json
 from collections.abc import Sequence
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any
 
 from daemon.store.model import (
@@ -21,7 +22,6 @@ from daemon.store.model import (
     StepRecord,
     StepState,
 )
-from daemon.store.port import RunFilter
 
 Row = tuple[Any, ...]
 
@@ -126,6 +126,14 @@ def step_record(row: Row) -> StepRecord:
     return record
 
 
+def by_run(keys: Sequence[str], rows: Sequence[Row]) -> dict[str, list[StepRecord]]:
+    """Return the checkpoints of runs by the keys of these, each run's in the order of `seq`."""
+    found: dict[str, list[StepRecord]] = {key: [] for key in keys}
+    for record in sorted(map(step_record, rows), key=attrgetter("seq")):
+        found[record.run_key].append(record)
+    return found
+
+
 def firing_record(row: Row) -> FiringRecord:
     """Make a firing of a row of `FIRING_COLUMNS`."""
     record = FiringRecord(*row)
@@ -156,27 +164,3 @@ def listed(values: Sequence[str]) -> str:
 def marks(values: Sequence[object]) -> str:
     """Return as many `?` as there are values, for an IN list."""
     return ", ".join("?" for _ in values)
-
-
-def conditions(app: str, wanted: RunFilter, after: str | None) -> tuple[str, list[object]]:
-    """Return the condition that chooses runs, and its values."""
-    found: list[tuple[str, tuple[object, ...]]] = [("app = ?", (app,))]
-    if after is not None:
-        found.append(("key < ?", (after,)))
-    if wanted.workflow is not None:
-        found.append(("workflow = ?", (wanted.workflow,)))
-    if wanted.status is not None:
-        # The second says the same again, in the words of the index.
-        found.append(("status = ?", (wanted.status,)))
-        if wanted.status != "completed":
-            found.append(("status <> 'completed'", ()))
-    if wanted.since_us is not None:
-        found.append(("created_us >= ?", (wanted.since_us,)))
-    if wanted.trigger is not None:
-        kind, separator, name = wanted.trigger.partition(":")
-        found.append(("json_extract(CAST(trigger AS TEXT), '$.kind') = ?", (kind,)))
-        if separator:
-            found.append(("json_extract(CAST(trigger AS TEXT), '$.name') = ?", (name,)))
-    if wanted.text is not None:
-        found.append(("contains(?, run_id, workflow, input, errors)", (wanted.text,)))
-    return " AND ".join(condition for condition, _ in found), [each for _, some in found for each in some]

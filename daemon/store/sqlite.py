@@ -3,14 +3,15 @@
 import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from pathlib import Path
 from typing import Literal
 
-from daemon.store import retention, sql, takeover
+from daemon.store import retention, sql, sqlite_lists, takeover, walks
 from daemon.store.inbox import Inbox
 from daemon.store.listing import in_order
 from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, RunRecord, Signal, StepRecord
-from daemon.store.port import NOTHING, RunFilter
+from daemon.store.port import NOTHING, FoundRuns, RunFilter
 from daemon.store.sqlite_file import SqliteFile
 
 _LATEST_US = 2**63 - 1
@@ -53,18 +54,18 @@ class SqliteStore(SqliteFile):
         rows = await self._read(query, run_id, app)
         return sql.run_record(rows[0]) if rows else None
 
-    async def runs(self, app: str, wanted: RunFilter, *, after: str | None, limit: int) -> list[RunRecord]:
-        conditions, values = sql.conditions(app, wanted, after)
-        query = f"SELECT {sql.RUN_COLUMNS} FROM runs WHERE {conditions} ORDER BY key DESC LIMIT ?"
-        return [sql.run_record(row) for row in await self._read(query, *values, limit)]
+    async def runs(
+        self, app: str, wanted: RunFilter, *, after: str | None, limit: int, within_s: float = inf
+    ) -> FoundRuns:
+        deadline_s = self._loop.time() + within_s
+        asking = walks.pages(
+            sqlite_lists, app, wanted, after=after, limit=limit, is_over=lambda: self._loop.time() > deadline_s
+        )
+        return await self._ask(asking)
 
     async def steps(self, keys: Sequence[str]) -> dict[str, list[StepRecord]]:
-        query = f"SELECT {sql.STEP_COLUMNS} FROM steps WHERE run_key IN ({sql.marks(keys)}) ORDER BY run_key, seq"
-        found: dict[str, list[StepRecord]] = {key: [] for key in keys}
-        for row in await self._read(query, *keys):
-            record = sql.step_record(row)
-            found[record.run_key].append(record)
-        return found
+        query = f"SELECT {sql.STEP_COLUMNS} FROM steps WHERE run_key IN ({sql.marks(keys)})"
+        return sql.by_run(keys, await self._read(query, *keys))
 
     async def children(self, root_keys: Sequence[str]) -> dict[str, list[RunRecord]]:
         query = f"SELECT {sql.RUN_COLUMNS} FROM runs WHERE root_key IN {sql.LISTED} ORDER BY key"

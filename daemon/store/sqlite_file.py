@@ -14,6 +14,7 @@ from daemon.store.database import open_database
 from daemon.store.peers import Peers
 from daemon.store.sql import Row
 from daemon.store.turn import Turn
+from daemon.store.walks import Asking
 from daemon.store.writer import Writer
 from daemon.store.writes import Outcome, Write
 
@@ -104,9 +105,29 @@ class SqliteFile:
 
     # --- threads ---
     async def _read(self, query: str, *values: object) -> list[Row]:
-        def work() -> list[Row]:
+        return await self._look(lambda reading: reading.execute(query, values).fetchall())
+
+    async def _ask(self, asking: Asking[T]) -> T:
+        """Have whoever asks one thing after the other answered, and return what came of it."""
+
+        def work(reading: sqlite3.Connection) -> T:
+            rows: list[Row] | None = None
+            while True:
+                try:
+                    query, values = asking.send(rows) if rows is not None else next(asking)
+                except StopIteration as done:
+                    found: T = done.value
+                    return found
+                rows = reading.execute(query, values).fetchall()
+
+        return await self._look(work)
+
+    async def _look(self, ask: Callable[[sqlite3.Connection], T]) -> T:
+        """Call a function in the thread that reads."""
+
+        def work() -> T:
             try:
-                return self._reading.execute(query, values).fetchall()
+                return ask(self._reading)
             except sqlite3.Error as error:
                 raise StoreUnavailableError(f"The database cannot be read: {error}.") from error
 

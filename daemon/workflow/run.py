@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Generic, Literal
 
+from pydantic_core import from_json
 from typing_extensions import TypeVar
 
 from daemon.activation import Trigger
@@ -178,7 +179,7 @@ class WorkflowRun(Generic[Out_co]):
         """What finally failed, in order."""
         return [
             StepError(e["step"], e["phase"], attempts_of(e["attempts"]), e.get("tolerated", False), e.get("child", ""))
-            for e in json.loads(self.record.errors)
+            for e in _loaded(self.record.errors)
         ]
 
     @cached_property
@@ -239,7 +240,7 @@ class WorkflowRun(Generic[Out_co]):
             "run_id": self.run_id,
             "workflow": self.workflow,
             "status": self.status.value,
-            "trigger": json.loads(self.record.trigger),
+            "trigger": _loaded(self.record.trigger),
             "attempt": self.attempt,
             "input": _loaded(self.record.input),
             "result": _loaded(self.record.result),
@@ -293,7 +294,17 @@ def _left_undone(error: StepError) -> str:
 
 
 def _loaded(data: bytes | None) -> Any:
-    return None if data is None else json.loads(data)
+    """Return what a JSON says; a page of runs has a thousand of them, and `json` takes three times as long."""
+    if data is None:
+        return None
+    try:
+        return from_json(data)
+    except ValueError:  # half a surrogate pair, or many brackets
+        return json.loads(data)
+
+
+def _failures_json(failures: bytes) -> list[dict[str, str]]:
+    return [] if failures == b"[]" else [_attempt_json(attempt) for attempt in attempts_of(_loaded(failures))]
 
 
 def _attempt_json(attempt: AttemptError) -> dict[str, str]:
@@ -314,5 +325,5 @@ def _step_json(step: StepRecord) -> dict[str, Any]:
         "attempts": step.attempts,
         "started_at": from_us(step.started_us).isoformat(),
         "ended_at": None if step.ended_us is None else from_us(step.ended_us).isoformat(),
-        "errors": [_attempt_json(attempt) for attempt in attempts_of(json.loads(step.failures))],
+        "errors": _failures_json(step.failures),
     }

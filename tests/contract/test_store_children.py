@@ -57,8 +57,8 @@ async def test_a_child_is_a_run_of_its_own_to_whoever_looks(store: Store) -> Non
     found = await store.run(APP, "run-2")
 
     assert found == child("2", of="1")
-    assert names(await store.runs(APP, RunFilter(), after=None, limit=10)) == ["2", "1"]
-    assert names(await store.runs(APP, RunFilter(workflow="ship-order"), after=None, limit=10)) == ["2"]
+    assert names((await store.runs(APP, RunFilter(), after=None, limit=10)).records) == ["2", "1"]
+    assert names((await store.runs(APP, RunFilter(workflow="ship-order"), after=None, limit=10)).records) == ["2"]
 
 
 async def test_what_may_change_in_a_child_is_replaced_if_its_commit_is_not_fenced(store: Store) -> None:

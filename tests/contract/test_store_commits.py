@@ -51,7 +51,7 @@ async def test_a_second_run_with_the_same_id_and_attempt_is_a_conflict_and_chang
     outcome = await store.commit(started("1", key="key-2", input=b'"other"'), PutStep(step("2", "pay")))
 
     assert outcome is Outcome.CONFLICT
-    assert await store.runs(APP, RunFilter(), after=None, limit=10) == [run("1")]
+    assert (await store.runs(APP, RunFilter(), after=None, limit=10)).records == [run("1")]
     assert await store.steps(["key-2"]) == {"key-2": []}
 
 
@@ -132,7 +132,7 @@ async def test_one_guard_that_refuses_undoes_all_guards_before_it(store: Store) 
     )
 
     assert outcome is Outcome.CONFLICT
-    assert await store.runs(APP, RunFilter(), after=None, limit=10) == [run("1")]
+    assert (await store.runs(APP, RunFilter(), after=None, limit=10)).records == [run("1")]
     assert await store.queue_depths(APP) == {"greet": (0, 2, 0)}
     assert await store.outgoing(APP, limit=10) == []
 

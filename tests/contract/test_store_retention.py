@@ -15,7 +15,7 @@ HOUR_US = 3_600_000_000
 
 
 async def kept(store: Store, app: str = APP) -> list[str]:
-    return sorted(each.run_id for each in await store.runs(app, RunFilter(), after=None, limit=100))
+    return sorted(each.run_id for each in (await store.runs(app, RunFilter(), after=None, limit=100)).records)
 
 
 async def test_runs_that_ended_before_are_deleted_the_oldest_first_as_many_as_asked_for(store: Store) -> None:

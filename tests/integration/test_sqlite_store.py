@@ -71,7 +71,7 @@ async def test_what_was_confirmed_is_there_after_it_was_closed_and_opened(path: 
     await first.aclose()
 
     await second.open()
-    found = await second.runs(APP, RunFilter(), after=None, limit=10)
+    found = (await second.runs(APP, RunFilter(), after=None, limit=10)).records
     await second.aclose()
 
     assert await pending is Outcome.APPLIED
@@ -135,7 +135,7 @@ async def test_a_commit_that_no_database_could_take_fails_alone(store: SqliteSto
         await commits[7]
 
     assert outcomes == [Outcome.APPLIED] * 19
-    assert len(await store.runs(APP, RunFilter(), after=None, limit=100)) == 19
+    assert len((await store.runs(APP, RunFilter(), after=None, limit=100)).records) == 19
     assert store.trouble == ""
 
 
@@ -148,7 +148,7 @@ async def test_while_the_database_is_locked_commits_wait_and_the_rest_says_so(st
             await store.take(APP, "greet", ME, limit=1, now_us=0)
         trouble = store.trouble
         answered = [each.done() for each in waiting]
-        found = await store.runs(APP, RunFilter(), after=None, limit=10)
+        found = (await store.runs(APP, RunFilter(), after=None, limit=10)).records
         other.execute("ROLLBACK")
 
     assert (answered, found) == ([False] * 3, [])
@@ -169,7 +169,7 @@ async def test_a_full_disk_loses_nothing_and_is_over_when_there_is_room(store: S
 
     assert stuck
     assert outcomes == [Outcome.APPLIED] * 50
-    assert len(await store.runs(APP, RunFilter(), after=None, limit=100)) == 50
+    assert len((await store.runs(APP, RunFilter(), after=None, limit=100)).records) == 50
 
 
 async def test_a_store_that_closes_in_trouble_says_what_it_could_not_write(path: Path) -> None:
@@ -222,7 +222,7 @@ async def test_what_a_process_was_told_is_committed_survives_its_kill(store: Sql
         process.send_signal(signal.SIGKILL)
         confirmed += [line.strip() for line in process.stdout if line.endswith("\n")]
 
-    found = await store.runs(APP, RunFilter(), after=None, limit=100_000)
+    found = (await store.runs(APP, RunFilter(), after=None, limit=100_000)).records
     steps = await store.steps([each.key for each in found[:500]])
 
     assert {f"key-{name}" for name in confirmed} <= {each.key for each in found}

@@ -36,7 +36,7 @@ async def test_only_the_last_ended_runs_are_kept_and_every_one_that_goes_on() ->
         await store.commit(started(str(number)), PutStep(step(str(number), "pay")))
         await store.commit(UpdateRun(run(str(number), status=RunStatus.COMPLETED)))
 
-    kept = await store.runs(APP, RunFilter(), after=None, limit=10)
+    kept = (await store.runs(APP, RunFilter(), after=None, limit=10)).records
 
     assert [each.run_id for each in kept] == ["run-4", "run-3", "run-0"]
     assert await store.steps(["key-1"]) == {"key-1": []}
@@ -51,7 +51,7 @@ async def test_a_run_that_goes_on_again_is_kept() -> None:
     for number in (2, 3):
         await store.commit(started(str(number), status=RunStatus.COMPLETED))
 
-    kept = await store.runs(APP, RunFilter(), after=None, limit=10)
+    kept = (await store.runs(APP, RunFilter(), after=None, limit=10)).records
     assert [each.run_id for each in kept] == ["run-3", "run-1"]
 
 
@@ -69,9 +69,9 @@ async def test_a_run_is_forgotten_with_its_children_and_they_do_not_count_as_end
             )
 
     await store.commit(UpdateRun(run("1", status=RunStatus.COMPLETED)))
-    before = await store.runs(APP, RunFilter(), after=None, limit=100)
+    before = (await store.runs(APP, RunFilter(), after=None, limit=100)).records
     await store.commit(UpdateRun(run("2", status=RunStatus.COMPLETED)))
-    after = await store.runs(APP, RunFilter(), after=None, limit=100)
+    after = (await store.runs(APP, RunFilter(), after=None, limit=100)).records
 
     assert len(before) == 9
     assert {each.run_id for each in before} - {each.run_id for each in after} == {"run-1", "run-1-a", "run-1-b"}

@@ -65,7 +65,7 @@ async def working(kept: Retention) -> AsyncIterator[None]:
 
 
 async def left(store: Store) -> list[str]:
-    return sorted(each.run_id for each in await store.runs(APP, RunFilter(), after=None, limit=1_000))
+    return sorted(each.run_id for each in (await store.runs(APP, RunFilter(), after=None, limit=1_000)).records)
 
 
 async def keep_old_runs(store: Store, clock: ManualClock, count: int, **changes: Any) -> None:
@@ -182,7 +182,7 @@ async def test_many_are_deleted_in_batches_with_a_pause_in_between(
         for pause_s in (0.0, 0.1, 0.1):
             clock.advance(timedelta(seconds=pause_s))
             await until(lambda: clock.next_due_s() is not None)
-            seen.append(len(await store.runs(APP, RunFilter(), after=None, limit=2_000)))
+            seen.append(len((await store.runs(APP, RunFilter(), after=None, limit=2_000)).records))
 
     assert seen == [700, 200, 0]
 
