@@ -1,0 +1,1 @@
+"""Four workflows of ten trivial steps."""
