@@ -31,6 +31,7 @@ _SETTINGS = {
     "jit": "off",
     # Every statement has its index. What the database knows of a table that grows quickly is a minute old.
     "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
 }
 
 # Commits are few statements with few rows, or many: the same plan serves all, and finds each row by its index, without
