@@ -1,6 +1,6 @@
 """What a store with a million ended runs costs: python -m benchmarks.million --store sqlite|postgres [--runs N].
 
-Fills a store in .bench/million, once, with copies of real runs of ten steps; the next time it is used again. Then, each
+Fills a store in .bench/million, once for each N, with copies of real runs of ten steps; the next time it is used again. Then, each
 beside an empty store: the throughput of ten-step runs; pages of `GET /api/runs` over HTTP, each filter alone and
 together with others; commands; the start with a hundred unfinished runs; and retention while runs go on. Ends with
 status 1 if a goal is missed. `--only throughput,pages,start,retention` leaves the others out.
@@ -32,7 +32,7 @@ def application(data: Databases, name: Name, folder: Path) -> Application:
 
 def measure(data: Databases, kind: Kind, runs: int, only: Sequence[str], *, a_round: int, rounds: int) -> bool:
     """Print all figures, and tell whether all goals are met."""
-    folder = FOLDER / kind
+    folder = FOLDER / f"{kind}-{runs}"
     asyncio.run(fill(data, folder, runs))
     print(f"{runs:,} runs of ten steps, {asyncio.run(data.size_bytes('filled')) / 1e9:.2f} GB in {folder}")
     good = []
@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=6)
     asked = parser.parse_args()
     print(f"python -m benchmarks.million --store {asked.store} --runs {asked.runs} --only {asked.only}")
-    data = databases(asked.store, FOLDER / asked.store)
+    data = databases(asked.store, FOLDER / f"{asked.store}-{asked.runs}")
     try:
         is_good = measure(
             data, asked.store, asked.runs, asked.only.split(","), a_round=asked.a_round, rounds=asked.rounds
