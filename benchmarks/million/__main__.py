@@ -1,8 +1,8 @@
 """What a store with a million ended runs costs: python -m benchmarks.million --store sqlite|postgres [--runs N].
 
-Fills a store in .bench/million, once for each N, with copies of real runs of ten steps; the next time it is used again. Then, each
-beside an empty store: the throughput of ten-step runs; pages of `GET /api/runs` over HTTP, each filter alone and
-together with others; commands; the start with a hundred unfinished runs; and retention while runs go on. Ends with
+Fills a store in .bench/million, once for each N, with copies of real runs of ten steps; the next time it is used again.
+Then, each beside an empty store: the throughput of ten-step runs; pages of `GET /api/runs` over HTTP, each filter alone
+and together with others; commands; the start with a hundred unfinished runs; and retention while runs go on. Ends with
 status 1 if a goal is missed. `--only throughput,pages,start,retention` leaves the others out.
 """
 
