@@ -11,25 +11,19 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
-from daemon.store.postgres_guards import LOCKS, OTHERS
+from daemon.store.postgres_guards import LOCKS, OTHERS, Lock
 from daemon.store.postgres_link import Link, kept
 from daemon.store.postgres_statements import CLAIMS, EFFECTS
 from daemon.store.sql import Row
+from daemon.store.statements import STATEMENTS
 from daemon.store.writes import (
-    Enqueue,
     InsertRun,
     Outcome,
-    PutSignal,
-    ReopenRun,
-    RequestCancel,
-    UpdateDelivery,
     UpdateRun,
     Write,
 )
 
 Guard = tuple[type[Write], Row, Row]  # what of, and the values: of a lock, the key and what it wants
-
-_HINTING = (PutSignal, Enqueue, UpdateDelivery, RequestCancel)
 
 
 class Commit:
@@ -53,20 +47,20 @@ class Commit:
         self.changes: list[Hashable] = []
         for write in writes:
             kind = type(write)
-            if kind in EFFECTS:
-                self.effects.append((kind, EFFECTS[kind].rows(write)))
-            if kind in LOCKS:
-                self._add_lock(kind, write)
+            if (effect := EFFECTS.get(kind)) is not None:
+                self.effects.append((kind, effect.rows(write)))
+            if (lock := LOCKS.get(kind)) is not None:
+                self._add_lock(kind, lock, write)
             elif kind in CLAIMS:
                 self._add_claim(kind, write)
             elif kind in OTHERS:
                 self._add_other(kind, write)
-            self.hints = self.hints or _hints(write)
+            if (hints := STATEMENTS[kind].hints) is not None and hints(write):
+                self.hints = True
         if self.changes and not set(self.changes).isdisjoint(self.depends):
             self.is_plain = False
 
-    def _add_lock(self, kind: type[Write], write: Write) -> None:
-        lock = LOCKS[kind]
+    def _add_lock(self, kind: type[Write], lock: Lock, write: Write) -> None:
         key = lock.key(write)
         self.guards.append((kind, key, lock.wants(write)))
         (self.changes if lock.changes else self.depends).append((lock.sql, key))
@@ -105,13 +99,6 @@ class Commit:
 
 def _kept(row: Row) -> Row:
     return tuple(kept(value) if isinstance(value, str) else value for value in row)
-
-
-def _hints(write: Write) -> bool:
-    if isinstance(write, (InsertRun, UpdateRun, ReopenRun)):
-        is_nobodys = not write.record.owner and write.record.root_key is None
-        return is_nobodys or (isinstance(write, UpdateRun) and write.hint)
-    return isinstance(write, _HINTING)
 
 
 def in_groups(commits: Sequence[Commit]) -> list[list[Commit]]:
@@ -249,6 +236,7 @@ def distinct(kind: type[Write], rows: list[Row]) -> list[Row]:
     return list({identity(row): row for row in rows}.values())
 
 
-def arrays(rows: Sequence[Row]) -> list[list[Any]]:
-    """Return the values of rows by column."""
-    return [list(column) for column in zip(*rows, strict=True)]
+def arrays(rows: Sequence[Row]) -> list[list[Any] | None]:
+    """Return the values of rows by column; None for a column of None alone, which means the same to `unnest`."""
+    count = len(rows)
+    return [None if column.count(None) == count else list(column) for column in zip(*rows, strict=True)]

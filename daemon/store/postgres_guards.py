@@ -7,6 +7,7 @@ row; they are rare, and asked one by one.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from daemon.store.postgres_statements import Columns
@@ -113,17 +114,17 @@ def mutex(*names: str) -> tuple[str, Row]:
 
 
 LOCKS: dict[type[Write], Lock] = {
-    FenceRun: Lock(LOCK_RUNS, lambda write: (write.key,), lambda write: (write.owner, write.epoch), changes=False),
+    FenceRun: Lock(LOCK_RUNS, lambda write: (write.key,), attrgetter("owner", "epoch"), changes=False),
     UpdateRun: Lock(
         LOCK_RUNS,
         lambda write: (write.record.key,),
-        lambda write: (write.record.owner, write.record.epoch),
+        attrgetter("record.owner", "record.epoch"),
         changes=False,
     ),
     GiveBack: Lock(
         LOCK_RUNS,
         lambda write: (write.record.key,),
-        lambda write: (write.record.owner, write.record.epoch),
+        attrgetter("record.owner", "record.epoch"),
         changes=True,
     ),
     SettleDelivery: Lock(LOCK_DELIVERIES, lambda write: (write.seq,), lambda write: (write.owner,), changes=True),
