@@ -2,10 +2,10 @@
 
 Run: python -m benchmarks.durable [--store sqlite|postgres] [--pairs 3] [--seconds 2] [--in FOLDER]
 Trivial steps in a chain, each durable before the next one starts; a run is awaited by whoever started it. DBOS and ours
-take turns (A B A B A B); printed are the medians of both rates and of the ratios of the pairs, microseconds of our
-processor time a run (without PostgreSQL's own), and how many transactions were committed for each run, as the store's
-writer counts them: each is one fsync. Beside it what the disk allows: the rows that a writer without an engine commits
-together, one of them for each that waits, and how many runs that would be.
+take turns (A B A B A B); printed are the medians of both rates and of the ratios of the pairs, the processor time of
+each process a run (without PostgreSQL's own), which a busy machine changes least, and how many transactions of ours
+were committed for each run, as the store's writer counts them: each is one fsync. Beside it what the disk allows: the
+rows that a writer without an engine commits together, one for each that waits, and how many runs that would be.
 Both have the database as it comes (SQLite: ours WAL and synchronous=FULL, DBOS a rollback journal and FULL), or WAL and
 synchronous=NORMAL where that is said. PostgreSQL is a private server with its own defaults. SQLite files are written in
 FOLDER, by default the repository's .bench; DBOS is installed into .bench/dbos, once.
@@ -165,12 +165,13 @@ async def measure(case: Case, ours: Ours, peer: Dbos, pairs: int, seconds: float
     rate = statistics.median(each.rate for _, each, _ in found)
     ratios = sorted(each.rate / theirs.rate for theirs, each, _ in found)
     ratio = statistics.median(ratios)
-    cpu_us = statistics.median(each.cpu_s / each.count for _, each, _ in found) * 1e6
+    cpu_us = statistics.median(each.cpu_us for _, each, _ in found)
+    their_cpu_us = statistics.median(theirs.cpu_us for theirs, _, _ in found)
     commits = statistics.median(each for _, _, each in found)
     print(
         f"{case.title:52}{rate:9,.0f}/s{cpu_us:7,.0f} µs"
-        f"{statistics.median(theirs.rate for theirs, _, _ in found):8,.1f}/s"
-        f"{ratio:7.1f}x ({ratios[0]:.1f} to {ratios[-1]:.1f})"
+        f"{statistics.median(theirs.rate for theirs, _, _ in found):8,.1f}/s{their_cpu_us:8,.0f} µs"
+        f"{ratio:7.1f}x ({ratios[0]:.1f} to {ratios[-1]:.1f}), CPU {their_cpu_us / cpu_us:.0f}x;"
         f"{commits:7.3f} commits a run{at_most(commits, case.commits)}"
         f"{verdict(ratio, case.times, 'x')}{verdict(rate, case.rate, '/s')}",
         flush=True,
@@ -251,7 +252,7 @@ async def postgres(pairs: int, seconds: float) -> None:
 async def main(stores: list[str], pairs: int, seconds: float, folder: Path) -> None:
     """Measure and print every figure."""
     await Collector().start()
-    print(f"{'':52}{'ours':>11}{'CPU a run':>10}{'DBOS':>10}  ratio of the pairs")
+    print(f"{'':52}{'ours':>11}{'CPU a run':>10}{'DBOS':>10}{'CPU a run':>11}  ratio of the pairs")
     if "sqlite" in stores:
         with tempfile.TemporaryDirectory(dir=folder) as path:
             await sqlite(Path(path), pairs, seconds)

@@ -29,6 +29,11 @@ class Repeated:
         """How many a second."""
         return self.count / self.seconds
 
+    @property
+    def cpu_us(self) -> float:
+        """Processor time of each, in microseconds."""
+        return self.cpu_s / self.count * 1e6
+
 
 async def repeated(run: Callable[[], Awaitable[object]], *, at_a_time: int, seconds: float) -> Repeated:
     """Do something for some seconds, `at_a_time` at a time; what has begun then is waited for."""
