@@ -108,9 +108,8 @@ class Writer:
 
     def submit(self, commit: Commit) -> None:
         """Have a commit written after those that were submitted before."""
-        if not self._pending:
-            # Not at once: whoever else is about to submit something in this turn of the loop comes along.
-            asyncio.get_running_loop().call_soon(self._wake.set)
+        # That wakes the task after whoever else is about to submit something in this turn of the loop: they come along.
+        self._wake.set()
         self._pending.append(commit)
 
     # --- the connection ---
