@@ -44,18 +44,21 @@ class Swift:
     """The statement of a batch."""
 
     def __init__(self, commits: Iterable[Commit]) -> None:
-        self._locks: defaultdict[str, dict[Row, None]] = defaultdict(dict)
-        self._claims: defaultdict[type[Write], list[Row]] = defaultdict(list)
+        locks: defaultdict[str, dict[Row, None]] = defaultdict(dict)
+        claims: defaultdict[type[Write], list[Row]] = defaultdict(list)
         effects: defaultdict[type[Write], list[Row]] = defaultdict(list)
         for commit in commits:
             for kind, row, wants in commit.guards:
                 if kind in LOCKS:
-                    self._locks[LOCKS[kind].sql][(*row, *wants)] = None
+                    locks[LOCKS[kind].sql][(*row, *wants)] = None
                 else:
-                    self._claims[kind].append(row)
+                    claims[kind].append(row)
             for kind, rows in commit.effects:
                 effects[kind].extend(rows)
-        self._effects: Rows = {kind: distinct(kind, effects[kind]) for kind in EFFECTS if kind in effects}
+        # Always in the same order: then two processes do not lock each other out, and there are few statements.
+        self._locks = {sql: list(locks[sql]) for sql in HELD if sql in locks}
+        self._claims: Rows = {kind: claims[kind] for kind in CLAIMS if kind in claims}
+        self._effects: Rows = {kind: distinct(kind, effects[kind]) for kind in EFFECTS if effects.get(kind)}
 
     @property
     def is_possible(self) -> bool:
@@ -73,7 +76,7 @@ class Swift:
         """Write everything or nothing; return whether the gate was open, and whether everything was written."""
         text = _text(tuple(self._locks), tuple(self._claims), tuple(self._effects))
         parts = chain(self._locks.values(), self._claims.values(), self._effects.values())
-        values = [array for rows in parts for array in arrays(list(rows))]
+        values = [array for rows in parts for array in arrays(rows)]
         locks = sum(map(len, self._locks.values()))
         found = await link.fetchrow(text, writer, number, before, locks, *values)
         assert found is not None  # noqa: S101 - for the type checker

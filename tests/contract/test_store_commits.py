@@ -243,6 +243,8 @@ async def test_a_commit_that_nobody_awaits_is_applied(store: Store) -> None:
 
 async def test_a_commit_of_nothing_is_applied(store: Store) -> None:
     assert await store.commit() is Outcome.APPLIED
+    assert await store.commit(DropOutgoing(()), Enqueue(())) is Outcome.APPLIED
+    assert store.trouble == ""
 
 
 async def test_a_checkpoint_is_replaced_by_the_next_one_of_its_name(store: Store) -> None:
