@@ -295,7 +295,7 @@ SETTINGS = settings(
     phases=[Phase.generate, Phase.shrink],
     suppress_health_check=list(HealthCheck),
 )
-EXAMPLES = {"memory": 80, "sqlite": 50, "postgres": 40}
+EXAMPLES = {"memory": 50, "sqlite": 30, "postgres": 30}
 
 
 @pytest.mark.parametrize("kind", EXAMPLES)

@@ -11,11 +11,16 @@ from pathlib import Path
 from random import Random
 from typing import Any, Protocol
 
+import asyncpg
+
 from daemon.store.memory import MemoryStore
 from daemon.store.port import Store
+from daemon.store.postgres import PostgresStore
 from daemon.store.sqlite import SqliteStore
 from daemon.store.writes import FenceRun, InsertRun, Outcome, PutStep, UpdateChild, UpdateRun, Write
+from tests.contract.engine.processes import APP
 from tests.crashes.loop import StepLoop
+from tests.services import emptying
 
 Commit = tuple[Write, ...]
 
@@ -50,22 +55,16 @@ class MemoryDatabase:
         pass
 
 
-class SqliteDatabase:
-    """On SQLite, which has a loop and threads of its own."""
+class _OwnLoop:
+    """A store that has a loop of its own, which turns only while somebody waits for an answer."""
 
-    _numbers = itertools.count(1)
+    store: Store
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self.store: Store = SqliteStore(folder / f"{next(self._numbers)}.db")
-        self._run(self.store.open)
 
     def answer(self, method: str, *args: Any, **options: Any) -> Any:
         return self._run(getattr(self.store, method), *args, **options)
-
-    def close(self) -> None:
-        self._run(self.store.aclose)
-        self._loop.close()
 
     def _run(self, method: Callable[..., Awaitable[Any]], *args: Any, **options: Any) -> Any:
         async def call() -> Any:
@@ -77,6 +76,44 @@ class SqliteDatabase:
             return self._loop.run_until_complete(call())
         finally:
             events._set_running_loop(before)
+
+
+class SqliteDatabase(_OwnLoop):
+    """On SQLite, each in a file of its own."""
+
+    _numbers = itertools.count(1)
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.store = SqliteStore(folder / f"{next(self._numbers)}.db")
+        self._run(self.store.open)
+
+    def close(self) -> None:
+        self._run(self.store.aclose)
+        self._loop.close()
+
+
+class PostgresDatabase(_OwnLoop):
+    """On PostgreSQL, in one schema: whoever closes it leaves it empty for the next history, and open."""
+
+    def __init__(self, url: str, schema: str) -> None:
+        super().__init__()
+        self._run(self._open, url, schema)
+        self._control = self._run(asyncpg.connect, url)
+        self._schema = schema
+
+    async def _open(self, url: str, schema: str) -> None:
+        self.store = PostgresStore(url, app=APP, schema=schema)  # its connections belong to the loop that makes it
+        await self.store.open()
+
+    def close(self) -> None:
+        self._run(self._control.execute, emptying(self._schema))
+
+    def end(self) -> None:
+        """Close the store itself."""
+        self._run(self.store.aclose)
+        self._run(self._control.close)
+        self._loop.close()
 
 
 class Wire:

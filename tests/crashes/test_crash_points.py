@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.crashes.database import SqliteDatabase
+from tests.crashes.database import PostgresDatabase, SqliteDatabase
 from tests.crashes.enumeration import Count, Enumeration
 from tests.crashes.everything import scenarios
+from tests.services import shared_schema
 
 _SEEDS = 20
 
@@ -33,3 +34,19 @@ def test_no_crash_on_sqlite_breaks_a_promise(counted: Callable[[str], Count], tm
 
     assert not count.violations, "\n".join(count.violations[:20])
     assert count.points > 200
+
+
+def test_no_crash_on_postgres_breaks_a_promise(counted: Callable[[str], Count], postgres_url: str) -> None:
+    count = counted("on PostgreSQL")
+    with shared_schema(postgres_url) as schema:
+        database = PostgresDatabase(postgres_url, schema)
+        try:
+            for at, scenario in enumerate(scenarios()):
+                histories = Enumeration(scenario, count, lambda: database)
+                histories.singles(every=21)
+                histories.drawn(at)
+        finally:
+            database.end()
+
+    assert not count.violations, "\n".join(count.violations[:20])
+    assert count.points > 300

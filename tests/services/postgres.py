@@ -137,7 +137,12 @@ async def emptied(url: str, schema: str) -> AsyncIterator[str]:
     try:
         yield schema
     finally:
-        await _execute(url, _EMPTY.format(schema=schema))
+        await _execute(url, emptying(schema))
+
+
+def emptying(schema: str) -> str:
+    """Return the statement that deletes all rows of a schema's tables."""
+    return _EMPTY.format(schema=schema)
 
 
 async def _execute(url: str, statement: str) -> None:
