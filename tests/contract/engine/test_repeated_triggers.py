@@ -49,6 +49,29 @@ async def test_a_run_of_n_steps_needs_n_writes(store: Store, clock: ManualClock,
     assert (await process.engine.get(run.run_id)).status is RunStatus.COMPLETED
 
 
+@pytest.mark.parametrize(
+    ("repeats", "idempotent", "transactions"), [(False, 0, 6), (True, 0, 5), (False, 2, 4), (True, 2, 3)]
+)
+async def test_each_write_of_a_run_is_one_transaction_of_its_database(
+    store: Store, clock: ManualClock, journal: Journal, *, repeats: bool, idempotent: int, transactions: int
+) -> None:
+    counting = CountingStore(store)
+    process = await living(counting, clock, "process-1")
+    steps = [journal.step(f"step-{at}", idempotent=at % 2 == 1 and at // 2 < idempotent) for at in range(5)]
+
+    @workflow("five")
+    def five() -> None:
+        for each in steps:
+            each()
+
+    before = getattr(store, "transactions", 0)
+    with handling(repeats=repeats):
+        await five(process.container).run()
+    databases = getattr(store, "transactions", transactions) - before  # memory has none
+
+    assert (len(counting.commits), databases) == (transactions, transactions)
+
+
 async def test_a_run_that_undoes_nothing_needs_one_write(store: Store, clock: ManualClock, journal: Journal) -> None:
     counting = CountingStore(store)
     process = await living(counting, clock, "process-1")
