@@ -1,7 +1,7 @@
 """The composition root: the only module that names concrete classes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
@@ -16,7 +16,7 @@ from daemon.engine.in_flight import InFlight, in_flight
 from daemon.engine.ports import Ports
 from daemon.engine.recovery import Recovery
 from daemon.engine.retention import Retention
-from daemon.errors import ConfigurationError, StoreUnavailableError
+from daemon.errors import ConfigurationError, StoreEmptyError, StoreUnavailableError
 from daemon.events.bus import Bus, Consumer, Subscription
 from daemon.events.dispatch import Dispatcher
 from daemon.events.handling import Surroundings
@@ -24,7 +24,7 @@ from daemon.events.outbox import Outbox
 from daemon.events.publisher import EventBus
 from daemon.events.subscriber import Subscriber
 from daemon.schedule.scheduler import Scheduler
-from daemon.store.patience import open_patiently
+from daemon.store.patience import patiently
 from daemon.store.port import Store
 from daemon.workflow.port import Engine
 
@@ -37,7 +37,7 @@ class App:
     It opens and closes the store, the bus, the engine, the outbox and the services; `Work` consumes and fires with it.
     What is not given is made as the configuration says; `look_s` is how often outbox and scheduler look without a hint.
     `disk_failed` is called in the event loop when the store that was made cannot tell any more what is on its disk:
-    nothing is written from then on, and the process has to end. `store_away` is called again and again while PostgreSQL
+    nothing is written from then on, and the process has to end. `store_away` is called again and again while the store
     is away at the start, which waits for it; without `store_away`, that is an error.
     """
 
@@ -61,11 +61,12 @@ class App:
         self.draining = False
         self._is_daemon = is_daemon
         self._store_away = store_away
+        self._is_up = False
         name, limit = config.app.name, config.daemon.max_payload_bytes
         owner = new_id(self.clock.now_us())
         self.services = services or Services(discovered.services)
         self.store = store or _store(config, disk_failed)
-        self.bus = bus or _bus(config, self.store, owner, self.clock)
+        self.bus = bus or _bus(config, self.store, owner, self.clock, lambda: self.recovery.is_leased)
         self.events = EventBus(self.bus, app=name, clock=self.clock, max_payload_bytes=limit)
         self.outbox = Outbox(self.store, self.bus, app=name, clock=self.clock, look_s=look_s)
         ports = Ports(self.store, self.clock, name, owner, limit, config.daemon.park_after_s)
@@ -122,15 +123,28 @@ class App:
 
     async def start(self) -> None:
         """Open the store and begin to connect to the broker; does not wait for a broker that is away."""
-        if self._store_away is None or self.config.sqlite_path is not None:
-            await self.store.open()
-        else:
-            await open_patiently(self.store, self.clock, away=self._store_away)
-        await self.recovery.announce()
+        try:
+            await self._start()
+        except BaseException:
+            await self.aclose()
+            raise
+        self._is_up = True
+
+    async def _start(self) -> None:
+        # What is wrong with a file when it is opened does not pass; a server may be down.
+        opening = None if self.config.sqlite_path is not None else self._store_away
+        await patiently(self.store.open, self.clock, away=opening)
+        await self.patiently(self.recovery.announce)
         await self.bus.start()
         if self._is_daemon and self.config.broker.embedded:
-            await self.declare()  # before anybody can publish; a broker keeps its queues from one start to the next
+            await self.patiently(
+                self.declare
+            )  # before anybody can publish; a broker keeps its queues from one start to the next
         await self.outbox.start()
+
+    async def patiently(self, attempt: Callable[[], Awaitable[object]]) -> None:
+        """Do something at the start that needs the store; a daemon waits for one that is away."""
+        await patiently(attempt, self.clock, away=self._store_away)
 
     async def aclose(self) -> None:
         """Stop in reverse order of the start; runs that are going on stay resumable."""
@@ -193,6 +207,11 @@ class App:
         """Return the dispatchers that have something to do, those whose subscriber was turned off included."""
         return [*self.dispatchers.values(), *self._retired]
 
+    def is_away_for(self, path: str) -> bool:
+        """Tell whether what a request for this path changes could not be stored at the moment; a broker has its own."""
+        is_brokers = not self.config.broker.embedded and path.startswith(("/api/events", "/api/dead-letters"))
+        return not self._is_up or (bool(self.store.trouble) and not is_brokers)
+
     async def checks(self) -> dict[str, bool]:
         """Return what readiness depends on, by name, and whether it is well."""
         found = {
@@ -214,9 +233,9 @@ class Work:
 
     async def start(self) -> None:
         """Take up work."""
-        await self._app.recovery.start()
+        await self._app.patiently(self._app.recovery.start)
         await self._app.consume()
-        await self._app.scheduler.start()
+        await self._app.patiently(self._app.scheduler.start)
         await self._app.retention.start()
 
     async def quiesce(self) -> None:
@@ -260,8 +279,8 @@ async def opened(
     instead of the one that is configured.
     """
     app = App(config, discovered or Discovered(), is_daemon=False, store=store)
+    await app.start()
     try:
-        await app.start()
         await app.recovery.start()
         yield app
     finally:
@@ -277,10 +296,13 @@ async def runs_in_flight(config: Config, discovered: Discovered) -> InFlight:
     """
     path = config.sqlite_path
     if path is not None and not path.exists():
-        return InFlight(0, [])
+        return InFlight(0, [], is_new=True)
     store = _store(config, lambda _: None, migrates=False)
     limit, park_after_s = config.daemon.max_payload_bytes, config.daemon.park_after_s
-    await store.open()
+    try:
+        await store.open()
+    except StoreEmptyError:
+        return InFlight(0, [], is_new=True)
     try:
         ports = Ports(store, SystemClock(), config.app.name, "", limit, park_after_s)
         return await in_flight(ports, discovered.workflows)
@@ -301,12 +323,12 @@ def _store(config: Config, disk_failed: Callable[[Exception], object], *, migrat
     return PostgresStore(config.storage.url, app=config.app.name, migrates=migrates)
 
 
-def _bus(config: Config, store: Store, owner: str, clock: Clock) -> Bus:
+def _bus(config: Config, store: Store, owner: str, clock: Clock, is_leased: Callable[[], bool]) -> Bus:
     broker, limit = config.broker, config.daemon.max_payload_bytes
     if broker.embedded:
         from daemon.events.embedded import EmbeddedBus  # noqa: PLC0415 - only what is configured is imported
 
-        return EmbeddedBus(store, app=config.app.name, owner=owner, clock=clock)
+        return EmbeddedBus(store, app=config.app.name, owner=owner, clock=clock, is_leased=is_leased)
     from daemon.events.rabbitmq import RabbitBus  # noqa: PLC0415 - aio-pika is not needed on the embedded default
 
     return RabbitBus(

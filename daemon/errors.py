@@ -13,7 +13,8 @@
     +-- UnroutableError             an event was confirmed by the broker, and no queue wanted it
     +-- StoreUnavailableError       the store cannot be read or written at the moment
     |   +-- ForestalledError        another process has started a run at the same time
-    +-- StoreVersionError           the database was written by a newer sagad
+    +-- StoreVersionError           the database was written by a newer sagad, or its server is too old
+    |   +-- StoreEmptyError         there is nothing of sagad's in it yet
     +-- RunNotFound                 no run has this id
     +-- RunExists                   this run id belongs to another workflow, another input, or is rejected
     +-- RunNotCompleted             a run's result was asked for, and the run has none (yet)
@@ -145,7 +146,11 @@ class ForestalledError(StoreUnavailableError):
 
 
 class StoreVersionError(DaemonError):
-    """The database was written by a newer sagad than this one."""
+    """The database was written by a newer sagad than this one, or its server is too old for this one."""
+
+
+class StoreEmptyError(StoreVersionError):
+    """There is nothing of sagad's in the database yet, and nothing was to be made."""
 
 
 class RunNotFound(DaemonError):  # noqa: N818 - an outcome

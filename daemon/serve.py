@@ -57,9 +57,9 @@ async def serve(config_path: Path, config: Config, discovered: Discovered) -> No
 
     lifecycle = Lifecycle(app.clock, notifier, grace_s=config.daemon.shutdown_grace_s, reload=reload)
     monitor = LoopMonitor(app.clock, notifier)
-    lifecycle.add("application", app)
     if config.http.enabled:
-        lifecycle.add("http", _http(app, lifecycle, monitor))
+        lifecycle.add("http", _http(app, lifecycle, monitor))  # first: it tells what the others wait for
+    lifecycle.add("application", app)
     lifecycle.add("work", Work(app))
     lifecycle.add("watchdog", monitor)
     lifecycle.add("status", StatusLine(app, lifecycle))
@@ -90,6 +90,7 @@ def _http(app: App, lifecycle: Lifecycle, monitor: LoopMonitor) -> "HttpServer":
         live=live,
         ready=ready,
         draining=lambda: app.draining,
+        away=app.is_away_for,
         subscribers=lambda: {name: each.subscriber.patterns for name, each in app.dispatchers.items()},
     )
     return HttpServer(create_api(ports), config.http.host, config.http.port)

@@ -30,6 +30,8 @@ def check_in_flight(config: Config, discovered: "Discovered", *, json: bool) -> 
     if json:
         groups = [asdict(each) for each in found.stranded]
         show_json({"app": config.app.name, "runs": found.count, "held": held, "groups": groups})
+    elif found.is_new:
+        show(f"{config.app.name}: nothing was stored yet, so there is nothing to check.")
     else:
         if found.stranded:
             show_table(

@@ -158,8 +158,7 @@ class RunDriver(RunReader):
                 raise
         except Exception as error:  # noqa: BLE001 - one run's trouble must not stop another's
             failure = error
-            self._suspect(error)
-            log.error("run_interrupted", exc_info=error, **ids)
+            self._suspect(error, "run_interrupted", **ids)
         finally:
             self._settle(run, failure)
 
@@ -271,8 +270,7 @@ class RunDriver(RunReader):
         except Lacking as why:
             await self._decline(claimed, why)
         except Exception as error:  # noqa: BLE001 - one run's trouble must not keep others from going on
-            self._suspect(error)
-            log.error("run_not_resumed", exc_info=error, run_id=run_id, workflow=record.workflow)
+            self._suspect(error, "run_not_resumed", run_id=run_id, workflow=record.workflow)
             self._parking.drop(run_id, interrupted(run_id, error))
         else:
             if run_id not in self._regained:
@@ -321,9 +319,13 @@ class RunDriver(RunReader):
     def _is_here(self, run_id: str) -> bool:
         return run_id in self._live or run_id in self._resuming or self._parking.parked(run_id) is not None
 
-    def _suspect(self, error: Exception) -> None:
-        """Have a run that the store failed taken up again once the store is back."""
-        self.strays.suspected |= is_away(error)
+    def _suspect(self, error: Exception, event: str, **ids: str) -> None:
+        """Log what stopped a run; if it was the store, have it taken up again once that is back."""
+        if is_away(error):
+            self.strays.suspected = True
+            log.debug(event, exc_info=error, **ids)  # the store says by itself that it is away, once for all runs
+        else:
+            log.error(event, exc_info=error, **ids)
 
     def _tasks(self) -> Sequence[asyncio.Task[None]]:
         return [run.task for run in self._live.values() if run.task is not None]

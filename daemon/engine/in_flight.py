@@ -36,10 +36,12 @@ class InFlight:
 
     Attributes:
         stranded: Those that would be held, by workflow, graph and reasons.
+        is_new: Whether nothing was ever stored.
     """
 
     count: int
     stranded: list[Stranded]
+    is_new: bool = False
 
 
 async def in_flight(ports: Ports, workflows: Iterable[WorkflowBase]) -> InFlight:

@@ -10,6 +10,7 @@ from daemon.store.port import Store
 
 LEASE_S = 6.0
 _BEAT_S = 2.0
+_AGAIN_S = 0.5  # when the store failed
 _BATCH = 100
 _HEED_S = 0.1  # hints come for every event, too
 log = get_logger(__name__)
@@ -35,11 +36,20 @@ class Recovery:
         self._claims = claims
         self._tasks: tuple[asyncio.Task[None], ...] = ()
         self._hinted = asyncio.Event()
+        self._leased_until_s = -1.0
+        self._is_lapsing = False
         self._unsubscribe = _nothing
 
     async def announce(self) -> None:
         """Take out the lease: what this process owns from now on is its own for as long as it lives."""
+        asked_s = self._clock.monotonic_s()
         await self._store.register(self._app, self._owner, lease_s=LEASE_S)
+        self._leased_until_s = asked_s + LEASE_S
+
+    @property
+    def is_leased(self) -> bool:
+        """Whether the lease goes on for sure: else what this process takes, others take from it again at once."""
+        return self._clock.monotonic_s() < self._leased_until_s
 
     async def start(self) -> None:
         """Take over what is there to be taken over, and keep looking."""
@@ -69,13 +79,15 @@ class Recovery:
 
     async def _beat(self) -> None:
         while True:
-            await self._clock.sleep(_BEAT_S)
+            await self._clock.sleep(_AGAIN_S if self._is_lapsing else _BEAT_S)
             try:
                 await self.announce()
                 await self._take_over()
                 await self._engine.heed()
+                self._is_lapsing = False
             except Exception as error:  # noqa: BLE001 - the next beat may be better
-                self._note("lease_not_renewed", error)
+                self._note("lease_not_renewed", error, is_known=self._is_lapsing)
+                self._is_lapsing = True
 
     async def _heed(self) -> None:
         while True:
@@ -84,14 +96,14 @@ class Recovery:
             try:
                 await self._engine.heed(everything=False)
             except Exception as error:  # noqa: BLE001 - the next beat makes up for it
-                self._note("requests_not_read", error)
+                self._note("requests_not_read", error, is_known=True)  # the beat says so, or the store
             await self._clock.sleep(_HEED_S)
 
-    def _note(self, event: str, error: Exception) -> None:
-        """Log what failed; what was claimed meanwhile may not be known here."""
+    def _note(self, event: str, error: Exception, *, is_known: bool) -> None:
+        """Log what failed, once until it succeeds again; what was claimed meanwhile may not be known here."""
         self._engine.strays.suspected = True
         if isinstance(error, StoreUnavailableError):
-            log.warning(event, reason=str(error))
+            (log.debug if is_known else log.warning)(event, reason=str(error))
         else:
             log.error("recovery_failed", exc_info=error)
 

@@ -68,7 +68,7 @@ async def patiently(attempt: Callable[[], Awaitable[T]], *, clock: Clock, hurry:
         except (StoreUnavailableError, BrokerUnavailableError) as error:
             if hurry():
                 raise
-            _log.warning("dispatch_waits", error=verdicts.describe(error), delay_s=wait_s)
+            _log.debug("dispatch_waits", error=verdicts.describe(error), delay_s=wait_s)
         await clock.sleep(wait_s)
         wait_s = min(wait_s * 2, longest_s)
 
@@ -149,7 +149,10 @@ class Handling:
             return verdicts.of_error(error, self._subscriber.retry, self.first.attempt, self._around.chance())
 
     def _was_handled(self) -> Awaitable[bool]:
-        return self._around.store.handled(self._around.app, self._subscriber.id, *self.identity)
+        store = self._around.store
+        if store.trouble:  # nothing begins whose outcome could not be recorded: the event stays where it is
+            raise StoreUnavailableError(store.trouble)
+        return store.handled(self._around.app, self._subscriber.id, *self.identity)
 
     async def _call(self, payload: Event | dict[str, Any], options: Mapping[str, Any]) -> Verdict:
         """Run the handler once, with its container and what else it finds around it."""

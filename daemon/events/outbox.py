@@ -81,7 +81,7 @@ class Outbox:
             try:
                 done = await self._relay()
             except StoreUnavailableError as error:
-                _log.warning("outbox_waits", error=str(error), delay_s=wait_s)
+                _log.debug("outbox_waits", error=str(error), delay_s=wait_s)
                 done = False
             self._away = not (done or self._closing)
             self._timer = self._clock.call_later(self._look_s if done else wait_s, self._resume)
@@ -111,7 +111,7 @@ class Outbox:
             message = unpack(event.message)
             try:
                 await self._bus.send(message)
-            except BrokerUnavailableError:
+            except (BrokerUnavailableError, StoreUnavailableError):
                 break
             except Exception:  # noqa: BLE001 - neither sent nor lost, and no other origin has to wait for it
                 _log.exception("outbox_failed", event_id=event.id, event_name=message.envelope.name)

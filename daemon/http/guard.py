@@ -23,6 +23,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _REST_S = 5.0
 _REST_MAX_BYTES = 64 * 1024 * 1024
 _STOPPING = "The daemon is stopping. What was started goes on when it is back: ask again, with the same id."
+_AWAY = "The daemon's store takes no writes at the moment, so nothing new is begun. Ask again, with the same id."
 log = get_logger(__name__)
 
 
@@ -33,7 +34,8 @@ class Guard:
     `http.allowed_hosts`, since the name of a web page that was made to resolve to loopback is another. And always:
     what changes something must not come from another web page, with or without a body.
 
-    A body is counted while it comes in. While the daemon drains, nothing is changed any more.
+    A body is counted while it comes in. While the daemon drains, nothing is changed any more, nor while the store is
+    away: it would keep the request waiting for as long.
     """
 
     def __init__(self, app: ASGIApp, ports: ApiPorts) -> None:
@@ -43,6 +45,7 @@ class Guard:
         self._max_body_bytes = ports.max_payload_bytes
         self._clock = ports.clock
         self._draining = ports.draining
+        self._away = ports.away
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -84,11 +87,16 @@ class Guard:
         if scope["method"] not in _READING:
             if not _is_own(headers):
                 return ProblemResponse(HTTPStatus.FORBIDDEN, "Another web page may not change anything here.")
-            if self._draining():
-                return ProblemResponse(HTTPStatus.SERVICE_UNAVAILABLE, _STOPPING, headers=RETRY)
+            if why := self._why_not_now(scope["path"]):
+                return ProblemResponse(HTTPStatus.SERVICE_UNAVAILABLE, why, headers=RETRY)
         if int(headers.get("content-length", "0")) > self._max_body_bytes:
             return ProblemResponse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _limit(self._max_body_bytes))
         return None
+
+    def _why_not_now(self, path: str) -> str:
+        if self._draining():
+            return _STOPPING
+        return _AWAY if self._away(path) else ""
 
     def _is_authorized(self, headers: Headers) -> bool:
         scheme, _, token = headers.get("authorization", "").partition(" ")

@@ -25,6 +25,7 @@ class ApiPorts:
         live: Whether this process is well, by the name of each check; knows nothing of the broker or the store.
         ready: Whether it takes work; while it drains, one of the checks fails.
         draining: Whether nothing new is taken any more.
+        away: Whether what a request for this path changes could not be stored at the moment.
         subscribers: The subscribers at the moment: by id, the event names or patterns that they take.
     """
 
@@ -38,4 +39,5 @@ class ApiPorts:
     live: Checks
     ready: Checks
     draining: Callable[[], bool]
+    away: Callable[[str], bool]
     subscribers: Callable[[], Mapping[str, Sequence[str]]]

@@ -8,6 +8,8 @@ followed to it, or whoever owns the folder could have root give away any file.
 import os
 from pathlib import Path
 
+_ROOM_BYTES = 1024 * 1024
+
 
 def make_folder(path: Path) -> None:
     """Create a folder if it is missing, for its owner alone."""
@@ -38,3 +40,16 @@ def _hand_over(path: Path) -> None:
     if os.geteuid() == 0:
         owner = path.parent.stat()
         os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+def has_room(folder: Path) -> bool:
+    """Tell whether the disk of a folder takes another mebibyte; that is tried out, since quotas show nowhere else."""
+    try:
+        file = open_file(folder / "room")
+        try:
+            return os.write(file, bytes(_ROOM_BYTES)) == _ROOM_BYTES
+        finally:
+            os.ftruncate(file, 0)
+            os.close(file)
+    except OSError:
+        return False

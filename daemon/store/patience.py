@@ -1,33 +1,33 @@
-"""Waits for a database that is away."""
+"""Waits for a database that is away when the daemon starts."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from daemon.clock import Clock
 from daemon.errors import StoreUnavailableError
 from daemon.log import get_logger
-from daemon.store.port import Store
 
 _FIRST_BACKOFF_S = 0.25
 _LONGEST_BACKOFF_S = 5.0
 log = get_logger(__name__)
 
 
-async def open_patiently(store: Store, clock: Clock, *, away: Callable[[StoreUnavailableError], object]) -> None:
-    """Open a store, however long that takes; the log says so once for each reason.
+async def patiently(
+    attempt: Callable[[], Awaitable[object]], clock: Clock, *, away: Callable[[StoreUnavailableError], object] | None
+) -> None:
+    """Do something that needs the store, however long that takes; the log says so once for each reason.
 
     Args:
-        store: What to open.
+        attempt: What is done, again and again until it succeeds.
         clock: For the time between two attempts.
-        away: Called after each attempt that failed.
-
-    Raises:
-        StoreVersionError: A newer sagad made the database.
+        away: Called after each attempt that failed; without it, the first failure is raised.
     """
     backoff_s, told = _FIRST_BACKOFF_S, ""
     while True:
         try:
-            await store.open()
+            await attempt()
         except StoreUnavailableError as error:
+            if away is None:
+                raise
             if str(error) != told:
                 told = str(error)
                 log.warning("store_unavailable", reason=told)

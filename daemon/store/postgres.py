@@ -60,6 +60,7 @@ class PostgresStore:
         self._inbox = Inbox(lambda keys: self._read(queries.HANDLED, *map(list, zip(*keys, strict=True))))
         self._claims = Claims(self._call)
         self._hints: list[Callable[[], object]] = []
+        self._collation = "default"
         self._is_open = False
 
     async def open(self) -> None:

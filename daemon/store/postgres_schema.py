@@ -1,9 +1,11 @@
 """The schema of a PostgreSQL database, brought up to date."""
 
-from daemon.errors import StoreUnavailableError, StoreVersionError
+from daemon.errors import StoreEmptyError, StoreUnavailableError, StoreVersionError
 from daemon.store.postgres_guards import mutex
 from daemon.store.postgres_link import LOST, Link, reason
 from daemon.store.schema import migrations
+
+_OLDEST_SERVER = 13
 
 
 async def migrate(link: Link, schema: str, *, migrates: bool = True) -> None:
@@ -11,8 +13,11 @@ async def migrate(link: Link, schema: str, *, migrates: bool = True) -> None:
 
     Raises:
         StoreUnavailableError: The database does not let us, or is away.
-        StoreVersionError: A newer sagad made it; or an older one did, and it is not to be changed.
+        StoreVersionError: A newer sagad made it; or an older one did, and it is not to be changed. Or the server is too
+            old.
+        StoreEmptyError: Nobody made it, and it is not to be made.
     """
+    check_server(link.get_server_version().major)
     try:
         async with link.transaction():
             await link.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
@@ -22,6 +27,15 @@ async def migrate(link: Link, schema: str, *, migrates: bool = True) -> None:
     except LOST as error:
         what = f"The schema {schema!r} of the database cannot be brought up to date: {reason(error)}."
         raise StoreUnavailableError(what) from error
+
+
+def check_server(major: int) -> None:
+    """Raise `StoreVersionError` for a server whose version is too old."""
+    if major < _OLDEST_SERVER:
+        raise StoreVersionError(
+            f"The database's server is PostgreSQL {major}; sagad needs {_OLDEST_SERVER} or later. Upgrade it, or name "
+            "another one in storage.url."
+        )
 
 
 async def _migrate(link: Link, schema: str, *, migrates: bool) -> None:
@@ -35,6 +49,8 @@ async def _migrate(link: Link, schema: str, *, migrates: bool) -> None:
         )
     if version == len(scripts):
         return
+    if not migrates and version == 0:
+        raise StoreEmptyError(f"There is nothing in the schema {schema!r} of the database yet.")
     if not migrates:
         raise StoreVersionError(
             f"The database has version {version} of the schema {schema!r}, and this sagad reads version "

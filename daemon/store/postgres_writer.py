@@ -116,7 +116,6 @@ class Writer:
     def _take(self, link: Link) -> None:
         link.add_termination_listener(self._lost)
         self._link = link
-        self.trouble = ""
 
     def _lost(self, link: object) -> None:
         if link is self._link:
@@ -133,7 +132,6 @@ class Writer:
     async def _connected(self) -> Link:
         if self._link is None:
             self._take(await self._connect())
-            log.info("store_connected")
         assert self._link is not None  # noqa: S101 - for the type checker
         return self._link
 
@@ -150,6 +148,7 @@ class Writer:
                 elif self._pending:
                     await self._transact(link, self._pending[: self._size])
                 elif not self._closing.is_set():
+                    self._note_well()
                     await self._wake.wait()
             except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer to whoever waits for it
                 if not await self._recover(error):
@@ -258,7 +257,7 @@ class Writer:
 
     def _committed(self, known: _Unknown) -> None:
         self.transactions += 1
-        self.trouble = ""
+        self._note_well()
         self._size = _BATCH_MAX
         self._signed = known.number
         self._is_careful = False
@@ -279,6 +278,11 @@ class Writer:
                 commit.future.set_exception(error)
             else:
                 commit.future.set_result(outcomes[at])
+
+    def _note_well(self) -> None:
+        if self.trouble:
+            self.trouble = ""
+            log.info("store_available")
 
     def _hold(self, trouble: str) -> None:
         if not self.trouble:

@@ -5,12 +5,14 @@ import sqlite3
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from daemon.errors import StoreUnavailableError
 from daemon.store.batch import Call, Commit, Job
 from daemon.store.database import open_database
+from daemon.store.files import has_room
 from daemon.store.peers import Peers
 from daemon.store.sql import Row
 from daemon.store.turn import Turn
@@ -65,7 +67,13 @@ class SqliteFile:
         )
         self._peers.sweep()
         turn = Turn(self._peers_folder, patience_s=self._busy_timeout_s)
-        self._writer = Writer(writing, turn, finished=self._finished, sync_failed=self._report_failed_sync)
+        self._writer = Writer(
+            writing,
+            turn,
+            has_room=partial(has_room, self._peers_folder),
+            finished=self._finished,
+            sync_failed=self._report_failed_sync,
+        )
 
     async def aclose(self) -> None:
         if not self._is_open:

@@ -13,6 +13,7 @@ from queue import Empty, SimpleQueue
 from threading import Event, Thread
 
 from daemon.errors import StoreUnavailableError
+from daemon.log import get_logger
 from daemon.store.batch import Batch, Job
 from daemon.store.turn import Turn
 
@@ -24,6 +25,7 @@ _LONGEST_BACKOFF_S = 1.0
 # corrupt, full, cannot open, protocol, not a database.
 _UNAVAILABLE = frozenset({5, 6, 7, 8, 10, 11, 13, 14, 15, 26})
 _FSYNC_FAILED = frozenset({sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC})
+log = get_logger(__name__)
 
 
 def is_unavailable(error: BaseException) -> bool:
@@ -37,6 +39,7 @@ class Writer:
     Args:
         connection: Used by this thread alone from `start` on.
         turn: Keeps processes that write all the time from starving each other.
+        has_room: Tells whether the disk has room for more than the little that some of the writes need.
         finished: Called in the thread with jobs and what each came to: a result that is committed now, or an error.
         sync_failed: Called in the thread when an fsync failed: what the operating system was given may be lost, and
             trying again would hide that. Nothing is written afterwards.
@@ -51,6 +54,7 @@ class Writer:
         connection: sqlite3.Connection,
         turn: Turn,
         *,
+        has_room: Callable[[], bool],
         finished: Callable[[list[tuple[Job, object]]], None],
         sync_failed: Callable[[sqlite3.Error], None],
     ) -> None:
@@ -58,6 +62,7 @@ class Writer:
         self.trouble = ""
         self._connection = connection
         self._turn = turn
+        self._has_room = has_room
         self._finished = finished
         self._sync_failed = sync_failed
         self._lost: sqlite3.Error | None = None
@@ -101,7 +106,9 @@ class Writer:
                     self._refuse(pending.pop(0), error)
             else:
                 del pending[: len(batch)]
-                self.trouble = ""
+                if self.trouble and self._has_room():
+                    self.trouble = ""
+                    log.info("store_available")
                 self.transactions += 1
                 backoff_s = _FIRST_BACKOFF_S
                 self._finished(results)
@@ -140,7 +147,10 @@ class Writer:
 
     def _hold(self, pending: list[Job], error: Exception) -> None:
         """Keep the commits to try them again, and fail everything else; all of it, if there is no again."""
-        self.trouble = f"The database cannot be written: {error}."
+        trouble = f"The database cannot be written: {error}."
+        if not self.trouble:
+            log.warning("store_lost", reason=trouble)
+        self.trouble = trouble
         if isinstance(error, sqlite3.Error) and self._lost is None and error.sqlite_errorcode in _FSYNC_FAILED:
             self._lost = error
             self._sync_failed(error)

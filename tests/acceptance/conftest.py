@@ -1,5 +1,6 @@
 """The application in front of its users: a daemon of its own process on either bus."""
 
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,15 @@ def shipped(tmp_path: Path) -> Application:
 def laboratory(tmp_path: Path) -> Application:
     """The shipped application and the laboratory's handlers, on the embedded default."""
     return Application(tmp_path / "app", parts=(SHIPPED, LABORATORY))
+
+
+@pytest.fixture
+def systemd(tmp_path: Path) -> Iterator[socket.socket]:
+    """The notify socket of a service manager."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        listener.settimeout(15)
+        yield listener
 
 
 @pytest.fixture

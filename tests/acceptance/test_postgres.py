@@ -79,6 +79,9 @@ def test_a_daemon_waits_for_a_database_that_is_away_at_the_start(
     shipped.configure({"storage.url": server.url})
     with shipped.daemon(wait=False) as daemon:
         away = daemon.wait_for("store_unavailable")
+        with daemon.api() as api:
+            live, ready = api.get("/livez"), api.get("/readyz")
+            shown, refused = api.get("/api/runs"), api.post("/api/workflows/hello-world/runs")
         server.start()
         daemon.wait_for("store_available")
         daemon.await_ready()
@@ -86,6 +89,9 @@ def test_a_daemon_waits_for_a_database_that_is_away_at_the_start(
         assert daemon.stop() == 0
 
     assert "cannot be reached" in away["reason"]
+    assert (live.status_code, ready.status_code) == (200, 503)
+    assert (ready.json()["checks"]["started"], ready.json()["checks"]["store"]) == ("failing", "failing")
+    assert (shown.status_code, refused.status_code) == (503, 503)
 
 
 def test_a_daemon_whose_database_goes_away_says_so_and_works_when_it_is_back(
@@ -119,6 +125,16 @@ async def test_the_address_comes_from_a_file_and_its_password_is_never_shown(
     assert "hush-hush" not in str(daemon.entries)
     assert "hush-hush" not in (shipped.folder / "stderr.txt").read_text()
     assert not (shipped.folder / "var").exists()
+
+
+async def test_what_a_deploy_would_hold_can_be_asked_of_a_database_that_nobody_has_used(
+    shipped: Application, postgres_database: str
+) -> None:
+    shipped.configure({"storage.url": postgres_database})
+
+    said = shipped.sagad("check", "--in-flight").stdout
+
+    assert said == "shop: nothing was stored yet, so there is nothing to check.\n"
 
 
 def _run_greeting(daemon: DaemonProcess) -> None:

@@ -6,14 +6,11 @@ import signal
 import socket
 import statistics
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime
-from pathlib import Path
 
 import httpx
-import pytest
 
 from daemon import Event, EventBus, open_container
 from daemon.config import load_config
@@ -107,15 +104,6 @@ def test_it_stays_up_without_its_broker_and_works_as_soon_as_that_is_there(
     assert len(daemon.logged("broker_lost")) == len(daemon.logged("broker_connected")) == 1
     assert not [each for each in daemon.entries if each["level"] in {"error", "critical"}]
     assert "guest:guest" not in daemon.tail()
-
-
-@pytest.fixture
-def systemd(tmp_path: Path) -> Iterator[socket.socket]:
-    """The notify socket of a service manager."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
-        listener.bind(str(tmp_path / "notify"))
-        listener.settimeout(15)
-        yield listener
 
 
 def told(systemd: socket.socket, what: str) -> list[str]:

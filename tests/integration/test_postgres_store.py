@@ -11,6 +11,7 @@ import pytest
 from daemon.errors import StoreUnavailableError, StoreVersionError
 from daemon.store.model import RunStatus
 from daemon.store.postgres import PostgresStore
+from daemon.store.postgres_schema import check_server
 from daemon.store.schema import migrations
 from daemon.store.writes import (
     ClaimFiring,
@@ -404,3 +405,9 @@ async def _outcome(commit: object) -> str:
         return str(await commit)  # type: ignore[misc]
     except ValueError:
         return "ValueError"
+
+
+def test_a_server_that_is_too_old_is_refused_in_a_sentence() -> None:
+    check_server(13)
+    with pytest.raises(StoreVersionError, match="The database's server is PostgreSQL 12; sagad needs 13 or later"):
+        check_server(12)

@@ -34,6 +34,7 @@ class EmbeddedBus:
         app: Whose queues these are.
         owner: This process's id in the store, whose lease says that it lives; who runs the daemon renews it.
         look_s: How often to look without a hint, in seconds.
+        is_leased: Tells whether that lease goes on for sure; nothing is taken else.
     """
 
     def __init__(
@@ -44,13 +45,14 @@ class EmbeddedBus:
         owner: str,
         clock: Clock,
         look_s: float = 3.0,
+        is_leased: Callable[[], bool] = lambda: True,
     ) -> None:
         self._store = store
         self._app = app
         self._clock = clock
         self._look_s = look_s
         self._woken = asyncio.Event()
-        self._ground = Ground(store, app, owner, clock, self._woken.set)
+        self._ground = Ground(store, app, owner, clock, self._woken.set, is_leased)
         self._consumers: list[EmbeddedConsumer] = []
         self._survey = True
         self._connected = False
@@ -122,8 +124,7 @@ class EmbeddedBus:
             try:
                 await self._round()
             except StoreUnavailableError as error:
-                if self._connected:
-                    _log.warning("queues_away", error=str(error))
+                _log.debug("queues_away", error=str(error))
                 self._connected = False
                 self._call_in("away", wait_s, self._look)
                 wait_s = min(wait_s * 2, longest_s)

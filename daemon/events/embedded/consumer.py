@@ -23,6 +23,7 @@ class Ground:
     Attributes:
         owner: This process's id in the store, whose lease says that it lives.
         wake: Has the pump look at the consumers that want it.
+        is_leased: Tells whether the lease goes on for sure.
     """
 
     store: Store
@@ -30,6 +31,7 @@ class Ground:
     owner: str
     clock: Clock
     wake: Callable[[], None]
+    is_leased: Callable[[], bool]
 
 
 class EmbeddedDelivery:
@@ -117,7 +119,7 @@ class EmbeddedConsumer:
     @property
     def room(self) -> int:
         """How many more deliveries may be taken."""
-        if self._cancelled:
+        if self._cancelled or not self._ground.is_leased():
             return 0
         if self._suspecting:
             return 0 if self._out else 1

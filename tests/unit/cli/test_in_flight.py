@@ -63,7 +63,7 @@ def test_runs_of_a_workflow_that_is_gone_would_be_held(folder: Path, sagad: Saga
 def test_where_nothing_ever_ran_nothing_is_in_flight_and_nothing_is_made(folder: Path, sagad: Sagad) -> None:
     done = sagad("check", "--in-flight")
 
-    assert (done.status, done.out) == (0, "shop: 0 runs in flight, none would be held.\n")
+    assert (done.status, done.out) == (0, "shop: nothing was stored yet, so there is nothing to check.\n")
     assert not (folder / "var").exists()
 
 

@@ -138,6 +138,7 @@ class Shop:
         self.bus = EmbeddedBus(self.store, app="shop", owner="process-1", clock=self.clock)
         self.live = {"loop": True}
         self.ready = {"running": True, "broker": True}
+        self.away_for: set[str] = set()  # the paths of what cannot be stored
         self.trouble: Exception | None = None  # what asking for readiness or subscribers raises
         self.received: asyncio.Queue[Delivery] = asyncio.Queue()
 
@@ -169,6 +170,7 @@ class Shop:
                 live=self._live,
                 ready=self._ready,
                 draining=lambda: not self.ready["running"],
+                away=lambda path: path in self.away_for,
                 subscribers=self._subscribers,
             )
         )

@@ -243,6 +243,20 @@ async def test_a_draining_daemon_shows_what_it_has_and_takes_nothing_new(shop: S
     assert (await client.get("/livez")).status_code == 200
 
 
+async def test_while_the_store_is_away_what_would_have_to_wait_for_it_is_refused(
+    shop: Shop, client: httpx.AsyncClient
+) -> None:
+    shop.away_for = {"/api/workflows/take-stock/runs"}
+
+    event = await client.post("/api/events", json={"name": "a.b", "data": {}})
+    run = await client.post("/api/workflows/take-stock/runs")
+
+    assert event.status_code == 202
+    assert "takes no writes at the moment" in problem_of(run, 503)["detail"]
+    assert run.headers["retry-after"] == "1"
+    assert (await client.get("/api/runs")).json()["items"] == []
+
+
 async def test_every_answer_is_dated_and_kept_by_nobody(client: httpx.AsyncClient) -> None:
     answers = [await client.get("/api/runs"), await client.get("/nowhere")]
 
