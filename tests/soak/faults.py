@@ -21,12 +21,14 @@ class Fault:
         kind: `kill` (SIGKILL of a daemon, and a new start), `term` (SIGTERM, the same), `stop` (SIGSTOP for longer than
             the lease, then SIGCONT), `database` (SIGKILL of the server's processes, and a new start).
         at_s: When it struck, on the machine's clock.
-        up_s: When what it struck was up again.
+        again_s: When what it struck was started again, or went on.
+        up_s: When it was up again.
         pids: The daemons that it struck; none for `database`.
     """
 
     kind: str
     at_s: float
+    again_s: float
     up_s: float
     pids: frozenset[int]
 
@@ -55,32 +57,40 @@ class Faults:
         kind = self._deck.pop()
         number = self._chance.choice(self._fleet.numbers)
         pid, at_s = self._fleet.pid(number), time.time()
-        does: dict[str, Callable[[int], None]] = {
+        does: dict[str, Callable[[int], float]] = {
             "kill": self._kill,
             "term": self._terminate,
             "stop": self._suspend,
             "database": self._crash_database,
         }
-        does[kind](number)
+        again_s = does[kind](number)
         up_s = time.time()
         for each in self._fleet.numbers:
             self._fleet.await_ready(each)
         pids = frozenset[int]() if kind == "database" else frozenset({pid})
-        self.injected.append(Fault(kind, at_s, up_s, pids))
+        self.injected.append(Fault(kind, at_s, again_s, up_s, pids))
 
-    def _kill(self, number: int) -> None:
+    def _kill(self, number: int) -> float:
         self._fleet.kill(number)
         time.sleep(self._chance.uniform(0, 0.5))
-        self._fleet.start(number)
+        return self._start(number)
 
-    def _terminate(self, number: int) -> None:
+    def _terminate(self, number: int) -> float:
         self._fleet.terminate(number)
+        return self._start(number)
+
+    def _start(self, number: int) -> float:
+        again_s = time.time()
         self._fleet.start(number)
+        return again_s
 
-    def _suspend(self, number: int) -> None:
+    def _suspend(self, number: int) -> float:
         self._fleet.suspend(number, LEASE_S + self._chance.uniform(1, 3))
+        return time.time()
 
-    def _crash_database(self, _: int) -> None:
+    def _crash_database(self, _: int) -> float:
         self._database.kill()
         time.sleep(self._chance.uniform(0, 2))
+        again_s = time.time()
         self._database.start()
+        return again_s

@@ -23,6 +23,7 @@ class Plan:
         store: What they keep their runs in.
         in_flight: How many orders there are at a time.
         pause_s: The mean time between two faults.
+        steady: Whether all those times are the same.
         faults: Kinds of them, of `DECK`.
     """
 
@@ -33,6 +34,7 @@ class Plan:
     in_flight: int = 16
     pause_s: float = 2.5
     faults: Sequence[str] = tuple(DECK)
+    steady: bool = False
 
 
 @dataclass(frozen=True, slots=True)

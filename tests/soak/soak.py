@@ -70,7 +70,8 @@ def _trouble(plan: Plan, fleet: Fleet, store: Database) -> Sequence[Fault]:
     faults = Faults(fleet, store, chance, kinds)
     until_s = time.monotonic() + plan.seconds
     while (left_s := until_s - time.monotonic()) > 0:
-        time.sleep(min(left_s, plan.pause_s * chance.uniform(0.4, 1.6)))
+        pause_s = plan.pause_s if plan.steady else plan.pause_s * chance.uniform(0.4, 1.6)
+        time.sleep(min(left_s, pause_s))
         if kinds and time.monotonic() < until_s:
             faults.strike()
     return faults.injected
