@@ -23,7 +23,8 @@ FILL_UP = """
     CREATE TRIGGER is_full BEFORE INSERT OR UPDATE ON sagad.steps EXECUTE FUNCTION sagad.is_full();
     CREATE TRIGGER is_full BEFORE INSERT ON sagad.deliveries EXECUTE FUNCTION sagad.is_full()"""
 MAKE_ROOM = "DROP FUNCTION sagad.is_full CASCADE"
-CUTS = 6
+# At what is sent: a batch in one request, one in steps or the taking of deliveries; before or after its answer.
+CUTS = [(marker, before) for marker in (b"enter-order", b"COMMIT") for before in (True, False) * 2]
 
 
 @pytest.fixture
@@ -140,9 +141,9 @@ async def test_connections_that_are_lost_in_the_middle_of_batches_lose_and_repea
 
         def work() -> list[str]:
             with laboratory.daemon() as daemon, Clients(daemon).at_work() as clients:
-                for number in range(CUTS):
+                for number, (marker, before) in enumerate(CUTS):
                     clients.await_more(5)
-                    proxy.cut_at(b"COMMIT", before=number % 2 == 0)
+                    proxy.cut_at(marker, before=before)
                     until(lambda number=number: proxy.cuts > number, "the connections are cut")  # type: ignore[misc]
                 clients.await_more(5)
                 clients.finish()
@@ -152,8 +153,8 @@ async def test_connections_that_are_lost_in_the_middle_of_batches_lose_and_repea
 
         accepted = await asyncio.to_thread(work)
 
-    assert proxy.cuts == CUTS
-    assert len(accepted) >= 5 * CUTS
+    assert proxy.cuts == len(CUTS)
+    assert len(accepted) >= 5 * len(CUTS)
 
 
 def everything_is_entered_once(laboratory: Application, daemon: DaemonProcess, orders: list[str]) -> None:
