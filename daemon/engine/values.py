@@ -25,12 +25,12 @@ def argument_of(run: Execution, node: StepNode) -> tuple[Any, bytes | None]:
     if type(operand) is Constant:
         return operand.resolve(run.values), operand.data
     codec = node.step.definition.input
-    if type(operand) is Slot and not operand.path:
-        value = run.values[operand.index]
-        if type(value) is Held and codec.takes(value.codec):
+    value = run.values[operand.index] if type(operand) is Slot and not operand.path else operand.resolve(run.values)
+    if type(value) is Held:
+        if codec.takes(value.codec):
             return value.take(), value.data
-    what = f"the input of step {node.name!r}"
-    data, held = codec.hold(operand.resolve(run.values), run.ports.max_payload_bytes, what)
+        value = value.take()
+    data, held = codec.hold(value, run.ports.max_payload_bytes, f"the input of step {node.name!r}")
     return taken(held), data
 
 

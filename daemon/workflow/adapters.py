@@ -3,20 +3,29 @@
 import re
 import types
 from functools import lru_cache
-from typing import Any, Union, get_args, get_origin
+from typing import Any, NamedTuple, Union, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 from pydantic_core import CoreConfig, SchemaSerializer, SchemaValidator
 
 from daemon.errors import CodecError
+from daemon.workflow.faithful import Proof, proof_of
 
 _CONFIG = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 _BASE64 = CoreConfig(ser_json_bytes="base64", val_json_bytes="base64")
 _WITH_CONFIG = frozenset({"model", "dataclass", "typed-dict"})
 
 
-def adapter_of(type_: Any) -> tuple[SchemaSerializer, Any]:
+class Adapter(NamedTuple):
+    """What encodes and decodes values of a type, and which of them are known to come back as what they are."""
+
+    serializer: SchemaSerializer
+    validator: Any
+    proof: Proof
+
+
+def adapter_of(type_: Any) -> Adapter:
     """Return what encodes and decodes values of a type.
 
     Raises:
@@ -29,11 +38,11 @@ def adapter_of(type_: Any) -> tuple[SchemaSerializer, Any]:
 
 
 @lru_cache(maxsize=4096)
-def _cached(type_: Any) -> tuple[SchemaSerializer, Any]:
+def _cached(type_: Any) -> Adapter:
     return _build(type_)
 
 
-def _build(type_: Any) -> tuple[SchemaSerializer, Any]:
+def _build(type_: Any) -> Adapter:
     try:
         try:
             adapter = TypeAdapter[Any](type_, config=_CONFIG)
@@ -47,11 +56,12 @@ def _build(type_: Any) -> tuple[SchemaSerializer, Any]:
             "dataclass or plain data, and get live objects from the container instead."
         ) from None
     schema: Any = adapter.core_schema
+    proof = proof_of(schema)
     if not _has_bytes(schema):
-        return adapter.serializer, adapter.validator
+        return Adapter(adapter.serializer, adapter.validator, proof)
     schema = _with_base64(schema)
     # Without what pydantic has built for each model, which goes by the model's own configuration alone.
-    return SchemaSerializer(schema, _BASE64, False), SchemaValidator(schema, _BASE64, False)  # noqa: FBT003
+    return Adapter(SchemaSerializer(schema, _BASE64, False), SchemaValidator(schema, _BASE64, False), proof)  # noqa: FBT003
 
 
 def _has_bytes(schema: Any) -> bool:

@@ -68,12 +68,15 @@ class Graph:
             limit_bytes: As for `Codec.hold`, which says what is raised.
             is_missing: Whether what has this slot gave nothing, or a part of it: that is None, whatever its type.
         """
-        if self.result is None:
+        result = self.result
+        if result is None:
             return None
-        if isinstance(self.result, Slot):
-            holding = _Holding(values, limit_bytes, is_missing, "the workflow's result")
-            return holding.slot(self.result, self.result_codec)
-        return _Holding(values, limit_bytes, is_missing, "a part of the workflow's result").structure(self.result)
+        if type(result) is not Slot:
+            return _Holding(values, limit_bytes, is_missing, "a part of the workflow's result").structure(result)
+        stored = values[result.index]
+        if type(stored) is Held and not result.path and stored.codec.type == self.result_codec.type:
+            return stored.data
+        return _Holding(values, limit_bytes, is_missing, "the workflow's result").slot(result, self.result_codec)
 
     def decode_result(self, data: bytes) -> Any:
         """Return what a stored result stands for."""

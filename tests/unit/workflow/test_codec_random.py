@@ -1,0 +1,127 @@
+"""Whatever a type and a value are: the outcome is the same whether it is known beforehand or found out by reading."""
+
+import math
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from enum import Enum, Flag, IntEnum, StrEnum
+from types import NoneType
+from typing import Annotated, Any, Literal, Optional, get_args, get_origin
+from uuid import UUID
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import AfterValidator, BaseModel, Field, create_model
+
+from tests.unit.workflow.readings import assert_same
+
+
+class Colour(Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Size(IntEnum):
+    SMALL = 1
+    LARGE = 2
+
+
+class Kind(StrEnum):
+    A = "a"
+
+
+class Right(Flag):
+    READ = 1
+    WRITE = 2
+
+
+class Text(str):
+    """Equal to a text, and none."""
+
+    __slots__ = ()
+
+
+class Number(int):
+    """Equal to a number, and none."""
+
+
+class Line(BaseModel):
+    sku: str
+    count: int = 1
+
+
+SCALARS: dict[Any, st.SearchStrategy[Any]] = {
+    int: st.integers() | st.just(10**4200),
+    str: st.text() | st.just("\ud800"),
+    bool: st.booleans(),
+    NoneType: st.none(),
+    float: st.floats(),
+    Decimal: st.decimals(allow_nan=None),
+    UUID: st.uuids(),
+    date: st.dates(),
+    datetime: st.datetimes(timezones=st.none() | st.timezones() | st.just(timezone(timedelta(seconds=90)))),
+    bytes: st.binary(max_size=4),
+    timedelta: st.timedeltas(),
+    Colour: st.sampled_from(Colour),
+    Size: st.sampled_from(Size),
+    Kind: st.sampled_from(Kind),
+    Right: st.sampled_from([Right.READ, Right.READ | Right.WRITE]),
+    Literal["a", "b"]: st.sampled_from(["a", "b", "c"]),
+    Literal[1, "1"]: st.sampled_from([1, "1"]),
+    Annotated[int, Field(gt=0)]: st.integers(),
+    Annotated[str, Field(max_length=2)]: st.text(max_size=3),
+    Annotated[int, AfterValidator(abs)]: st.integers(),
+    Any: st.integers() | st.text() | st.dates(),
+}
+STRANGE: st.SearchStrategy[Any] = st.sampled_from(
+    [1, True, "1", "a", 1.0, math.inf, None, Text("a"), Number(1), Kind.A, Size.SMALL, [], {}]
+)
+
+
+def collected(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Return types made of the types that are given."""
+    names = st.sampled_from(["id", "name", "count", "for"])
+    return st.one_of(
+        inner.map(lambda of: list[of]),  # type: ignore[valid-type]
+        inner.map(lambda of: dict[str, of]),  # type: ignore[valid-type]
+        inner.map(lambda of: Optional[of]),  # noqa: UP045 - what takes any type
+        inner.map(lambda of: tuple[of, ...]),  # type: ignore[valid-type]
+        st.dictionaries(names, inner, min_size=1, max_size=3).map(model_of),
+        st.dictionaries(names, inner, min_size=1, max_size=2).map(lambda fields: model_of(fields, base=Line)),
+    )
+
+
+def model_of(fields: dict[str, Any], base: type[BaseModel] = BaseModel) -> type[BaseModel]:
+    """Return a model with these fields."""
+    wanted: Any = {name: (of, ...) for name, of in fields.items()}
+    return create_model("Made", __base__=base, **wanted)
+
+
+UNIONS = st.sampled_from([int | str, int | float, bool | int, str | None, int | float | bool | None, date | str])
+TYPES = st.recursive(st.sampled_from(list(SCALARS)) | UNIONS, collected, max_leaves=4)
+
+
+@st.composite
+def values_of(draw: st.DrawFn, of: Any) -> Any:
+    """Draw a value of a type, some of whose parts may be of another one."""
+    if draw(st.integers(0, 15)) == 0:
+        return draw(STRANGE)
+    if isinstance(of, type) and issubclass(of, BaseModel):
+        fields = {name: draw(values_of(field.annotation)) for name, field in of.model_fields.items()}
+        return of.model_construct(**fields)
+    if of in SCALARS:
+        return draw(SCALARS[of])
+    origin, arguments = get_origin(of), list(get_args(of))
+    if origin is dict:
+        return draw(st.dictionaries(st.text(max_size=3), values_of(arguments[1]), max_size=3))
+    if origin in (list, tuple):
+        return origin(draw(st.lists(values_of(arguments[0]), max_size=3)))
+    return draw(values_of(draw(st.sampled_from(arguments))))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_whatever_the_type_and_the_value_the_outcome_is_that_of_reading_it_again(data: st.DataObject) -> None:
+    type_ = data.draw(TYPES)
+    value = data.draw(values_of(type_))
+
+    assert_same(type_, value)
