@@ -151,7 +151,18 @@ def _has_whole_minutes(moment: datetime) -> bool:
 _HARMLESS = frozenset({"type", "metadata", "ref"})
 _FIELD = frozenset({"type", "metadata", "schema"})
 _FIELDS = frozenset({"type", "model_name", "fields", "computed_fields"})
-_CONFIG = frozenset({"title", "extra_fields_behavior", "from_attributes", "hide_input_in_errors", "validate_default"})
+_CONFIG = frozenset(
+    {
+        "title",
+        "extra_fields_behavior",
+        "from_attributes",
+        "hide_input_in_errors",
+        "revalidate_instances",
+        "validate_by_alias",
+        "validate_by_name",
+        "validate_default",
+    }
+)
 
 
 def _each(kind: type, holds: Callable[[Any], bool] | None = None) -> Prover:
