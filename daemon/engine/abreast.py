@@ -2,14 +2,13 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context, copy_context
-from functools import partial
-from types import coroutine
 from typing import Any
 
 from daemon.engine.control import Failed, Fenced, Parked, Stopped
 from daemon.engine.execution import Execution
+from daemon.engine.in_place import begin_in_place
 
 Begin = Callable[[], Coroutine[Any, Any, None]]
 Begun = Coroutine[Any, Any, bool]
@@ -61,7 +60,7 @@ class _Group:
             if len(waiting) + len(self.stopped) == limit or self._is_over():
                 break
             context = copy_context()
-            rest = _begin(self._do_next(), context)
+            rest = begin_in_place(self._do_next(), context)
             if rest is not None:
                 waiting.append((rest, context))
         return waiting
@@ -84,28 +83,3 @@ class _Group:
 
     def _is_over(self) -> bool:
         return self._run.failing or self._is_fenced
-
-
-def _begin(work: Begun, context: Context) -> Begun | None:
-    """Do something until it has to wait, and return the rest of it, or None if that was all."""
-    try:
-        awaited = context.run(work.send, None)
-    except StopIteration:
-        return None
-    return _rest(work, awaited)
-
-
-@coroutine
-def _rest(work: Begun, awaited: Any) -> Generator[Any, Any, bool]:
-    """Go on with something that waits; as `await work` would, had nobody begun with it."""
-    while True:
-        try:
-            sent = yield awaited
-        except BaseException as error:  # noqa: BLE001 - what its task gets is its own
-            go_on = partial(work.throw, error)
-        else:
-            go_on = partial(work.send, sent)
-        try:
-            awaited = go_on()
-        except StopIteration as end:
-            return bool(end.value)

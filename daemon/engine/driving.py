@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from contextvars import copy_context
 from dataclasses import replace
 from typing import Any, Required, TypedDict, Unpack
 
@@ -13,6 +14,7 @@ from daemon.engine.drive import drive
 from daemon.engine.ending import interrupted, log_end
 from daemon.engine.execution import Execution, log
 from daemon.engine.holding import Holding
+from daemon.engine.in_place import begin_in_place
 from daemon.engine.parking import Parking, Waiter
 from daemon.engine.places import Places
 from daemon.engine.ports import Ports
@@ -123,11 +125,29 @@ class RunDriver(RunReader):
         self._ports.news.close()
 
     def _launch(self, run: Execution) -> Execution:
+        self._keep(run)
+        run.task = asyncio.create_task(self._drive(run), name=f"run {run.record.run_id}")
+        return run
+
+    def _launch_in_place(self, run: Execution, waiter: Waiter) -> None:
+        """Drive a run at once, up to where it has to wait if it does; from there on a task drives it.
+
+        Whoever is driven at the time is not the run's task: nothing of the application that is called may ask for that.
+        """
+        self._keep(run)
+        run.waiters.append(waiter)
+        context = copy_context()
+        try:
+            rest = begin_in_place(self._drive(run), context)
+        except asyncio.CancelledError:
+            return  # its own: the waiter knows
+        if rest is not None:
+            run.task = asyncio.create_task(rest, name=f"run {run.record.run_id}", context=context)
+
+    def _keep(self, run: Execution) -> None:
         run_id = run.record.run_id
         self._live[run_id] = run
         run.waiters.extend(self._parking.take(run_id))
-        run.task = asyncio.create_task(self._drive(run), name=f"run {run_id}")
-        return run
 
     def _stop(self, run: Execution) -> None:
         """Cancel a run's task; a run whose task was cancelled before it began is settled, too."""

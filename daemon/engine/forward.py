@@ -122,7 +122,7 @@ def _ends_at_once(member: Member) -> bool:
 
 
 def _awaits_nothing(node: StepNode | LoopNode) -> bool:
-    return not node.step.definition.may_wait and node.step.settings.timeout is None
+    return not node.step.definition.needs_task and node.step.settings.timeout is None
 
 
 def _is_effectful(member: Member) -> bool:

@@ -100,14 +100,14 @@ class StepDefinition:
 
     Attributes:
         arity: How many of (input, ctx) the function takes.
-        may_wait: Whether the event loop may go on with something else before the function returns.
+        needs_task: Whether the function may wait in the event loop, or ask for the task that it runs in.
         undo: Codec of what the compensation gets.
     """
 
     fn: Callable[..., Any]
     arity: int
     is_async: bool
-    may_wait: bool
+    needs_task: bool
     input: Codec
     output: Codec
     undo: Codec

@@ -1,4 +1,4 @@
-"""What can be told of a function: its name after a reload, its code after an edit, whether it waits; pure."""
+"""What can be told of a function: its name after a reload, its code after an edit, whether it needs a task; pure."""
 
 import dis
 import hashlib
@@ -8,6 +8,7 @@ from types import CodeType
 from typing import Any
 
 _SEND = dis.opmap["SEND"]
+_ASKS_FOR_TASKS = frozenset({"current_task", "all_tasks"})
 
 
 def function_name(fn: Callable[..., Any]) -> str:
@@ -16,10 +17,15 @@ def function_name(fn: Callable[..., Any]) -> str:
     return f"{module}:{getattr(fn, '__qualname__', type(fn).__qualname__)}"
 
 
-def may_wait(fn: Callable[..., Any]) -> bool:
-    """Tell whether a function may wait for something in the event loop: all but async ones that await nothing."""
+def needs_task(fn: Callable[..., Any]) -> bool:
+    """Tell whether a function may wait for something in the event loop, or ask for its task.
+
+    All do but async ones that await nothing: they end in the turn in which they begin, whoever's that is.
+    """
     code = getattr(fn, "__code__", None)
     if code is None or not inspect.iscoroutinefunction(fn):
+        return True
+    if not _ASKS_FOR_TASKS.isdisjoint(code.co_names):
         return True
     return _SEND in code.co_code[::2]  # an instruction is two bytes, and every kind of await comes down to this one
 

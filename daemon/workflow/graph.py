@@ -10,7 +10,18 @@ from typing import Any, get_args, get_origin
 from daemon.errors import CodecError
 from daemon.workflow.codec import Codec, Held
 from daemon.workflow.definition import BoundStep
-from daemon.workflow.nodes import ChildNode, LoopNode, Node, StepNode, walk
+from daemon.workflow.functions import needs_task
+from daemon.workflow.nodes import (
+    ChildNode,
+    EmitNode,
+    LoopNode,
+    Node,
+    OtherwiseNode,
+    StepNode,
+    TransformNode,
+    WhenNode,
+    walk,
+)
 from daemon.workflow.ref import Constant, Operand, Slot, Structure
 from daemon.workflow.stored import VERSION, codes_of, texts_of, types_of
 
@@ -52,6 +63,11 @@ class Graph:
     def by_name(self) -> dict[str, Node]:
         """Every node, also those inside others."""
         return {node.name: node for node in walk(self.nodes)}
+
+    @cached_property
+    def needs_task(self) -> bool:
+        """Whether anything of the application in a run, forward or back, may wait, or ask for its task."""
+        return any(_needs_task(node) for node in walk(self.nodes))
 
     @property
     def result_type(self) -> Any:
@@ -191,3 +207,16 @@ def _decode_structure(operand: Operand, stored: Any) -> Any:
             key: _decode_structure(item, stored[key]) for key, item in zip(operand.keys, operand.items, strict=True)
         }
     return operand.kind(_decode_structure(item, part) for item, part in zip(operand.items, stored, strict=True))
+
+
+def _needs_task(node: Node) -> bool:
+    if not isinstance(node, StepNode):
+        return not isinstance(node, (TransformNode, WhenNode, OtherwiseNode, EmitNode))
+    definition, settings = node.step.definition, node.step.settings
+    undo = definition.compensation
+    return (
+        definition.needs_task
+        or settings.external
+        or settings.timeout is not None
+        or (undo is not None and needs_task(undo.fn))
+    )

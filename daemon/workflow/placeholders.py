@@ -84,7 +84,7 @@ def gone_step(name: str, described: Mapping[str, Any], output: Codec) -> BoundSt
         fn=gone_function,
         arity=1,
         is_async=False,
-        may_wait=False,
+        needs_task=False,
         input=ANY,
         output=output,
         undo=ANY,

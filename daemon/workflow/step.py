@@ -11,7 +11,7 @@ from daemon.workflow.codec import ANY
 from daemon.workflow.composer import composing
 from daemon.workflow.context import StepContext
 from daemon.workflow.definition import BoundStep, Compensation, StepDefinition, Undo
-from daemon.workflow.functions import may_wait
+from daemon.workflow.functions import needs_task
 from daemon.workflow.ref import Ref
 from daemon.workflow.signature import codec_for, hints_of, parameters_of, where_defined
 
@@ -135,7 +135,7 @@ def define(fn: Callable[..., Any], kind: str = "step", shape: str = "(), (input)
         fn=fn,
         arity=len(parameters),
         is_async=inspect.iscoroutinefunction(fn),
-        may_wait=may_wait(fn),
+        needs_task=needs_task(fn),
         input=codec_for(hints.get(parameters[0].name, Any), fn, "the input") if parameters else ANY,
         output=codec_for(output, fn, "the output"),
         undo=codec_for(undo, fn, "the compensation's input"),
