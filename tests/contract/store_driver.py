@@ -110,7 +110,7 @@ class StoreDriver(RuleBasedStateMachine):
         model, app = self.model, self.app
         roots = [run for run in model.listed() if run.root_key is None]
         keys = [run.key for run in model.listed()]
-        assert self.read("runs", app, RunFilter(), after=None, limit=MANY) == model.listed()
+        assert self.read("runs", app, RunFilter(), after=None, limit=MANY).records == model.listed()
         assert self.read("unended", app, after=None, limit=MANY) == model.unended()
         assert self.read("steps", keys) == {key: model.steps(key) for key in keys}
         assert self.read("children", keys) == {key: model.children(key) for key in keys}

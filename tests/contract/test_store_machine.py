@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from copy import deepcopy
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -269,12 +270,13 @@ class StoreMachine(StoreDriver):
         assert (handled, firings, signals) == self.model.prune_others(before_us, prefix)
 
     # --- what is seen ---
-    @rule(wanted=filters, page=st.integers(1, 4))
-    def look_for_runs(self, wanted: RunFilter, page: int) -> None:
-        found: list[RunRecord] = []
-        while more := self.read("runs", self.app, wanted, after=found[-1].key if found else None, limit=page):
-            found += more
-        assert found == self.model.found(wanted)
+    @rule(wanted=filters, limit=st.integers(1, 4), within_s=st.sampled_from([inf, 0.0]))
+    def look_for_runs(self, wanted: RunFilter, limit: int, within_s: float) -> None:
+        pages = [self.read("runs", self.app, wanted, after=None, limit=limit, within_s=within_s)]
+        while pages[-1].next is not None:
+            after = pages[-1].next
+            pages.append(self.read("runs", self.app, wanted, after=after, limit=limit, within_s=within_s))
+        assert [run for page in pages for run in page.records] == self.model.found(wanted)
 
     @rule()
     def listen(self) -> None:

@@ -194,7 +194,7 @@ class World:
 
     # --- what is there in the end ---
     def _stored(self) -> tuple[list[RunRecord], dict[str, list[StepRecord]]]:
-        rows = self._database.answer("runs", APP, RunFilter(), after=None, limit=200)
+        rows = self._database.answer("runs", APP, RunFilter(), after=None, limit=200).records
         return rows, self._database.answer("steps", [row.key for row in rows])
 
     def _look(self) -> None:
