@@ -4,8 +4,10 @@ What the daemon writes is bounded by a limit of its process, which gives it a re
 set one for a process of theirs, and lift it again.
 """
 
+import os
 import resource
 import socket
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
     from tests.acceptance.broker import Broker
 
 _BEGINNING_BYTES = 64 * 1024
+LIMITED = f"""
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, ({_BEGINNING_BYTES}, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 FEW = [f"order-{number}" for number in range(AT_ONCE)]
 
 
@@ -84,3 +91,21 @@ def test_a_full_disk_loses_nothing_is_said_once_and_over_when_there_is_room(
     assert Counter((step, name) for step, name, _ in laboratory.ledger()) == Counter(
         (step, name) for step in ("reserve", "enter") for name in [*FEW, "order-late"]
     )
+
+
+def test_a_daemon_that_starts_on_a_full_disk_waits_until_there_is_room(shipped: Application) -> None:
+    with shipped.daemon() as before:
+        before.kill()  # what it wrote last is in a file of its own, which every write makes longer
+    command = [sys.executable, "-c", LIMITED, *shipped.command("run")]
+    daemon = DaemonProcess(command, cwd=shipped.folder, env=os.environ)
+    try:
+        daemon.wait_for("store_unavailable", timeout_s=40)
+        with daemon.api() as api:
+            ready = api.get("/readyz")
+        psutil.Process(daemon.pid).rlimit(resource.RLIMIT_FSIZE, resource.getrlimit(resource.RLIMIT_FSIZE))
+        daemon.await_ready()
+        assert daemon.stop() == 0
+    finally:
+        daemon.end()
+
+    assert (ready.status_code, ready.json()["checks"]["store"]) == (httpx.codes.SERVICE_UNAVAILABLE, "failing")

@@ -5,6 +5,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from tests.soak.faults import Fault
 from tests.soak.ledger import Line
@@ -45,7 +46,7 @@ def samples(faults: Sequence[Fault], lines: Sequence[Line]) -> list[Sample]:
     first_s: dict[int, float] = {}
     for line in lines:
         first_s[line.pid] = min(line.at_s, first_s.get(line.pid, line.at_s))
-    for fault, following in zip(faults, [*faults[1:], None], strict=True):
+    for fault, following in zip_longest(faults, faults[1:]):
         until_s = following.at_s if following is not None else float("inf")
         if fault.kind in _DEADLY:
             gone |= fault.pids

@@ -24,6 +24,7 @@ class Plan:
         in_flight: How many orders there are at a time.
         pause_s: The mean time between two faults.
         steady: Whether all those times are the same.
+        count: After how many faults it is over, if that comes first; 0: whatever their number.
         faults: Kinds of them, of `DECK`.
     """
 
@@ -35,6 +36,7 @@ class Plan:
     pause_s: float = 2.5
     faults: Sequence[str] = tuple(DECK)
     steady: bool = False
+    count: int = 0
 
 
 @dataclass(frozen=True, slots=True)

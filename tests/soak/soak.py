@@ -69,7 +69,7 @@ def _trouble(plan: Plan, fleet: Fleet, store: Database) -> Sequence[Fault]:
     kinds = [kind for kind in plan.faults if kind != "database" or plan.store == "postgres"]
     faults = Faults(fleet, store, chance, kinds)
     until_s = time.monotonic() + plan.seconds
-    while (left_s := until_s - time.monotonic()) > 0:
+    while (left_s := until_s - time.monotonic()) > 0 and not 0 < plan.count <= len(faults.injected):
         pause_s = plan.pause_s if plan.steady else plan.pause_s * chance.uniform(0.4, 1.6)
         time.sleep(min(left_s, pause_s))
         if kinds and time.monotonic() < until_s:
