@@ -125,16 +125,18 @@ class RunDriver(RunReader):
         self._ports.news.close()
 
     def _launch(self, run: Execution) -> Execution:
-        self._keep(run)
-        run.task = asyncio.create_task(self._drive(run), name=f"run {run.record.run_id}")
+        run_id = run.record.run_id
+        self._live[run_id] = run
+        run.waiters.extend(self._parking.take(run_id))
+        run.task = asyncio.create_task(self._drive(run), name=f"run {run_id}")
         return run
 
     def _launch_in_place(self, run: Execution, waiter: Waiter) -> None:
-        """Drive a run at once, up to where it has to wait if it does; from there on a task drives it.
+        """Drive a run of a fresh id at once, up to where it has to wait if it does; from there on a task drives it.
 
-        Whoever is driven at the time is not the run's task: nothing of the application that is called may ask for that.
+        Until then it is in its starter's: nothing of the application that is called may ask which one it is in.
         """
-        self._keep(run)
+        self._live[run.record.run_id] = run
         run.waiters.append(waiter)
         context = copy_context()
         try:
@@ -143,11 +145,6 @@ class RunDriver(RunReader):
             return  # its own: the waiter knows
         if rest is not None:
             run.task = asyncio.create_task(rest, name=f"run {run.record.run_id}", context=context)
-
-    def _keep(self, run: Execution) -> None:
-        run_id = run.record.run_id
-        self._live[run_id] = run
-        run.waiters.extend(self._parking.take(run_id))
 
     def _stop(self, run: Execution) -> None:
         """Cancel a run's task; a run whose task was cancelled before it began is settled, too."""
@@ -162,23 +159,21 @@ class RunDriver(RunReader):
 
     async def _drive(self, run: Execution) -> None:
         failure: BaseException | None = None
-        ids = {"run_id": run.record.run_id, "workflow": run.workflow.name}
         try:
             async with self._containers() as container:
-                for each in run.tree():
-                    each.scope.container = container
+                run.give(container)
                 await drive(run)
         except Forestalled as error:
             failure = error
         except Fenced:
-            log.warning("run_taken_over", **ids)
+            log.warning("run_taken_over", run_id=run.record.run_id, workflow=run.workflow.name)
         except asyncio.CancelledError as error:
             failure = error
             if run.stop is not Stop.SHUTDOWN:
                 raise
         except Exception as error:  # noqa: BLE001 - one run's trouble must not stop another's
             failure = error
-            self._suspect(error, "run_interrupted", **ids)
+            self._suspect(error, "run_interrupted", run_id=run.record.run_id, workflow=run.workflow.name)
         finally:
             self._settle(run, failure)
 

@@ -192,9 +192,8 @@ class WorkflowEngine(RunStarter):
         return await self._asked(await asyncio.shield(begun), wait=wait)
 
     async def _begin_anew(self, run_id: str, store: Callable[[], Awaitable[RunRecord]]) -> RunRecord:
-        while (other := self._starting.get(run_id)) is not None:
-            await asyncio.wait([other])
-        self._starting[run_id] = asyncio.get_running_loop().create_future()
+        await self._starts.wait(run_id)
+        self._starts.begin(run_id)
         try:
             live = self._live.get(run_id)
             if live is not None and live.task is not None and live.record.status.ended:
@@ -206,7 +205,7 @@ class WorkflowEngine(RunStarter):
                 await self._resume(record)
             return asked
         finally:
-            self._starting.pop(run_id).set_result(None)
+            self._starts.end(run_id)
 
     async def _asked(self, record: RunRecord, *, wait: bool | None) -> WorkflowRun[Any]:
         """Return a run of which something was asked: as it stands, at its end, or when it ends or is parked."""

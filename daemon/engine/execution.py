@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Iterator
 
+    import svcs
+
     from daemon.workflow.graph import Graph
     from daemon.workflow.nodes import StepNode
 
@@ -162,6 +164,12 @@ class Execution:
         yield self
         for child in self.children.values():
             yield from child.tree()
+
+    def give(self, container: "svcs.Container") -> None:
+        """Give the steps of the whole tree their services."""
+        self.scope.container = container
+        for child in self.children.values():
+            child.give(container)
 
     @property
     def is_abreast(self) -> bool:

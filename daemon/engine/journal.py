@@ -81,10 +81,10 @@ class Journal:
         if await self._ports.store.commit(self._fence) is not Outcome.APPLIED:
             raise Fenced
 
-    async def put_run(self, *, hint: bool = False) -> None:
+    def put_run(self, *, hint: bool = False) -> Coroutine[Any, Any, bool]:
         """Make the run's row durable, and what is pending; `hint`: others may wait for that. Raises `Fenced`."""
         self._record.updated_us = self._ports.clock.now_us()
-        await self._commit(UpdateRun(self._record, hint), ())
+        return self._commit(UpdateRun(self._record, hint), ())
 
     def note(self, record: RunRecord) -> None:
         """Have a row written with the next commit."""

@@ -2,7 +2,6 @@
 
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import svcs
@@ -39,7 +38,8 @@ async def run_alone(workflow: WorkflowBase, value: Any, options: RunOptions) -> 
 
 def memory_engine(container: svcs.Container) -> WorkflowEngine:
     """Return an engine that keeps its runs in memory and gives `container` to their steps."""
-    return _engine(partial(_Shared, container))
+    shared = _Shared(container)
+    return _engine(lambda: shared)
 
 
 class _Shared:

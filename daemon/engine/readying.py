@@ -47,18 +47,19 @@ class Readying:
 
     def begun(self, workflow: WorkflowBase, record: RunRecord, rebuilt: Rebuilt | None = None) -> Execution:
         """Return a run as it begins, with its workflow's graph unless it has another one."""
+        ports = self._ports
         scope = RunScope(
-            container=_NO_CONTAINER,
-            app=self._ports.app,
-            run_id=record.run_id,
-            attempt=record.attempt,
-            workflow=workflow.name,
-            trigger=trigger_of(record),
-            max_payload_bytes=self._ports.max_payload_bytes,
-            options_of=self._options,
-            module=workflow.fn.__module__,
+            _NO_CONTAINER,
+            ports.app,
+            record.run_id,
+            record.attempt,
+            workflow.name,
+            trigger_of(record),
+            ports.max_payload_bytes,
+            self._options,
+            workflow.fn.__module__,
         )
-        return Execution(self._ports, workflow, record, scope, rebuilt=rebuilt)
+        return Execution(ports, workflow, record, scope, rebuilt=rebuilt)
 
     async def restored(self, workflow: WorkflowBase, record: RunRecord, *, cancelled: bool = False) -> Execution:
         """Return a run as it is stored, with its own graph, and everything that it still needs.

@@ -14,6 +14,7 @@ from daemon.engine.execution import Execution
 from daemon.engine.in_place import Turn
 from daemon.engine.ports import Ports
 from daemon.engine.starting import CALLED, check_same, graphs_of, new_record
+from daemon.engine.starts import Starts
 from daemon.errors import ForestalledError, StoreUnavailableError
 from daemon.store.model import QUEUED, RunRecord, RunStatus
 from daemon.store.writes import FenceRun, InsertRun, Outcome, RequireEnded, Write
@@ -29,7 +30,7 @@ class RunStarter(RunDriver):
 
     def __init__(self, ports: Ports, **around: Unpack[Surroundings]) -> None:
         super().__init__(ports, **around)
-        self._starting: dict[str, asyncio.Future[None]] = {}
+        self._starts = Starts()
         self._graphs: set[str] = set()
         self._rescues: set[asyncio.Task[Any]] = set()
         self._turn = Turn()
@@ -46,7 +47,7 @@ class RunStarter(RunDriver):
         return dict(self._workflows)
 
     def _is_here(self, run_id: str) -> bool:
-        return run_id in self._starting or super()._is_here(run_id)
+        return run_id in self._starts or super()._is_here(run_id)
 
     async def execute(self, workflow: WorkflowBase, value: Any, options: RunOptions) -> WorkflowRun[Any]:
         """Start or join a run; see `Engine.execute`."""
@@ -86,8 +87,8 @@ class RunStarter(RunDriver):
             fresh: Whether nobody can have used its id.
             may_wait: Whether the start may become durable together with what the run writes first.
         """
-        while not fresh and (other := self._starting.get(record.run_id)) is not None:
-            await asyncio.wait([other])
+        if not fresh:
+            await self._starts.wait(record.run_id)
         live = self._live.get(record.run_id)
         if live is not None:
             check_same(live.record, record, workflow, options)
@@ -95,7 +96,7 @@ class RunStarter(RunDriver):
         if self._closing:
             msg = "This process is stopping and starts no runs any more."
             raise StoreUnavailableError(msg)
-        self._starting[record.run_id] = asyncio.get_running_loop().create_future()
+        self._starts.begin(record.run_id)
         run: Execution | None = None
         try:
             existing = None
@@ -112,9 +113,9 @@ class RunStarter(RunDriver):
             rescue.add_done_callback(self._rescues.discard)
             raise
         except BaseException:
-            self._started(record)
+            self._starts.end(record.run_id)
             raise
-        self._started(record)
+        self._starts.end(record.run_id)
         return run or await self._join_stored(existing or replace(record), options)
 
     async def _insert(self, workflow: WorkflowBase, record: RunRecord, options: RunOptions) -> RunRecord | None:
@@ -130,7 +131,8 @@ class RunStarter(RunDriver):
                 return existing
             record.attempt = existing.attempt + 1
             former = (RequireEnded(existing.key),)  # a rollback that gave up may be retried meanwhile
-        self._graphs.update(graph.hash for graph in graphs)
+        if graphs:
+            self._graphs.update(graph.hash for graph in graphs)
         return None
 
     def _goes_in_place(self, workflow: WorkflowBase) -> bool:
@@ -164,9 +166,6 @@ class RunStarter(RunDriver):
             run.journal.put_ahead(graph)
         return self._launch(run)
 
-    def _started(self, record: RunRecord) -> None:
-        self._starting.pop(record.run_id).set_result(None)
-
     async def _rescue(self, workflow: WorkflowBase, record: RunRecord, held: Any) -> None:
         """Go on with a run whose starter was cancelled while its start was being committed, if it was."""
         # Commits keep their order: this one's outcome tells.
@@ -177,7 +176,7 @@ class RunStarter(RunDriver):
                 if stored is not None and stored.key == record.key:  # it may have got a place already
                     await self._start(workflow, stored, held)
         finally:
-            self._started(record)
+            self._starts.end(record.run_id)
 
     async def _answer(self, found: Execution | WorkflowRun[Any], wait: bool | None) -> WorkflowRun[Any]:  # noqa: FBT001 - as `run` got it
         """Return a run when it has ended, or as `wait` says; see `RunOptions`."""

@@ -31,25 +31,28 @@ def new_record(
     """
     now_us = ports.clock.now_us()
     key = new_id(now_us)
-    codec, data, held = workflow.graph.input, None, None
+    graph = workflow.graph
+    codec, data, held = graph.input, None, None
     if codec is not None:
         data, held = codec.hold(value, ports.max_payload_bytes, f"the input of workflow {workflow.name!r}")
     record = RunRecord(
-        key=key,
-        app=ports.app,
-        run_id=run_id or key,
-        attempt=1,
-        workflow=workflow.name,
-        status=RunStatus.RUNNING if workflow.max_concurrency is None else RunStatus.WAITING,
-        waiting_for="" if workflow.max_concurrency is None else QUEUED,
-        trigger=_CALL if trigger is CALLED else json.dumps(asdict(trigger)).encode(),
-        input=data,
-        graph_hash=workflow.graph.hash,
-        owner=ports.owner,
-        created_us=now_us,
-        updated_us=now_us,
-        deadline_us=now_us + workflow.timeout // _MICROSECOND if workflow.timeout is not None else None,
+        key,
+        ports.app,
+        run_id or key,
+        1,
+        workflow.name,
+        RunStatus.RUNNING if workflow.max_concurrency is None else RunStatus.WAITING,
+        _CALL if trigger is CALLED else json.dumps(asdict(trigger)).encode(),
+        data,
+        graph.hash,
+        ports.owner,
+        now_us,
+        now_us,
     )
+    if workflow.max_concurrency is not None:
+        record.waiting_for = QUEUED
+    if workflow.timeout is not None:
+        record.deadline_us = now_us + workflow.timeout // _MICROSECOND
     return record, held
 
 

@@ -48,7 +48,7 @@ async def do_step(run: Execution, node: StepNode) -> None:
         Failed: It has finally failed, and the run with it.
         Parked: It waits for its next attempt, or for somebody to report its outcome.
     """
-    if is_past(run, node):
+    if node.name in run.steps and is_past(run, node):
         return
     try:
         argument, data = argument_of(run, node)
@@ -57,11 +57,10 @@ async def do_step(run: Execution, node: StepNode) -> None:
         return
     if not (run.abreast or node.step.settings.idempotent or run.journal.is_clear):
         await run.journal.flush()  # the barrier: an effectful step starts when all before it in its branch is durable
-    _check_goes_on(run)
+    if run.failing or run.stop is not None:
+        _go_no_further(run)
     record = run.begin(node.name, data)
-    is_over = record.state is StepState.WAITING and _is_attempt_over(run, record)
-    if record.state is StepState.WAITING and not is_over:
-        await _await_retry(run, record)
+    is_over = record.state is StepState.WAITING and await _is_attempt_over(run, record)
     while True:
         failure = None if is_over else await _attempt(run, node, record, argument)
         is_over = False
@@ -86,16 +85,18 @@ def _refuse(run: Execution, node: StepNode, error: BaseException) -> None:
     run.end(run.begin(node.name, None), StepState.FAILED)
 
 
-def _check_goes_on(run: Execution) -> None:
+def _go_no_further(run: Execution) -> NoReturn:
     if run.stop is not None:
         raise asyncio.CancelledError  # the step before did not let itself be cancelled
-    if run.failing:
-        raise Failed
+    raise Failed
 
 
-def _is_attempt_over(run: Execution, record: StepRecord) -> bool:
-    """Tell whether a step that waits has no attempt ahead, but the outcome of one that was made."""
-    return record.awaits != "" or len(run.failures_of(record.name, INVOKE)) < record.attempts
+async def _is_attempt_over(run: Execution, record: StepRecord) -> bool:
+    """Tell whether a step that waits has the outcome of an attempt that was made; else wait for its next one."""
+    if record.awaits != "" or len(run.failures_of(record.name, INVOKE)) < record.attempts:
+        return True
+    await _await_retry(run, record)
+    return False
 
 
 async def _attempt(run: Execution, node: StepNode, record: StepRecord, argument: Any) -> BaseException | None:
@@ -109,7 +110,8 @@ async def _attempt(run: Execution, node: StepNode, record: StepRecord, argument:
     failure: BaseException | None = None
     begun_us = run.ports.clock.now_us() if settings.external else 0
     try:
-        returned = await _call(run, node, args)
+        is_plain = settings.timeout is None and definition.is_async
+        returned = await (definition.fn(*args) if is_plain else _call(run, node, args))
         if not settings.external:
             keep(run, node, record, returned)
         elif keep_undo(run, node, record, returned):
@@ -136,8 +138,7 @@ def _call(run: Execution, node: StepNode, args: tuple[Any, ...]) -> Awaitable[An
     definition, timeout = node.step.definition, node.step.settings.timeout
     if timeout is not None:
         return call_within(run.ports.clock, timeout, node.name, definition.fn, args, is_async=definition.is_async)
-    called: Awaitable[Any] = definition.fn(*args) if definition.is_async else in_thread(definition.fn, *args)
-    return called
+    return in_thread(definition.fn, *args)
 
 
 def _cut_off(run: Execution, record: StepRecord) -> None:

@@ -28,6 +28,10 @@ from daemon.store.writes import (
 # kept as its plain text: the garbage collector forgets a tuple that has nothing but texts and numbers, and does not
 # walk over thousands of ended runs again and again.
 _RUN = tuple(each.name for each in fields(RunRecord))
+_APP = _RUN.index("app")
+_RUN_ID = _RUN.index("run_id")
+_ATTEMPT = _RUN.index("attempt")
+_WORKFLOW = _RUN.index("workflow")
 _OWNER = _RUN.index("owner")
 _EPOCH = _RUN.index("epoch")
 _STATUS = _RUN.index("status")
@@ -258,18 +262,17 @@ class MemoryRuns:
             elif self._queued:
                 self._queued[record.app, record.workflow].discard(key)
         else:
-            self._leave(record)
+            self._leave(key, record.app, record.workflow)
             self._ended[key] = None
             if len(self._ended) > self._keep_ended:
                 self._forget(next(iter(self._ended)))
         if not record.owner:
             self._hint()
 
-    def _leave(self, record: RunRecord) -> None:
-        place = record.app, record.workflow
-        self._unended[place].discard(record.key)
+    def _leave(self, key: str, app: str, workflow: str) -> None:
+        self._unended[app, workflow].discard(key)
         if self._queued:
-            self._queued[place].discard(record.key)
+            self._queued[app, workflow].discard(key)
 
     def _unended_keys(self, app: str, workflows: Sequence[str]) -> list[str]:
         return sorted(key for workflow in set(workflows) for key in self._unended.get((app, workflow), ()))
@@ -278,18 +281,19 @@ class MemoryRuns:
         if key in self._children:
             for child in self._children.pop(key):
                 self._forget(child)
-        record = _run_of(self._runs.pop(key))
-        if record.root_key in self._children:
-            self._children[record.root_key].remove(key)
+        row = self._runs.pop(key)
+        app, run_id = row[_APP], row[_RUN_ID]
+        if row[_ROOT] in self._children:
+            self._children[row[_ROOT]].remove(key)
         if key in self._ended:
             del self._ended[key]
         else:
-            self._leave(record)
+            self._leave(key, app, row[_WORKFLOW])
         self._forgotten(key)
-        attempts = self._attempts[record.app, record.run_id]
-        del attempts[record.attempt]
+        attempts = self._attempts[app, run_id]
+        del attempts[row[_ATTEMPT]]
         if not attempts:
-            del self._attempts[record.app, record.run_id]
+            del self._attempts[app, run_id]
 
 
 def _run_of(row: tuple[Any, ...]) -> RunRecord:

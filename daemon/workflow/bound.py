@@ -102,7 +102,7 @@ async def _run(
 
         run = await run_alone(workflow, value, options)
     else:
-        engine = await container.aget_abstract(Engine)
+        engine = await container.aget(Engine)
         run = await engine.execute(workflow, value, options)
     if raise_on_error and run.status.ended and run.status != "completed":
         raise run.failure()

@@ -147,7 +147,7 @@ def _compact(plain: dict[str, object]) -> bytes:
     return json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Holding:
     """Makes the JSON of what a run returns; as the arguments of `hold_result`."""
 
