@@ -58,10 +58,14 @@ class RunStarter(RunDriver):
         run_id = options.run_id
         if run_id is None and activation is not None:
             run_id = activation.next_run_id(workflow.name)
+        in_place = run_id is None and options.wait is not False and _goes_in_place(workflow)
+        if in_place and not self._turn.is_short:
+            await self._ports.clock.sleep(0)  # others have their turn first
         record, held = new_record(self._ports, workflow, value, run_id, trigger)
         repeats = activation is not None and activation.repeats and options.run_id is None
         may_wait = repeats and options.wait is not False and workflow.max_concurrency is None
-        found = await self._begin(workflow, record, held, options, fresh=run_id is None, may_wait=may_wait)
+        fresh = run_id is None
+        found = await self._begin(workflow, record, held, options, fresh=fresh, in_place=in_place, may_wait=may_wait)
         try:
             return await self._answer(found, options.wait)
         except ForestalledError:
@@ -75,6 +79,7 @@ class RunStarter(RunDriver):
         options: RunOptions,
         *,
         fresh: bool,
+        in_place: bool = False,
         may_wait: bool = False,
     ) -> Execution | WorkflowRun[Any]:
         """Make the start durable, or find the run that has this id already.
@@ -85,6 +90,7 @@ class RunStarter(RunDriver):
             held: The input.
             options: How the run is started and awaited.
             fresh: Whether nobody can have used its id.
+            in_place: Whether it is driven once it is awaited.
             may_wait: Whether the start may become durable together with what the run writes first.
         """
         if not fresh:
@@ -105,7 +111,6 @@ class RunStarter(RunDriver):
             else:
                 existing = await self._insert(workflow, record, options)
             if run is None and existing is None:
-                in_place = fresh and options.wait is not False and self._goes_in_place(workflow)
                 run = await self._start(workflow, record, held, in_place=in_place)
         except asyncio.CancelledError:
             rescue = asyncio.create_task(self._rescue(workflow, record, held), name=f"rescue {record.run_id}")
@@ -134,17 +139,6 @@ class RunStarter(RunDriver):
         if graphs:
             self._graphs.update(graph.hash for graph in graphs)
         return None
-
-    def _goes_in_place(self, workflow: WorkflowBase) -> bool:
-        """Tell whether to drive a run without a task until it has to wait: that saves two turns of the loop.
-
-        Only where nothing of the application can wait, or see that it is called by whoever asked for the run: in the
-        task that it has, or in the traceback of the error that it handles. Others get their turns meanwhile.
-        """
-        if workflow.timeout is not None or workflow.max_concurrency is not None or workflow.graph.needs_task:
-            return False
-        task = asyncio.current_task()
-        return task is not None and not task.cancelling() and sys.exception() is None and self._turn.is_short
 
     async def _start(
         self, workflow: WorkflowBase, record: RunRecord, held: Any, *, in_place: bool = False
@@ -230,3 +224,15 @@ class RunStarter(RunDriver):
         if record.status is RunStatus.WAITING and record.wake_us is None:
             return record.waiting_for != QUEUED
         return record.wake_us is not None and record.wake_us - record.updated_us > self._ports.park_after_s * 1_000_000
+
+
+def _goes_in_place(workflow: WorkflowBase) -> bool:
+    """Tell whether to drive a run without a task until it has to wait: that saves two turns of the loop.
+
+    Only where nothing of the application can wait, or see that it is called by whoever asked for the run: in the task
+    that it has, or in the traceback of the error that it handles.
+    """
+    if workflow.timeout is not None or workflow.max_concurrency is not None or workflow.graph.needs_task:
+        return False
+    task = asyncio.current_task()
+    return task is not None and not task.cancelling() and sys.exception() is None
