@@ -137,9 +137,9 @@ class App:
         await self.patiently(self.recovery.announce)
         await self.bus.start()
         if self._is_daemon and self.config.broker.embedded:
-            await self.patiently(
-                self.declare
-            )  # before anybody can publish; a broker keeps its queues from one start to the next
+            await self.patiently(self.declare)  # before anybody can publish
+        elif self._is_daemon:
+            self.bus.expect(list(self.dispatchers))  # the same, without waiting for a broker that is away
         await self.outbox.start()
 
     async def patiently(self, attempt: Callable[[], Awaitable[object]]) -> None:

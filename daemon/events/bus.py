@@ -124,6 +124,9 @@ class Bus(Protocol):
     async def declare(self, subscriptions: Sequence[Subscription]) -> None:
         """Make sure that queues and bindings are there, so that nothing published from now on is lost; no consuming."""
 
+    def expect(self, subscribers: Sequence[str]) -> None:
+        """Send nothing before these were subscribed: a broker that is new or was emptied has no queues of theirs."""
+
     async def subscribe(self, subscription: Subscription, receive: Callable[[Delivery], None]) -> Consumer:
         """Consume: `receive` gets each delivery in the event loop, must not block, and only takes it over.
 

@@ -107,6 +107,9 @@ class EmbeddedBus:
         for subscription in subscriptions:
             await self._store.bind(self._app, subscription.id, subscription.patterns)
 
+    def expect(self, subscribers: Sequence[str]) -> None:
+        """Wait for nobody: what was declared is in the store."""
+
     async def subscribe(self, subscription: Subscription, receive: Callable[[Delivery], None]) -> EmbeddedConsumer:
         consumer = EmbeddedConsumer(subscription, receive, self._ground)
         self._consumers = [each for each in self._consumers if not each.gone]

@@ -18,6 +18,7 @@ from daemon.events.rabbitmq.deadletters import DeadLetters
 from daemon.events.rabbitmq.intake import Intake
 from daemon.events.rabbitmq.outgoing import encode
 from daemon.events.rabbitmq.publisher import HeadersTooLargeError, Publisher
+from daemon.events.rabbitmq.roll import Roll
 from daemon.events.rabbitmq.target import Target
 from daemon.events.rabbitmq.topology import BindingMemory, Declare, Topology
 from daemon.log import get_logger
@@ -86,6 +87,8 @@ class RabbitBus:
             self._consume, topology=self._topology, publisher=self._publisher, clock=self._clock
         )
         self._consumers: list[RabbitConsumer] = []
+        self._roll = Roll()
+        self._generations = (0, 0)
         self._announced: bool | None = None
         self._closing = False
         self._unroutable: set[str] = set()
@@ -117,20 +120,36 @@ class RabbitBus:
 
     async def send(self, message: Message) -> bool:
         name = message.envelope.name
-        if trouble := await self._in_time(self._exchange()):
-            raise BrokerUnavailableError(trouble)
+        restored = False
+        while True:
+            generation = await self._in_time(self._prepared())
+            routed = await self._published(message)
+            if generation != self._publish.generation:
+                continue  # it may have been an empty broker, on which the queues of ours were not there yet
+            if routed:
+                return True
+            wanted = [consumer.subscription for consumer in self._consumers if consumer.wants(name)]
+            if restored or not wanted:
+                break
+            restored = True  # a queue or binding of ours has gone: with it in place, once more
+            await self.declare(wanted)
+        self._note_unroutable(name)
+        return False
+
+    async def _published(self, message: Message) -> bool:
+        name = message.envelope.name
         properties = encode(message)
         try:
-            routed = await self._publisher.publish(self._topology.exchange, name, properties, message.body)
+            return await self._publisher.publish(self._topology.exchange, name, properties, message.body)
         except HeadersTooLargeError as error:
             size = len(properties.marshal())
             raise PayloadTooLargeError(f"The envelope of {name!r}", size, self._publish.frame_max) from error
         except BrokerUnavailableError:
             self._topology.forget()  # it may have been the exchange that is not there any more
             raise
-        if not routed:
-            self._note_unroutable(name)
-        return routed
+
+    def expect(self, subscribers: Sequence[str]) -> None:
+        self._roll.call(subscribers)
 
     async def declare(self, subscriptions: Sequence[Subscription]) -> None:
         await self._in_time(self._consume.wait_up())
@@ -158,12 +177,14 @@ class RabbitBus:
             intake,
             link=self._consume,
             topology=self._topology,
+            roll=self._roll,
             clock=self._clock,
             chance=self._chance,
             quarantine_s=self._quarantine_s,
         )
         self._consumers = [other for other in self._consumers if not other.ended]
         self._consumers.append(consumer)
+        self._roll.answer(subscription.id)  # the consumer itself is waited for from now on
         return consumer
 
     async def queues(self, subscribers: Sequence[str]) -> list[QueueState]:
@@ -195,11 +216,19 @@ class RabbitBus:
             return None, None
         return found.message_count, found.consumer_count
 
-    async def _exchange(self) -> str:
+    async def _prepared(self) -> int:
+        """Return when what is published reaches every queue of ours, and on which connection.
+
+        An answer about the exchange on the one that consumes, asked for since the one that publishes was made, tells
+        that both are to the same broker, and not one of them to a former that is gone.
+        """
+        await self._publish.wait_up()
+        generation = self._publish.generation
         await self._consume.wait_up()
-        for consumer in list(self._consumers):  # on a broker that is new to us, ours are to get it, too
-            await consumer.tried.wait()
-        return await self._topology.prepare_exchange()
+        await self._roll.complete()
+        if trouble := await self._topology.prepare_exchange():
+            raise BrokerUnavailableError(trouble)
+        return generation
 
     async def _in_time(self, work: Awaitable[T]) -> T:
         """Wait for something that needs the connection, for a while.
@@ -220,6 +249,12 @@ class RabbitBus:
             _log.warning("event_unroutable", event_name=name, reason="no queue is bound to this name")
 
     def _changed(self) -> None:
+        generations = self._consume.generation, self._publish.generation
+        if generations != self._generations:
+            if generations[0] != self._generations[0]:
+                self._roll.call(consumer for consumer in self._consumers if not consumer.cancelled)
+            self._generations = generations
+            self._topology.forget()
         for link, other in ((self._consume, self._publish), (self._publish, self._consume)):
             if link.connected and not other.connected:
                 other.nudge()

@@ -18,8 +18,10 @@ from aiormq.abc import DeliveredMessage
 from daemon.clock import Clock
 from daemon.errors import BrokerUnavailableError, StoreUnavailableError
 from daemon.events.bus import Subscription
+from daemon.events.model import matches
 from daemon.events.rabbitmq.connection import CLOSE_TIMEOUT_S, REFUSALS, STEADY_S, Link, backoff_s, call, close
 from daemon.events.rabbitmq.intake import Intake
+from daemon.events.rabbitmq.roll import Roll
 from daemon.events.rabbitmq.topology import Topology, explained
 from daemon.events.rabbitmq.transport import underlay_of
 from daemon.log import get_logger
@@ -30,15 +32,12 @@ _log = get_logger(__name__)
 class RabbitConsumer:
     """Consumes one subscriber's queue until it is cancelled, whatever happens to the broker.
 
-    Attributes:
-        tried: Set once its queue is there and bound, or the broker has refused it; what is published before may be lost
-            to it.
-
     Args:
         subscription: What to consume.
         intake: Makes the intake, given what to call when it is empty.
         link: The connection.
         topology: Declares what is missing.
+        roll: Told once the queue is there and bound on the connection of the moment, or the broker has refused it.
         clock: Waits between attempts.
         chance: Random numbers from 0 to 1.
         quarantine_s: Wait before a subscriber is tried again that the broker refused.
@@ -51,16 +50,17 @@ class RabbitConsumer:
         *,
         link: Link,
         topology: Topology,
+        roll: Roll,
         clock: Clock,
         chance: Callable[[], float],
         quarantine_s: float,
     ) -> None:
         self.subscription = subscription
         self.trouble = ""
-        self.tried = asyncio.Event()
         self._queue = topology.queue(subscription.id)
         self._link = link
         self._topology = topology
+        self._roll = roll
         self._clock = clock
         self._chance = chance
         self._quarantine_s = quarantine_s
@@ -69,11 +69,25 @@ class RabbitConsumer:
         self._channel: aiormq.Channel | None = None
         self._consumer_tag = ""
         self._cancelled = False
+        roll.call([self])
         self._supervisor = asyncio.create_task(self._supervise(), name=f"consume-{subscription.id}")
 
     @property
     def ready(self) -> bool:
         return bool(self._consumer_tag) and not self._cancelled and self._link.connected
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether it takes nothing any more."""
+        return self._cancelled
+
+    def wants(self, name: str) -> bool:
+        """Tell whether events of this name have to reach its queue, as far as the broker takes one from us."""
+        return (
+            not self._cancelled
+            and not self.trouble
+            and any(matches(pattern, name) for pattern in self.subscription.patterns)
+        )
 
     @property
     def ended(self) -> bool:
@@ -82,7 +96,7 @@ class RabbitConsumer:
 
     async def cancel(self) -> None:
         self._cancelled = True
-        self.tried.set()
+        self._roll.answer(self)
         self._intake.close()
         channel, tag = self._channel, self._consumer_tag
         # An ordered subscriber ends with its channel, once all is settled: if it ended before, another daemon would be
@@ -102,7 +116,7 @@ class RabbitConsumer:
 
     async def _supervise(self) -> None:
         failures = 0
-        while not self._is_cancelled():
+        while not self.cancelled:
             await self._link.wait_up()
             since_s = self._clock.monotonic_s()
             refused = False
@@ -112,21 +126,21 @@ class RabbitConsumer:
                 _log.debug("consumer_lost", subscriber=self.subscription.id, reason=str(error))
             except Exception as error:  # noqa: BLE001 - whatever it is, nobody else would bring this subscriber back
                 refused = True
-                self.tried.set()
+                self._roll.answer(self)
                 _log.exception("consumer_failed", subscriber=self.subscription.id, reason=str(error))
             failures = 1 if self._clock.monotonic_s() - since_s > STEADY_S else failures + 1
             wait_s = self._quarantine_s if refused else backoff_s(failures, self._chance())
-            if not self._is_cancelled():
+            if not self.cancelled:
                 await self._clock.sleep(wait_s)
-
-    def _is_cancelled(self) -> bool:
-        return self._cancelled
 
     async def _session(self) -> bool:
         """Prepare and consume until the channel is lost; return whether the broker refuses us."""
+        generation = self._link.generation
         try:
             trouble = await self._topology.prepare(self.subscription)
-            self.tried.set()
+            if generation != self._link.generation:
+                return False  # it may be another broker by now
+            self._roll.answer(self)
             if not trouble:
                 channel = await self._link.channel()
                 try:
@@ -140,7 +154,8 @@ class RabbitConsumer:
         if trouble and trouble != self.trouble:
             _log.error("subscriber_out_of_service", subscriber=self.subscription.id, reason=trouble)
         self.trouble = trouble
-        self.tried.set()
+        if generation == self._link.generation:
+            self._roll.answer(self)
         return bool(trouble)
 
     async def _serve(self, opened: AbstractChannel) -> str:

@@ -1,0 +1,134 @@
+"""A broker that comes back empty, a queue that is broken: what is published is not lost, and nobody else is stopped."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from pika.adapters.blocking_connection import BlockingChannel
+
+from daemon.clock import SystemClock
+from daemon.events.bus import Consumer, Delivery, Subscription
+from daemon.events.model import message_of, pack
+from daemon.events.outbox import Outbox
+from daemon.events.rabbitmq import RabbitBus
+from daemon.store.model import OutgoingEvent
+from daemon.store.sqlite import SqliteStore
+from daemon.store.writes import StageEvent
+from tests.integration.rabbitmq.laboratory import Laboratory, until
+from tests.services import RabbitContainer, RabbitNode, private_rabbit
+
+Node = RabbitNode | RabbitContainer
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[Node]:
+    with private_rabbit() as running:
+        yield running
+
+
+@pytest.fixture
+async def lab(node: Node) -> AsyncIterator[Laboratory]:
+    laboratory = Laboratory(node.url)
+    yield laboratory
+    await laboratory.aclose()
+
+
+def empty(node: Node) -> None:
+    """Restart a broker that has forgotten everything."""
+    for command in ("stop_app", "reset", "start_app"):
+        node.ctl(command)
+
+
+class Crowd:
+    """Forty subscribers of one event, and who of them has got what."""
+
+    def __init__(self) -> None:
+        self.consumers: list[Consumer] = []
+        self.seen: dict[str, set[str]] = {f"s{number}": set() for number in range(40)}
+        self._settling: set[asyncio.Task[None]] = set()
+
+    async def subscribe(self, lab: Laboratory, bus: RabbitBus) -> None:
+        lab.subscribers.update(self.seen)
+        for subscriber in self.seen:
+            subscription = Subscription(subscriber, ("order.placed",), 10)
+            self.consumers.append(await bus.subscribe(subscription, self._take))
+
+    def have(self, ids: set[str]) -> bool:
+        return all(seen >= ids for seen in self.seen.values())
+
+    def _take(self, delivery: Delivery) -> None:
+        self.seen[delivery.subscriber].add(delivery.message.envelope.id)
+        settling = asyncio.create_task(delivery.ack())
+        self._settling.add(settling)
+        settling.add_done_callback(self._settling.discard)
+
+
+async def stage(store: SqliteStore, app: str, ids: set[str]) -> None:
+    staged = []
+    for event_id in sorted(ids):
+        message = message_of("order.placed", b"{}", source="shop", now_us=0, id=event_id)
+        staged.append(StageEvent(OutgoingEvent(event_id, app, event_id, 1, pack(message), 0)))
+    await store.commit(*staged)
+
+
+async def test_what_is_staged_while_a_broker_comes_back_empty_reaches_every_subscriber(
+    node: Node, lab: Laboratory, tmp_path: Path
+) -> None:
+    """aio-pika#632, faststream#2758."""
+    store = SqliteStore(tmp_path / "shop.db")
+    await store.open()
+    bus, crowd = await lab.bus(memory=store), Crowd()
+    await crowd.subscribe(lab, bus)
+    await until(lambda: all(consumer.ready for consumer in crowd.consumers), timeout_s=30)
+    outbox = Outbox(store, bus, app=lab.app, clock=SystemClock())
+    await outbox.start()
+    ids = {f"e{number}" for number in range(100)}
+
+    emptied = asyncio.create_task(asyncio.to_thread(empty, node))
+    await until(lambda: not bus.connected, timeout_s=30)
+    await stage(store, lab.app, ids)
+    outbox.poke()
+    await emptied
+
+    await until(lambda: crowd.have(ids), timeout_s=30)
+    await outbox.aclose()
+    await store.aclose()
+    assert bus.unroutable == 0
+
+
+async def test_what_was_staged_before_the_start_waits_for_the_subscribers_of_a_new_broker(
+    lab: Laboratory, tmp_path: Path
+) -> None:
+    store = SqliteStore(tmp_path / "shop.db")
+    await store.open()
+    await stage(store, lab.app, {"e1"})
+    bus, crowd = await lab.bus(memory=store), Crowd()
+    bus.expect(list(crowd.seen))
+    outbox = Outbox(store, bus, app=lab.app, clock=SystemClock())
+    await outbox.start()
+    await until(lambda: bus.connected)
+
+    await crowd.subscribe(lab, bus)
+
+    await until(lambda: crowd.have({"e1"}), timeout_s=30)
+    await outbox.aclose()
+    await store.aclose()
+
+
+async def test_an_event_of_ours_that_comes_back_brings_its_queue_about_again(lab: Laboratory) -> None:
+    """dramatiq#832."""
+    bus = await lab.bus()
+    _, inbox = await lab.subscribe(bus, "greet", "customer.created")
+
+    def unbind(channel: BlockingChannel) -> None:
+        channel.queue_unbind(f"{lab.app}.greet", lab.exchange, "customer.created")
+
+    await lab.amqp(unbind)  # nobody tells us
+
+    routed = await bus.send(message_of("customer.created", b"{}", source="shop", now_us=0, id="e1"))
+    unwanted = await bus.send(message_of("customer.left", b"{}", source="shop", now_us=0))
+
+    assert (routed, unwanted) == (True, False)
+    assert (await inbox.next()).message.envelope.id == "e1"
+    assert bus.unroutable == 1
