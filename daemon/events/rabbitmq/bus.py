@@ -18,6 +18,7 @@ from daemon.events.rabbitmq.deadletters import DeadLetters
 from daemon.events.rabbitmq.intake import Intake
 from daemon.events.rabbitmq.outgoing import encode
 from daemon.events.rabbitmq.publisher import HeadersTooLargeError, Publisher
+from daemon.events.rabbitmq.quarantine import Quarantine
 from daemon.events.rabbitmq.roll import Roll
 from daemon.events.rabbitmq.target import Target
 from daemon.events.rabbitmq.topology import BindingMemory, Declare, Topology
@@ -81,7 +82,10 @@ class RabbitBus:
         make = partial(Link, target=target, clock=self._clock, chance=chance, changed=self._changed)
         self._consume = make("consume")
         self._publish = make("publish")
-        self._topology = Topology(self._consume, app=app, exchange=exchange, declare=declare, memory=memory)
+        declaring = partial(Topology, app=app, exchange=exchange, declare=declare)
+        self._topology = declaring(self._consume, memory=memory)
+        apart = partial(Link, "trial", target, clock=self._clock, chance=chance, changed=lambda: None)
+        self._quarantine = Quarantine(apart, declaring)
         self._publisher = Publisher(self._publish, timeout_s=publish_timeout_s)
         self._dead_letters = DeadLetters(
             self._consume, topology=self._topology, publisher=self._publisher, clock=self._clock
@@ -180,6 +184,7 @@ class RabbitBus:
             roll=self._roll,
             clock=self._clock,
             chance=self._chance,
+            quarantine=self._quarantine,
             quarantine_s=self._quarantine_s,
         )
         self._consumers = [other for other in self._consumers if not other.ended]
@@ -252,7 +257,10 @@ class RabbitBus:
         generations = self._consume.generation, self._publish.generation
         if generations != self._generations:
             if generations[0] != self._generations[0]:
-                self._roll.call(consumer for consumer in self._consumers if not consumer.cancelled)
+                standing = [consumer for consumer in self._consumers if not consumer.cancelled]
+                self._roll.call(standing)
+                for consumer in standing:
+                    consumer.wake()
             self._generations = generations
             self._topology.forget()
         for link, other in ((self._consume, self._publish), (self._publish, self._consume)):

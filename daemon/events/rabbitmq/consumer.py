@@ -9,6 +9,7 @@ settling does nothing, and the broker delivers it again, marked as redelivered.
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 
 import aiormq
@@ -21,6 +22,7 @@ from daemon.events.bus import Subscription
 from daemon.events.model import matches
 from daemon.events.rabbitmq.connection import CLOSE_TIMEOUT_S, REFUSALS, STEADY_S, Link, backoff_s, call, close
 from daemon.events.rabbitmq.intake import Intake
+from daemon.events.rabbitmq.quarantine import Quarantine, offends, out_of_service_s
 from daemon.events.rabbitmq.roll import Roll
 from daemon.events.rabbitmq.topology import Topology, explained
 from daemon.events.rabbitmq.transport import underlay_of
@@ -40,6 +42,7 @@ class RabbitConsumer:
         roll: Told once the queue is there and bound on the connection of the moment, or the broker has refused it.
         clock: Waits between attempts.
         chance: Random numbers from 0 to 1.
+        quarantine: Tries it apart where the whole connection was closed while it attached.
         quarantine_s: Wait before a subscriber is tried again that the broker refused.
     """
 
@@ -53,6 +56,7 @@ class RabbitConsumer:
         roll: Roll,
         clock: Clock,
         chance: Callable[[], float],
+        quarantine: Quarantine,
         quarantine_s: float,
     ) -> None:
         self.subscription = subscription
@@ -63,7 +67,10 @@ class RabbitConsumer:
         self._roll = roll
         self._clock = clock
         self._chance = chance
+        self._quarantine = quarantine
         self._quarantine_s = quarantine_s
+        self._since_s = math.inf  # when it began to consume
+        self._offences = 0  # how often in a row the whole connection was closed over it, as far as we know
         self._interrupted = asyncio.Event()  # the channel is lost, the consumption ended, cancelled, or all is settled
         self._intake = intake(self._interrupted.set)
         self._channel: aiormq.Channel | None = None
@@ -114,49 +121,81 @@ class RabbitConsumer:
         await asyncio.wait({self._supervisor})
         await self._intake.aclose()
 
+    def wake(self) -> None:
+        """Try again at once: the connection is a new one."""
+        self._interrupted.set()
+
     async def _supervise(self) -> None:
         failures = 0
         while not self.cancelled:
             await self._link.wait_up()
-            since_s = self._clock.monotonic_s()
-            refused = False
+            self._since_s = math.inf
+            refused = offended = False
             try:
                 refused = await self._session()
             except (BrokerUnavailableError, StoreUnavailableError) as error:
                 _log.debug("consumer_lost", subscriber=self.subscription.id, reason=str(error))
+                if offended := offends(error):
+                    _log.warning("subscriber_suspected", subscriber=self.subscription.id, reason=str(error.__cause__))
             except Exception as error:  # noqa: BLE001 - whatever it is, nobody else would bring this subscriber back
                 refused = True
                 self._roll.answer(self)
                 _log.exception("consumer_failed", subscriber=self.subscription.id, reason=str(error))
-            failures = 1 if self._clock.monotonic_s() - since_s > STEADY_S else failures + 1
+            if self._clock.monotonic_s() - self._since_s > STEADY_S:
+                failures = self._offences = 0
+            failures += 1
+            self._offences += offended
             wait_s = self._quarantine_s if refused else backoff_s(failures, self._chance())
-            if not self.cancelled:
-                await self._clock.sleep(wait_s)
+            await self._pause(max(wait_s, out_of_service_s(self._offences, self._quarantine_s)))
+
+    async def _pause(self, wait_s: float) -> None:
+        """Wait, but not beyond the connection: whatever is the matter, it may be another on the next one."""
+        generation = self._link.generation
+        due = False
+
+        def ring() -> None:
+            nonlocal due
+            due = True
+            self._interrupted.set()
+
+        timer = self._clock.call_later(wait_s, ring)
+        try:
+            await self._until(lambda: due or self._cancelled or generation != self._link.generation)
+        finally:
+            timer.cancel()
 
     async def _session(self) -> bool:
         """Prepare and consume until the channel is lost; return whether the broker refuses us."""
         generation = self._link.generation
-        try:
-            trouble = await self._topology.prepare(self.subscription)
-            if generation != self._link.generation:
-                return False  # it may be another broker by now
-            self._roll.answer(self)
-            if not trouble:
-                channel = await self._link.channel()
-                try:
-                    trouble = await self._serve(channel)
-                finally:
-                    self._intake.abandon()
-                    self._channel, self._consumer_tag = None, ""
-                    await close(channel)  # its answer says that the broker has read our acknowledgements
-        except REFUSALS as error:
-            trouble = explained(error, f"consume the queue {self._queue!r}")
+        trouble = await self._quarantine.trial(self.subscription) if self._offences else ""
+        if trouble:
+            self._offences += 1
+        else:
+            trouble = await self._attach(generation)
         if trouble and trouble != self.trouble:
             _log.error("subscriber_out_of_service", subscriber=self.subscription.id, reason=trouble)
         self.trouble = trouble
         if generation == self._link.generation:
             self._roll.answer(self)
         return bool(trouble)
+
+    async def _attach(self, generation: int) -> str:
+        try:
+            trouble = await self._topology.prepare(self.subscription)
+            if generation != self._link.generation:
+                return ""  # it may be another broker by now
+            self._roll.answer(self)
+            if trouble:
+                return trouble
+            channel = await self._link.channel()
+            try:
+                return await self._serve(channel)
+            finally:
+                self._intake.abandon()
+                self._channel, self._consumer_tag = None, ""
+                await close(channel)  # its answer says that the broker has read our acknowledgements
+        except REFUSALS as error:
+            return explained(error, f"consume the queue {self._queue!r}")
 
     async def _serve(self, opened: AbstractChannel) -> str:
         opened.close_callbacks.add(lambda *_: self._interrupted.set())
@@ -184,6 +223,7 @@ class RabbitConsumer:
         consuming = channel.basic_consume(self._queue, take)
         answer = await call(consuming, f"consume the queue {self._queue!r}")
         self._consumer_tag = answer.consumer_tag or ""
+        self._since_s = self._clock.monotonic_s()
         self.trouble = ""
 
     async def _until(self, reached: Callable[[], bool]) -> None:

@@ -15,6 +15,7 @@ from daemon.events.rabbitmq import RabbitBus
 from daemon.store.model import OutgoingEvent
 from daemon.store.sqlite import SqliteStore
 from daemon.store.writes import StageEvent
+from tests.integration.amqp_proxy import AmqpProxy, close_connection
 from tests.integration.rabbitmq.laboratory import Laboratory, until
 from tests.services import RabbitContainer, RabbitNode, private_rabbit
 
@@ -132,3 +133,43 @@ async def test_an_event_of_ours_that_comes_back_brings_its_queue_about_again(lab
     assert (routed, unwanted) == (True, False)
     assert (await inbox.next()).message.envelope.id == "e1"
     assert bus.unroutable == 1
+
+
+async def test_a_queue_over_which_the_connection_is_closed_costs_the_others_nothing(lab: Laboratory) -> None:
+    """rabbitmq-server#14675, rabbitmq-server#15725, rabbitmq-server#11561."""
+    async with AmqpProxy(lab.url) as proxy:
+        damaged = {f"{lab.app}.{subscriber}" for subscriber in ("worse", "bad")}
+        proxy.answers = dict.fromkeys(damaged, close_connection(541, "INTERNAL_ERROR"))
+        bus = await lab.bus(url=proxy.amqp_url, quarantine_s=30)
+        bad = [(await lab.attempt(bus, subscriber, "order.placed"))[0] for subscriber in ("worse", "bad")]
+        good = [await lab.attempt(bus, f"good-{number}", "order.placed") for number in range(20)]
+
+        await until(lambda: all(consumer.trouble for consumer in bad), timeout_s=20)
+        await until(lambda: all(consumer.ready for consumer, _ in good), timeout_s=20)
+        generation = bus._consume.generation
+        routed = await bus.send(message_of("order.placed", b"{}", source="shop", now_us=0, id="e1"))
+        seen = [await inbox.next() for _, inbox in good]
+
+        assert routed
+        assert {delivery.message.envelope.id for delivery in seen} == {"e1"}
+        assert all("541" in consumer.trouble or "INTERNAL_ERROR" in consumer.trouble for consumer in bad)
+        assert bus._consume.generation == generation
+        assert all(proxy.asked[queue] <= 3 for queue in damaged)
+
+
+async def test_a_queue_that_was_repaired_is_consumed_again(lab: Laboratory) -> None:
+    """rabbitmq-server#14675."""
+    async with AmqpProxy(lab.url) as proxy:
+        proxy.answers = {f"{lab.app}.bad": close_connection(540, "NOT_IMPLEMENTED")}
+        bus = await lab.bus(url=proxy.amqp_url)
+        bad, inbox = await lab.attempt(bus, "bad", "order.placed")
+        await until(lambda: bad.trouble != "", timeout_s=20)
+        generation = bus._consume.generation
+
+        proxy.answers.clear()
+        await lab.publish("order.placed", b"{}")
+
+        await until(lambda: bad.ready, timeout_s=20)
+        await (await inbox.next()).ack()
+        assert bad.trouble == ""
+        assert bus._consume.generation == generation

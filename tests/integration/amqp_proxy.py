@@ -1,0 +1,83 @@
+"""A proxy that understands AMQP, and answers some of what a client asks for instead of the broker."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from urllib.parse import urlsplit, urlunsplit
+
+from pamqp import commands, frame
+
+from tests.integration.proxy import Proxy
+
+Answer = Callable[[commands.Basic.Consume], frame.FrameTypes | None]
+
+_HEADER_BYTES = 8
+_CONSUME = b"\x01", b"\x00\x3c\x00\x14"  # a method's frame, and which
+
+
+def close_connection(code: int, text: str) -> Answer:
+    """Answer as a broker that gives up the whole connection."""
+    return lambda _: commands.Connection.Close(code, text, 60, 20)
+
+
+def consume_ok(consume: commands.Basic.Consume) -> frame.FrameTypes:
+    """Answer as a broker that consumes."""
+    return commands.Basic.ConsumeOk(consume.consumer_tag)
+
+
+class AmqpProxy(Proxy):
+    """Passes on what comes, but for `basic.consume` of the queues in `answers`.
+
+    Attributes:
+        answers: By queue, what the client is told instead; the broker hears nothing of it.
+        asked: How often each of these queues was asked for.
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.answers: dict[str, Answer] = {}
+        self.asked: dict[str, int] = {}
+
+    @property
+    def amqp_url(self) -> str:
+        """Where to connect to, with the password."""
+        parts = urlsplit(self.url)
+        return urlunsplit(parts._replace(netloc=f"guest:guest@{parts.hostname}:{parts.port}"))
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._is_refusing:
+            writer.transport.abort()
+            return
+        there, back = await asyncio.open_connection(self._target.hostname, self._target.port)
+        self._writers |= {writer, back}
+        with suppress(ConnectionError, asyncio.CancelledError, asyncio.IncompleteReadError):
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._pass_on_frames(reader, back, writer))
+                group.create_task(self._pass_back(there, writer, asyncio.Event()))
+
+    async def _pass_on_frames(
+        self, reader: asyncio.StreamReader, server: asyncio.StreamWriter, client: asyncio.StreamWriter
+    ) -> None:
+        server.write(await reader.readexactly(_HEADER_BYTES))
+        with suppress(asyncio.IncompleteReadError):
+            while True:
+                head = await reader.readexactly(7)
+                data = head + await reader.readexactly(int.from_bytes(head[3:]) + 1)
+                answer = self._answer(data) if (data[:1], data[7:11]) == _CONSUME else None
+                if answer is None:
+                    server.write(data)
+                else:
+                    client.write(frame.marshal(answer, _channel(answer, data)))
+        server.close()
+
+    def _answer(self, data: bytes) -> frame.FrameTypes | None:
+        _, _, consume = frame.unmarshal(data)
+        assert isinstance(consume, commands.Basic.Consume)
+        if consume.queue not in self.answers:
+            return None
+        self.asked[consume.queue] = self.asked.get(consume.queue, 0) + 1
+        return self.answers[consume.queue](consume)
+
+
+def _channel(answer: frame.FrameTypes, asked: bytes) -> int:
+    return 0 if isinstance(answer, commands.Connection.Close) else int.from_bytes(asked[1:3])
