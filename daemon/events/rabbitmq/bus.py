@@ -16,6 +16,7 @@ from daemon.events.rabbitmq.connection import REFUSALS, Link, call
 from daemon.events.rabbitmq.consumer import RabbitConsumer
 from daemon.events.rabbitmq.deadletters import DeadLetters
 from daemon.events.rabbitmq.intake import Intake
+from daemon.events.rabbitmq.liveness import watch
 from daemon.events.rabbitmq.outgoing import encode
 from daemon.events.rabbitmq.publisher import HeadersTooLargeError, Publisher
 from daemon.events.rabbitmq.quarantine import Quarantine
@@ -47,6 +48,7 @@ class RabbitBus:
         max_payload_bytes: Longest event that is decoded here, which is a CloudEvent in structured mode.
         publish_timeout_s: How long publishing may take, with waiting for the connection, in seconds.
         quarantine_s: Wait before a subscriber is tried again whose queue the broker refuses, in seconds.
+        liveness_s: How often the broker is asked whether it knows that a subscriber consumes, in seconds.
         clock: Time.
         chance: Random numbers from 0 to 1.
         memory: Remembers what queues were bound to, so that what is no longer wanted can be unbound.
@@ -67,6 +69,7 @@ class RabbitBus:
         max_payload_bytes: int = 1_048_576,
         publish_timeout_s: float = 10,
         quarantine_s: float = 30,
+        liveness_s: float = 30,
         clock: Clock | None = None,
         chance: Callable[[], float] = random.random,
         memory: BindingMemory | None = None,
@@ -76,6 +79,8 @@ class RabbitBus:
         self._chance = chance
         self._max_payload_bytes = max_payload_bytes
         self._quarantine_s = quarantine_s
+        self._liveness_s = liveness_s
+        self._watch: asyncio.Task[None] | None = None
         self._hold_max_s = consumer_timeout_s / 2
         self._publish_timeout_s = publish_timeout_s
         target = Target(URL(url), app, heartbeat_s, tls_ca, tls_cert, tls_key)
@@ -110,9 +115,20 @@ class RabbitBus:
     async def start(self) -> None:
         self._consume.start()
         self._publish.start()
+        watching = watch(
+            lambda: self._consumers,
+            lambda subscriber: self._depth(self._topology.queue(subscriber)),
+            clock=self._clock,
+            chance=self._chance,
+            every_s=self._liveness_s,
+        )
+        self._watch = asyncio.create_task(watching, name="rabbitmq-liveness")
 
     async def aclose(self) -> None:
         self._closing = True
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.wait({self._watch})
         async with asyncio.TaskGroup() as group:
             group.create_task(self._publisher.aclose())
             for consumer in self._consumers:

@@ -28,6 +28,8 @@ from daemon.events.rabbitmq.topology import Topology, explained
 from daemon.events.rabbitmq.transport import underlay_of
 from daemon.log import get_logger
 
+DOUBTS_MAX = 2
+
 _log = get_logger(__name__)
 
 
@@ -76,6 +78,10 @@ class RabbitConsumer:
         self._channel: aiormq.Channel | None = None
         self._consumer_tag = ""
         self._cancelled = False
+        self._prefetch = 1 if subscription.ordered else subscription.prefetch
+        self._stalled = False  # the broker does not know that we consume
+        self._doubts = 0
+        self._taken = self._taken_before = 0
         roll.call([self])
         self._supervisor = asyncio.create_task(self._supervise(), name=f"consume-{subscription.id}")
 
@@ -120,6 +126,25 @@ class RabbitConsumer:
         self._supervisor.cancel()
         await asyncio.wait({self._supervisor})
         await self._intake.aclose()
+
+    def compare(self, ready: int | None, consumers: int | None) -> None:
+        """Compare what the broker says of the queue with what is seen here; what was wrong twice in a row, is.
+
+        Args:
+            ready: How many messages wait there for a consumer.
+            consumers: How many consumers it knows.
+        """
+        idle = self._taken == self._taken_before and self._intake.unsettled < self._prefetch
+        self._taken_before = self._taken
+        # An ordered subscriber may have to wait for its turn, whatever there is to do.
+        forgotten = consumers == 0 or (idle and bool(ready) and not self.subscription.ordered)
+        self._doubts = self._doubts + 1 if forgotten and self.ready else 0
+        if self._doubts >= DOUBTS_MAX:
+            _log.warning("consumer_revived", subscriber=self.subscription.id, ready=ready, consumers=consumers)
+            self._doubts = 0
+            self._offences = max(self._offences, 1)  # it may be the queue that is damaged: tried apart first
+            self._stalled = True
+            self._interrupted.set()
 
     def wake(self) -> None:
         """Try again at once: the connection is a new one."""
@@ -192,22 +217,23 @@ class RabbitConsumer:
                 return await self._serve(channel)
             finally:
                 self._intake.abandon()
-                self._channel, self._consumer_tag = None, ""
+                self._channel, self._consumer_tag, self._stalled = None, "", False
                 await close(channel)  # its answer says that the broker has read our acknowledgements
         except REFUSALS as error:
             return explained(error, f"consume the queue {self._queue!r}")
 
     async def _serve(self, opened: AbstractChannel) -> str:
         opened.close_callbacks.add(lambda *_: self._interrupted.set())
-        prefetch = 1 if self.subscription.ordered else self.subscription.prefetch
-        await call(opened.set_qos(prefetch), "set the prefetch")
+        await call(opened.set_qos(self._prefetch), "set the prefetch")
         self._channel = channel = await underlay_of(opened)
         channel.on_consumer_cancel_callbacks.add(lambda _: self._interrupted.set())
         while not self._cancelled and not channel.is_closed:
             self._interrupted.clear()
             await self._consume(channel)
-            await self._until(lambda: channel.is_closed or self._cancelled or not channel.consumers)
+            await self._until(lambda: channel.is_closed or self._cancelled or self._stalled or not channel.consumers)
             self._consumer_tag = ""
+            if self._stalled:
+                return ""
             if not channel.is_closed and not self._cancelled:
                 # The broker ended it, as when the queue was deleted. What is under way can still be settled.
                 _log.warning("consumer_cancelled_by_broker", subscriber=self.subscription.id)
@@ -218,6 +244,7 @@ class RabbitConsumer:
 
     async def _consume(self, channel: aiormq.Channel) -> None:
         async def take(delivered: DeliveredMessage) -> None:
+            self._taken += 1
             self._intake.take(channel, delivered)
 
         consuming = channel.basic_consume(self._queue, take)

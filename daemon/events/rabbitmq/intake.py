@@ -79,6 +79,11 @@ class Intake:
         """Whether everything is settled."""
         return not self._unsettled
 
+    @property
+    def unsettled(self) -> int:
+        """How many deliveries the broker waits for."""
+        return len(self._unsettled)
+
     def take(self, channel: aiormq.Channel, delivered: DeliveredMessage) -> None:
         """Take a message over. Runs in the library's own task, which it cancels as it likes: nothing is awaited."""
         tag = delivered.delivery_tag

@@ -12,10 +12,11 @@ from daemon.events.bus import Consumer, Delivery, Subscription
 from daemon.events.model import message_of, pack
 from daemon.events.outbox import Outbox
 from daemon.events.rabbitmq import RabbitBus
+from daemon.log import captured_log
 from daemon.store.model import OutgoingEvent
 from daemon.store.sqlite import SqliteStore
 from daemon.store.writes import StageEvent
-from tests.integration.amqp_proxy import AmqpProxy, close_connection
+from tests.integration.amqp_proxy import AmqpProxy, close_connection, consume_ok
 from tests.integration.rabbitmq.laboratory import Laboratory, until
 from tests.services import RabbitContainer, RabbitNode, private_rabbit
 
@@ -173,3 +174,44 @@ async def test_a_queue_that_was_repaired_is_consumed_again(lab: Laboratory) -> N
         await (await inbox.next()).ack()
         assert bad.trouble == ""
         assert bus._consume.generation == generation
+
+
+async def test_a_consumer_that_the_broker_forgot_is_brought_back(lab: Laboratory) -> None:
+    """rabbitmq-server#13368, faststream#2758."""
+    async with AmqpProxy(lab.url) as proxy:
+        proxy.answers = {f"{lab.app}.greet": consume_ok}  # the broker has never heard of it
+        bus = await lab.bus(url=proxy.amqp_url, liveness_s=0.2)
+        with captured_log() as log:
+            consumer, inbox = await lab.subscribe(bus, "greet", "customer.created")
+            await lab.publish("customer.created", b"{}")
+            proxy.answers.clear()
+
+            delivery = await inbox.next()
+
+        await delivery.ack()
+        assert consumer.ready
+        revived = [line for line in log if line["event"] == "consumer_revived"]
+        assert [(line["subscriber"], line["consumers"]) for line in revived] == [("greet", 0)]
+
+
+async def test_a_consumer_that_is_given_nothing_while_there_is_something_is_brought_back(lab: Laboratory) -> None:
+    """rabbitmq-server#13368: the broker counts somebody else, who is busy, and another of ours that rightly waits."""
+    async with AmqpProxy(lab.url) as proxy:
+        proxy.answers = {f"{lab.app}.greet": consume_ok}
+        busy, bus = await lab.bus(), await lab.bus(url=proxy.amqp_url, liveness_s=0.2)
+        _, their_inbox = await lab.subscribe(busy, "greet", "customer.created", prefetch=1)
+        _, full_inbox = await lab.subscribe(bus, "full", "customer.created", prefetch=1)
+        await lab.subscribe(bus, "idle", "customer.moved")
+        await lab.publish("customer.created", b"1")
+        held = [await their_inbox.next(), await full_inbox.next()]
+        with captured_log() as log:
+            _, inbox = await lab.subscribe(bus, "greet", "customer.created")
+            await lab.publish("customer.created", b"2")
+            proxy.answers.clear()
+
+            delivery = await inbox.next()
+
+        assert delivery.message.body == b"2"
+        assert [line["subscriber"] for line in log if line["event"] == "consumer_revived"] == ["greet"]
+        for each in [delivery, *held]:
+            await each.ack()
