@@ -86,7 +86,13 @@ class App:
         for provides, value in ((WorkflowEngine, self.engine), (Engine, self.engine), (EventBus, self.events)):
             self.services.register_value(provides, value)
         self._around = Surroundings(
-            name, self.store, self.clock, self.services.handler_container, self.outbox.poke, max_payload_bytes=limit
+            name,
+            self.store,
+            self.clock,
+            self.services.handler_container,
+            self.outbox.poke,
+            max_payload_bytes=limit,
+            prefetch=config.broker.prefetch,
         )
         self.dispatchers = {
             each.id: Dispatcher(each, self._around, options=self.options(each.id)) for each in self._subscribers(config)

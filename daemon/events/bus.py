@@ -27,8 +27,10 @@ class Subscription:
 class Delivery(Protocol):
     """One attempt to hand an event to a subscriber; it stays the receiver's until it settles it, once.
 
-    A delivery that is not settled comes again, at the latest when this process has died. Settling one that the
-    broker has taken back in the meantime does nothing: the event comes again and is recognised by its id.
+    A delivery that is not settled comes again, at the latest when this process has died. Settling tells whether it took
+    effect. It did not (False) if the broker has taken the delivery back in the meantime, or it was settled before: the
+    event comes again and is recognised by its id. True is no proof where the answer travels over a connection that is
+    lost before it arrives.
     """
 
     @property
@@ -55,16 +57,16 @@ class Delivery(Protocol):
     def crashes(self) -> int:
         """How often it was started before and never ended, as far as the bus can tell; 0 where it cannot."""
 
-    async def ack(self) -> None:
+    async def ack(self) -> bool:
         """The event is done. Returns once that is durable, or handed to a connection that may yet lose it."""
 
-    async def retry(self, delay_s: float, *, attempt: int, error: str) -> None:
+    async def retry(self, delay_s: float, *, attempt: int, error: str) -> bool:
         """Deliver it again after `delay_s` seconds as the given attempt. Durable before the original is let go."""
 
-    async def dead_letter(self, reason: str, *, error: str, traceback: str = "") -> None:
+    async def dead_letter(self, reason: str, *, error: str, traceback: str = "") -> bool:
         """Give it up, with its reason. Durable before the original is let go."""
 
-    async def release(self) -> None:
+    async def release(self) -> bool:
         """Put a delivery back for somebody else: not counted as an attempt, nor as a crash."""
 
 

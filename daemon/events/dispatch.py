@@ -10,6 +10,8 @@ Invariants:
   being handled joins it, and shares its end.
 * What a handling emitted and that it took place are one commit; the delivery is acknowledged after it. An event that
   is known to be handled is acknowledged without running.
+* A verdict that the broker did not learn of, because it had taken the delivery back, is kept: the redelivery is
+  settled by it without running.
 * A cancellation from outside is neither success nor failure: the delivery goes back as it was.
 """
 
@@ -22,12 +24,11 @@ from typing import Any
 from daemon.events import verdict as verdicts
 from daemon.events.bus import Delivery
 from daemon.events.handling import Handling, Identity, Surroundings, identity_of, patiently
+from daemon.events.recall import Recall
 from daemon.events.subscriber import Subscriber
 from daemon.events.verdict import Verdict
 from daemon.log import get_logger
 
-# What can come back although it was acknowledged is what was unacknowledged at one time: about the prefetch.
-SETTLED_KEPT = 128
 _log = get_logger(__name__)
 
 
@@ -44,7 +45,7 @@ class Dispatcher:
         self._log = _log.bind(subscriber=subscriber.id)
         self._waiting: deque[Delivery] = deque()
         self._running: dict[Identity, Handling] = {}
-        self._settled: dict[Identity, int] = {}  # what was handled lately, with its body's hash; oldest first
+        self._recall = Recall(lambda: max(self.subscriber.concurrency, around.prefetch))
         self._tasks: set[asyncio.Task[None]] = set()
         self._busy = 0
         self._draining = False
@@ -125,34 +126,42 @@ class Dispatcher:
 
     async def _handle(self, handling: Handling) -> None:
         started_s = self._around.clock.monotonic_s()
-        verdict = verdicts.RELEASED
+        verdict, again, took_effect = verdicts.RELEASED, None, False
         with suppress(asyncio.CancelledError):  # a shutdown: what is left to do is to give the deliveries back
-            verdict = await self._verdict(handling)
+            again = self._recall.verdict_on(handling.first)
+            verdict = again or await self._verdict(handling)
         self._busy -= 1
         self._start()
         try:
-            await self._settle(handling, verdict)
+            took_effect = await self._settle(handling, verdict)
         finally:
             del self._running[handling.identity]
             self._tasks.discard(handling.task)
-            self._note(handling, verdict, started_s)
+            if verdict.handled:
+                self._recall.done(handling.first)
+            elif not took_effect and verdict is not verdicts.RELEASED:
+                self._recall.unsettled(handling.first, verdict)
+            self._note(handling, verdict, started_s, repeated=again is not None)
 
     async def _verdict(self, handling: Handling) -> Verdict:
-        body_hash = self._settled.get(handling.identity)
+        body_hash = self._recall.body_hash(handling.identity)
         if body_hash is not None:
             self._compare(handling.first, body_hash)
             return verdicts.DUPLICATE
         return await handling.judge(self.options)
 
-    async def _settle(self, handling: Handling, verdict: Verdict) -> None:
-        # The newest delivery is the one that the broker still knows, if it knows any; the others are let go. One that
-        # is adopted meanwhile may be the same event after a lost connection: it gets the verdict, too.
+    async def _settle(self, handling: Handling, verdict: Verdict) -> bool:
+        """Settle all deliveries of a handling; tell whether that took effect on the one that the broker still knows."""
+        # The newest is that one, if there is any; the others are let go. One that is adopted meanwhile may be the same
+        # event after a lost connection: it gets the verdict, too.
+        took_effect = False
         while handling.deliveries:
             *others, newest = handling.deliveries
             handling.deliveries = []
-            await self._settle_one(newest, lambda newest=newest: verdict.settle(newest))  # type: ignore[misc]
+            took_effect = await self._settle_one(newest, lambda newest=newest: verdict.settle(newest))  # type: ignore[misc]
             for other in others:
                 await self._settle_one(other, other.release if verdict is verdicts.RELEASED else other.ack)
+        return took_effect
 
     async def _release(self, delivery: Delivery) -> None:
         try:
@@ -162,20 +171,20 @@ class Dispatcher:
             if task is not None:
                 self._tasks.discard(task)
 
-    async def _settle_one(self, delivery: Delivery, settle: Callable[[], Awaitable[None]]) -> None:
+    async def _settle_one(self, delivery: Delivery, settle: Callable[[], Awaitable[bool]]) -> bool:
         try:
-            await patiently(settle, clock=self._around.clock, hurry=self._is_cut)
+            return await patiently(settle, clock=self._around.clock, hurry=self._is_cut)
         except Exception:  # noqa: BLE001 - it comes again; the other deliveries must not suffer
             self._log.exception("settle_failed", event_id=delivery.message.envelope.id)
+            return False
 
     # --- afterwards ---
 
-    def _note(self, handling: Handling, verdict: Verdict, started_s: float) -> None:
+    def _note(self, handling: Handling, verdict: Verdict, started_s: float, *, repeated: bool) -> None:
         envelope = handling.first.message.envelope
-        if verdict.handled:
-            self._settled[handling.identity] = hash(handling.first.message.body)
-            if len(self._settled) > SETTLED_KEPT:
-                del self._settled[next(iter(self._settled))]
+        if repeated:  # its line is written
+            self._log.debug("settled_again", event_id=envelope.id, event_name=envelope.name, outcome=verdict.outcome)
+            return
         self._log.info(
             verdict.line,
             event_id=envelope.id,

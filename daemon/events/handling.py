@@ -43,6 +43,7 @@ class Surroundings:
         container: Makes a handler's container; it is closed when the handler has ended.
         poke: Called when something was staged for the outbox.
         max_payload_bytes: A body above this is not even decoded.
+        prefetch: How many deliveries of a subscriber may be unsettled here at one time, before its own share.
         chance: Random numbers from 0 to 1, for the jitter of retries.
     """
 
@@ -52,6 +53,7 @@ class Surroundings:
     container: Callable[[], svcs.Container]
     poke: Callable[[], object]
     max_payload_bytes: int = 1_048_576
+    prefetch: int = 20
     chance: Callable[[], float] = random.random
 
 

@@ -29,12 +29,12 @@ class Verdict:
 
     line: str
     outcome: str
-    settle: Callable[[Delivery], Awaitable[None]]
+    settle: Callable[[Delivery], Awaitable[bool]]
     handled: bool = False
     fields: Mapping[str, object] = field(default_factory=dict)
 
 
-def _ack(delivery: Delivery) -> Awaitable[None]:
+def _ack(delivery: Delivery) -> Awaitable[bool]:
     return delivery.ack()
 
 

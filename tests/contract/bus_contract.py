@@ -303,19 +303,47 @@ async def a_cancelled_consumer_takes_nothing_more_and_settles_what_it_has(world:
 
 
 @claim
-async def settling_what_a_dead_process_had_does_nothing(world: BusWorld) -> None:
+async def settling_what_a_dead_process_had_does_nothing_and_says_so(world: BusWorld) -> None:
     dead, living = await world.bus(), await world.bus()
-    inbox, _ = await consume(dead, "reader")
+    names = ("first", "second", "other", "reader")
+    inboxes = [(await consume(dead, name))[0] for name in names]
     await place(dead, "o1")
-    stale = await inbox.next()
+    stale = [await inbox.next() for inbox in inboxes]
     await world.crash(dead)
-    again, _ = await consume(living, "reader")
-    fresh = await again.next()
+    fresh = [(await consume(living, name))[0] for name in names]
+    again = [await inbox.next() for inbox in fresh]
 
-    await stale.ack()
+    took_effect = [
+        await stale[0].ack(),
+        await stale[1].retry(0, attempt=7, error="E"),
+        await stale[2].dead_letter("rejected", error="E"),
+        await stale[3].release(),
+    ]
 
-    await fresh.retry(0, attempt=2, error="E")
-    assert (await again.next()).attempt == 2
+    assert took_effect == [False, False, False, False]
+    for inbox, delivery in zip(fresh, again, strict=True):
+        assert await delivery.retry(0, attempt=2, error="E")
+        assert (await inbox.next()).attempt == 2
+    assert await living.dead_letters("other", limit=10) == []
+
+
+@claim
+async def settling_takes_effect_once_and_tells_which_time_it_did(world: BusWorld) -> None:
+    bus = await world.bus()
+    inbox, _ = await consume(bus, "reader")
+    await place(bus, "o1", "o2", "o3", "o4")
+    acked, retried, buried, released = [await inbox.next() for _ in range(4)]
+
+    first = [
+        await acked.ack(),
+        await retried.retry(30, attempt=2, error="E"),
+        await buried.dead_letter("rejected", error="E"),
+        await released.release(),
+    ]
+    second = [await each.ack() for each in (acked, retried, buried, released)]
+
+    assert (first, second) == ([True] * 4, [False] * 4)
+    assert await inbox.ids(1) == ["o4"]
 
 
 @claim

@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from daemon.clock import Clock
+from daemon.errors import StoreUnavailableError
 from daemon.events.bus import Delivery, Subscription
 from daemon.events.embedded.rows import message_of_row
 from daemon.store.model import QueuedDelivery
 from daemon.store.port import Store
-from daemon.store.writes import SettleDelivery, UpdateDelivery
+from daemon.store.writes import Outcome, SettleDelivery, UpdateDelivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +38,13 @@ class Ground:
 class EmbeddedDelivery:
     """A row that this process owns."""
 
-    __slots__ = ("_consumer", "message", "row")
+    __slots__ = ("_consumer", "_settled", "message", "row")
 
     def __init__(self, row: QueuedDelivery, consumer: "EmbeddedConsumer") -> None:
         self.row = row
         self.message = message_of_row(row)
         self._consumer = consumer
+        self._settled = False
 
     @property
     def subscriber(self) -> str:
@@ -64,22 +66,33 @@ class EmbeddedDelivery:
     def crashes(self) -> int:
         return self.row.deliveries - 1
 
-    async def ack(self) -> None:
-        await self._consumer.settle(self.row.seq, None)
+    async def ack(self) -> bool:
+        return await self._settle(None)
 
-    async def retry(self, delay_s: float, *, attempt: int, error: str) -> None:
+    async def retry(self, delay_s: float, *, attempt: int, error: str) -> bool:
         due_us = self._consumer.now_us() + round(delay_s * 1_000_000)
-        await self._put_back(replace(self.row, attempt=attempt, due_us=due_us, deliveries=0, error=error))
+        return await self._put_back(replace(self.row, attempt=attempt, due_us=due_us, deliveries=0, error=error))
 
-    async def dead_letter(self, reason: str, *, error: str, traceback: str = "") -> None:
+    async def dead_letter(self, reason: str, *, error: str, traceback: str = "") -> bool:
         now_us = self._consumer.now_us()
-        await self._put_back(replace(self.row, reason=reason, error=error, traceback=traceback, dead_us=now_us))
+        return await self._put_back(replace(self.row, reason=reason, error=error, traceback=traceback, dead_us=now_us))
 
-    async def release(self) -> None:
-        await self._put_back(replace(self.row, deliveries=self.row.deliveries - 1))
+    async def release(self) -> bool:
+        return await self._put_back(replace(self.row, deliveries=self.row.deliveries - 1))
 
-    async def _put_back(self, row: QueuedDelivery) -> None:
-        await self._consumer.settle(row.seq, replace(row, owner=""))
+    async def _put_back(self, row: QueuedDelivery) -> bool:
+        return await self._settle(replace(row, owner=""))
+
+    async def _settle(self, row: QueuedDelivery | None) -> bool:
+        # The row may be ours again by now, as another delivery.
+        if self._settled:
+            return False
+        self._settled = True
+        try:
+            return await self._consumer.settle(self.row.seq, row)
+        except StoreUnavailableError:
+            self._settled = False
+            raise
 
 
 class EmbeddedConsumer:
@@ -194,14 +207,15 @@ class EmbeddedConsumer:
         for delivery in deliveries:
             await delivery.release()
 
-    async def settle(self, seq: int, row: QueuedDelivery | None) -> None:
-        """Write what became of a delivery, None: done; nothing is written if somebody else has taken it over."""
+    async def settle(self, seq: int, row: QueuedDelivery | None) -> bool:
+        """Write what became of a delivery, None: done; False if somebody else has taken it over."""
         ground = self._ground
         write = SettleDelivery(seq, ground.owner) if row is None else UpdateDelivery(row, ground.owner)
-        await ground.store.commit(write)
+        outcome = await ground.store.commit(write)
         self._out.pop(seq, None)
         if self.behind and len(self._out) <= (0 if self._suspecting else self._prefetch // 2):
             self.want()
+        return outcome is Outcome.APPLIED
 
     async def release_all(self) -> None:
         """Give back what is not settled; whoever has it does so in vain from now on."""

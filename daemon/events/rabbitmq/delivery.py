@@ -112,23 +112,24 @@ class RabbitDelivery:
         same.attempt = attempt
         return same
 
-    async def ack(self) -> None:
-        if self._begin():
-            await self._acknowledge()
+    async def ack(self) -> bool:
+        return self._begin() and await self._acknowledge()
 
-    async def release(self) -> None:
-        if self._begin():
-            await self._answer(self.channel.basic_nack(self.tag, requeue=True, wait=False))
-            self._office.released(self)
-
-    async def retry(self, delay_s: float, *, attempt: int, error: str) -> None:
+    async def release(self) -> bool:
         if not self._begin():
-            return
+            return False
+        released = await self._answer(self.channel.basic_nack(self.tag, requeue=True, wait=False))
+        self._office.released(self)
+        return released
+
+    async def retry(self, delay_s: float, *, attempt: int, error: str) -> bool:
+        if not self._begin():
+            return False
         if self._office.hold is not None:
             self._office.hold(self, delay_s, attempt)
-            return
+            return True
         properties = self._properties(attempts=attempt - 1, error=error)
-        await self.wait(math.ceil(delay_s * 1_000), properties)
+        return await self.wait(math.ceil(delay_s * 1_000), properties)
 
     async def wait_on(self) -> None:
         """Let it wait for what is left of a wait that was longer than the longest wait queue."""
@@ -136,9 +137,9 @@ class RabbitDelivery:
             properties = self._properties(attempts=self.attempt - 1, error="")
             await self.wait(self.incoming.remaining_ms, properties)
 
-    async def dead_letter(self, reason: str, *, error: str, traceback: str = "") -> None:
+    async def dead_letter(self, reason: str, *, error: str, traceback: str = "") -> bool:
         if not self._begin():
-            return
+            return False
         properties = self._properties(attempts=self.attempt, error=error)
         properties.set_header(wire.REASON, str(reason))
         properties.set_header(wire.DEAD_AT, iso(self._office.clock.now()))
@@ -148,20 +149,19 @@ class RabbitDelivery:
         for _ in range(DEAD_LETTER_TRIES):
             try:
                 if not self.incoming.malformed and await self._publish("", dead, properties):
-                    await self._acknowledge()
-                    return
+                    return await self._acknowledge()
                 await self._office.topology.prepare_dead(self.subscriber)
             except (BrokerUnavailableError, HeadersTooLargeError) as problem:
                 _log.debug("dead_letter_unconfirmed", subscriber=self.subscriber, reason=str(problem))
-        await self._refuse()
+        return await self._refuse()
 
-    async def wait(self, delay_ms: int, properties: Properties) -> None:
-        """Put a copy where it waits, then let the original go."""
+    async def wait(self, delay_ms: int, properties: Properties) -> bool:
+        """Put a copy where it waits, then let the original go; False if that comes again beside its copy."""
         try:
             await self._publish_waiting(delay_ms, properties)
-            await self._acknowledge()
+            return await self._acknowledge()
         except HeadersTooLargeError:
-            await self._refuse()
+            return await self._refuse()
         except BrokerUnavailableError:
             self._settling = False
             raise
@@ -216,21 +216,24 @@ class RabbitDelivery:
         self._settling = True
         return True
 
-    async def _acknowledge(self) -> None:
-        await self._answer(self.channel.basic_ack(self.tag, wait=False))
+    async def _acknowledge(self) -> bool:
+        answered = self.alive and await self._answer(self.channel.basic_ack(self.tag, wait=False))
         self._office.settled(self)
+        return answered
 
-    async def _refuse(self) -> None:
+    async def _refuse(self) -> bool:
         """Leave it to the broker to dead-letter it, without our reasons."""
-        if self.alive:
-            await self._answer(self.channel.basic_reject(self.tag, requeue=False, wait=False))
+        answered = self.alive and await self._answer(self.channel.basic_reject(self.tag, requeue=False, wait=False))
         self._office.settled(self)
+        return answered
 
-    async def _answer(self, answer: "aiormq.abc.DrainResult") -> None:
+    async def _answer(self, answer: "aiormq.abc.DrainResult") -> bool:
         try:
             await call(answer, "take our answer")
         except BrokerUnavailableError as error:
             _log.debug("settle_lost", subscriber=self.subscriber, reason=str(error))  # it comes again
+            return False
+        return True
 
 
 def clipped(text: str, limit: int, *, keep_end: bool = False) -> str:

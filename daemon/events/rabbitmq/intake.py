@@ -72,7 +72,7 @@ class Intake:
         self._unsettled: dict[int, RabbitDelivery] = {}
         self._held: dict[tuple[str, str, str], _Held] = {}
         self._ids = AnonymousIds()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
 
     @property
     def empty(self) -> bool:
@@ -205,7 +205,7 @@ class Intake:
             self._held.pop(_key(delivery), None)
             self._receive(delivery)
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def _spawn(self, work: Coroutine[None, None, object]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -19,9 +19,17 @@ HOLD_TURNS = 50
 
 
 class Handed:
-    """A delivery from nowhere; `settled` tells how it ended."""
+    """A delivery from nowhere; `settled` tells how it ended. A lost one the broker has taken back."""
 
-    def __init__(self, message: Message, *, attempt: int = 1, redelivered: bool = False, crashes: int = 0) -> None:
+    def __init__(
+        self,
+        message: Message,
+        *,
+        attempt: int = 1,
+        redelivered: bool = False,
+        crashes: int = 0,
+        lost: bool = False,
+    ) -> None:
         self.message = message
         self.subscriber = "note-order"
         self.attempt = attempt
@@ -29,18 +37,24 @@ class Handed:
         self.redelivered = redelivered
         self.crashes = crashes
         self.settled: list[Any] = []
+        self.lost = lost
 
-    async def ack(self) -> None:
-        self.settled.append(("ack",))
+    async def ack(self) -> bool:
+        return self._settle("ack")
 
-    async def retry(self, delay_s: float, *, attempt: int, error: str) -> None:
-        self.settled.append(("retry", delay_s, attempt, error))
+    async def retry(self, delay_s: float, *, attempt: int, error: str) -> bool:
+        return self._settle("retry", delay_s, attempt, error)
 
-    async def dead_letter(self, reason: str, *, error: str, traceback: str = "") -> None:
-        self.settled.append(("dead", reason, error, traceback))
+    async def dead_letter(self, reason: str, *, error: str, traceback: str = "") -> bool:
+        return self._settle("dead", reason, error, traceback)
 
-    async def release(self) -> None:
-        self.settled.append(("release",))
+    async def release(self) -> bool:
+        return self._settle("release")
+
+    def _settle(self, *how: Any) -> bool:
+        if not self.lost:
+            self.settled.append(how)
+        return not self.lost
 
 
 class Connection:

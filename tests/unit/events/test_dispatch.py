@@ -81,8 +81,9 @@ async def test_the_services_of_a_handling_are_closed_before_its_event_is_settled
             raise ValueError
 
     class Watching(Handed):
-        async def ack(self) -> None:
+        async def ack(self) -> bool:
             self.settled.append(connections[-1].closed)
+            return True
 
     dispatcher = desk.dispatcher(note)
     returned = Watching(order("e1"))
