@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from daemon.errors import Reject
+from daemon.events.dispatch import Dispatcher
 from daemon.events.model import Event
 from daemon.events.recall import KEPT_MIN
 from daemon.events.subscriber import Subscriber, subscriber
@@ -27,6 +28,12 @@ class Failing:
             raise error
 
         self.subscriber: Subscriber[OrderPlaced] = note
+
+
+async def at_rest(desk: Desk, dispatcher: Dispatcher) -> None:
+    """Return when everything is settled."""
+    while dispatcher.in_flight:
+        await desk.settle()
 
 
 @pytest.mark.parametrize(
@@ -107,13 +114,11 @@ async def test_as_many_verdicts_are_kept_as_can_come_again(desk: Desk, prefetch:
     dispatcher = desk.dispatcher(failing.subscriber, prefetch=prefetch)
     for at in range(kept + 1):
         dispatcher.receive(Handed(order(f"e{at}"), lost=True))
-    while dispatcher.in_flight:
-        await desk.settle()
+    await at_rest(desk, dispatcher)
 
     first = failing.runs
     await desk.dispatch(dispatcher, *(Handed(order(f"e{at}"), redelivered=True) for at in range(kept, 0, -1)))
-    while dispatcher.in_flight:
-        await desk.settle()
+    await at_rest(desk, dispatcher)
     remembered = failing.runs - first
     await desk.dispatch(dispatcher, Handed(order("e0"), redelivered=True))
 
