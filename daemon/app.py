@@ -218,6 +218,14 @@ class App:
         is_brokers = not self.config.broker.embedded and path.startswith(("/api/events", "/api/dead-letters"))
         return not self._is_up or (bool(self.store.trouble) and not is_brokers)
 
+    def states(self) -> dict[str, str]:
+        """Return how each subscriber fares: `consuming`, `paused` by its kill switch, or `out_of_service`."""
+        ready = {name for name, (_, consumer) in self.consumers.items() if consumer.ready}
+        return {
+            name: "out_of_service" if name not in ready else "paused" if dispatcher.paused else "consuming"
+            for name, dispatcher in self.dispatchers.items()
+        }
+
     async def checks(self) -> dict[str, bool]:
         """Return what readiness depends on, by name, and whether it is well."""
         found = {

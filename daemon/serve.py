@@ -92,6 +92,7 @@ def _http(app: App, lifecycle: Lifecycle, monitor: LoopMonitor) -> "HttpServer":
         draining=lambda: app.draining,
         away=app.is_away_for,
         subscribers=lambda: {name: each.subscriber.patterns for name, each in app.dispatchers.items()},
+        states=app.states,
     )
     return HttpServer(create_api(ports), config.http.host, config.http.port)
 

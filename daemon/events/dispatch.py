@@ -12,6 +12,8 @@ Invariants:
   is known to be handled is acknowledged without running.
 * A verdict that the broker did not learn of, because it had taken the delivery back, is kept: the redelivery is
   settled by it without running.
+* While its breaker is open nothing is started: the deliveries wait here, and when there are as many as the prefetch
+  allows, the broker sends no more.
 * A cancellation from outside is neither success nor failure: the delivery goes back as it was.
 """
 
@@ -22,6 +24,7 @@ from contextlib import suppress
 from typing import Any
 
 from daemon.events import verdict as verdicts
+from daemon.events.breaker import PAUSE_S, Breaker
 from daemon.events.bus import Delivery
 from daemon.events.handling import Handling, Identity, Surroundings, identity_of, patiently
 from daemon.events.recall import Recall
@@ -48,6 +51,7 @@ class Dispatcher:
         self._recall = Recall(lambda: max(self.subscriber.concurrency, around.prefetch))
         self._tasks: set[asyncio.Task[None]] = set()
         self._busy = 0
+        self._breaker = Breaker(around.clock, chance=around.chance, opened=self._start, log=self._log)
         self._draining = False
         self._cut = False
 
@@ -55,6 +59,11 @@ class Dispatcher:
     def in_flight(self) -> int:
         """How many events are being handled, or wait here to be."""
         return len(self._waiting) + len(self._running)
+
+    @property
+    def paused(self) -> bool:
+        """Whether it holds events back, because the service seems to be down that its handler needs."""
+        return self._breaker.paused
 
     def receive(self, delivery: Delivery) -> None:
         """Take a delivery over; it is handled as soon as there is room."""
@@ -72,6 +81,7 @@ class Dispatcher:
         What still runs after `grace_s` seconds is cancelled; its deliveries go back as they were.
         """
         self._draining = True
+        self._breaker.aclose()
         self._release_waiting()
         timer = self._around.clock.call_later(grace_s, self.cancel)
         try:
@@ -84,6 +94,7 @@ class Dispatcher:
     def cancel(self) -> None:
         """Start nothing more, and cancel what runs; for whoever cannot wait for `drain`."""
         self._draining = self._cut = True
+        self._breaker.aclose()
         for task in self._tasks:
             task.cancel()
         self._release_waiting()
@@ -99,13 +110,15 @@ class Dispatcher:
         return True
 
     def _start(self) -> None:
-        while self._waiting and self._busy < self.subscriber.concurrency and not self._draining:
+        concurrency = self.subscriber.concurrency
+        while self._waiting and self._breaker.room(self._busy, concurrency) > 0 and not self._draining:
             delivery = self._waiting.popleft()
             identity = identity_of(delivery)
             if not self._adopt(delivery, identity):
                 handling = Handling(delivery, identity, self.subscriber, self._around, hurry=self._is_cut)
                 self._running[identity] = handling
                 self._busy += 1
+                self._breaker.started(identity)
                 handling.task = self._spawn(self._handle(handling))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -131,6 +144,7 @@ class Dispatcher:
             again = self._recall.verdict_on(handling.first)
             verdict = again or await self._verdict(handling)
         self._busy -= 1
+        verdict = self._tell_breaker(handling, verdict, again)
         self._start()
         try:
             took_effect = await self._settle(handling, verdict)
@@ -149,6 +163,21 @@ class Dispatcher:
             self._compare(handling.first, body_hash)
             return verdicts.DUPLICATE
         return await handling.judge(self.options)
+
+    def _tell_breaker(self, handling: Handling, verdict: Verdict, again: Verdict | None) -> Verdict:
+        """Return the verdict, or the one that takes its place because the failure is not to be counted."""
+        breaker, subscriber = self._breaker, self.subscriber
+        uncounted = breaker.ended(
+            handling.identity,
+            verdict.blame if again is None else None,
+            concurrency=subscriber.concurrency,
+            final=verdict.line == "event_dead_lettered",
+            error=str(verdict.fields.get("error", "")),
+        )
+        if not uncounted:
+            return verdict
+        delay_s = max(breaker.left_s, PAUSE_S[0])
+        return verdicts.postponed(verdict, delay_s, handling.first.attempt)
 
     async def _settle(self, handling: Handling, verdict: Verdict) -> bool:
         """Settle all deliveries of a handling; tell whether that took effect on the one that the broker still knows."""

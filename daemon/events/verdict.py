@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from daemon.errors import BrokerUnavailableError, Reject, RetryAfter, RunNotCompleted, StoreUnavailableError
+from daemon.events.blame import Blame, blame
 from daemon.events.bus import Delivery
 from daemon.events.model import DeadReason
 from daemon.events.payload import BadPayloadError
@@ -24,6 +25,7 @@ class Verdict:
         outcome: The line's outcome.
         settle: Settles one delivery accordingly.
         handled: Whether the subscriber is done with the event for good.
+        blame: Whose failure it was, if it was one; None if that tells nothing of how the handler fares.
         fields: What else the line says: `error`, `reason`, `delay_s`, `traceback`.
     """
 
@@ -31,6 +33,7 @@ class Verdict:
     outcome: str
     settle: Callable[[Delivery], Awaitable[bool]]
     handled: bool = False
+    blame: Blame | None = None
     fields: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -38,7 +41,7 @@ def _ack(delivery: Delivery) -> Awaitable[bool]:
     return delivery.ack()
 
 
-OK = Verdict("event_handled", "ok", _ack, handled=True)
+OK = Verdict("event_handled", "ok", _ack, handled=True, blame=Blame.NOBODY)
 DUPLICATE = Verdict("event_handled", "duplicate", _ack, handled=True)
 # A binding that is gone from the code, but not yet from the broker.
 IGNORED = Verdict("event_handled", "ignored", _ack)
@@ -47,7 +50,8 @@ RELEASED = Verdict("event_handled", "cancelled", lambda delivery: delivery.relea
 
 def parked(error: RunNotCompleted) -> Verdict:
     """The handler asked for the result of a run that goes on without it: the event is accepted."""
-    return Verdict("event_handled", "parked", _ack, handled=True, fields={"run_id": error.run_id})
+    fields = {"run_id": error.run_id}
+    return Verdict("event_handled", "parked", _ack, handled=True, blame=Blame.NOBODY, fields=fields)
 
 
 def of_error(error: BaseException, retry: Retry, attempt: int, chance: float) -> Verdict:
@@ -60,16 +64,22 @@ def of_error(error: BaseException, retry: Retry, attempt: int, chance: float) ->
         case BadPayloadError():
             return dead(error.reason, str(error))
         case Reject():
-            return dead(DeadReason.REJECTED, error)
+            return replace(dead(DeadReason.REJECTED, error), blame=Blame.EVENT)
         case RetryAfter():
-            return _again("postponed", error.delay.total_seconds(), attempt, error)
+            return _again("postponed", error.delay.total_seconds(), attempt, describe(error))
         case StoreUnavailableError() | BrokerUnavailableError():
-            return _again("postponed", _OURS_AWAY_S, attempt, error)
+            return _again("postponed", _OURS_AWAY_S, attempt, describe(error))
+    whose = blame(error, retry.never_on)
     if retry.allows(attempt, error):
-        again = _again("retried", retry.wait_s(attempt, chance), attempt + 1, error)
+        again = _again("retried", retry.wait_s(attempt, chance), attempt + 1, describe(error))
         # Who watches the first failure must not have to wait for the dead letter to learn where it was.
-        return replace(again, fields={**again.fields, "traceback": traceback_of(error)})
-    return dead(DeadReason.ATTEMPTS_EXHAUSTED, error)
+        return replace(again, blame=whose, fields={**again.fields, "traceback": traceback_of(error)})
+    return replace(dead(DeadReason.ATTEMPTS_EXHAUSTED, error), blame=whose)
+
+
+def postponed(verdict: Verdict, delay_s: float, attempt: int) -> Verdict:
+    """Return what becomes of a delivery instead whose failure is not to be counted: the same attempt again."""
+    return _again("postponed", delay_s, attempt, str(verdict.fields.get("error", "")))
 
 
 def dead(reason: DeadReason, error: BaseException | str) -> Verdict:
@@ -113,8 +123,7 @@ def _storable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode().replace("\x00", "\\x00")
 
 
-def _again(outcome: str, delay_s: float, attempt: int, error: BaseException) -> Verdict:
-    text = describe(error)
+def _again(outcome: str, delay_s: float, attempt: int, text: str) -> Verdict:
     return Verdict(
         "event_retried",
         outcome,

@@ -35,10 +35,12 @@ class EventsApi:
         """List the subscribers with what they take and how their queues stand; null is not known."""
         known = self._ports.subscribers()
         states = await self._ports.bus.queues(sorted(known))
+        fares = self._ports.states()
         items = [
             {
                 "id": state.subscriber,
                 "events": list(known[state.subscriber]),
+                "state": fares.get(state.subscriber, "out_of_service"),
                 "ready": state.ready,
                 "in_flight": state.in_flight,
                 "consumers": state.consumers,

@@ -27,6 +27,7 @@ class ApiPorts:
         draining: Whether nothing new is taken any more.
         away: Whether what a request for this path changes could not be stored at the moment.
         subscribers: The subscribers at the moment: by id, the event names or patterns that they take.
+        states: How they fare: `consuming`, `paused` by their kill switch, or `out_of_service`.
     """
 
     app: str
@@ -41,3 +42,4 @@ class ApiPorts:
     draining: Callable[[], bool]
     away: Callable[[str], bool]
     subscribers: Callable[[], Mapping[str, Sequence[str]]]
+    states: Callable[[], Mapping[str, str]]

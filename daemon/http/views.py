@@ -120,10 +120,14 @@ class Workflows(BaseModel):
 
 
 class Subscriber(BaseModel):
-    """A subscriber, and how its queue stands; null is not known."""
+    """A subscriber, and how its queue stands; null is not known.
+
+    `state`: `consuming`; `paused`, while the service seems to be down that its handler needs; or `out_of_service`.
+    """
 
     id: str
     events: list[str]
+    state: str
     ready: int | None
     in_flight: int | None
     consumers: int | None

@@ -172,6 +172,7 @@ class Shop:
                 draining=lambda: not self.ready["running"],
                 away=lambda path: path in self.away_for,
                 subscribers=self._subscribers,
+                states=lambda: dict.fromkeys(self._subscribers(), "paused"),
             )
         )
 

@@ -108,7 +108,15 @@ async def test_subscribers_are_listed_with_their_queues(shop: Shop, client: http
     answer = await client.get("/api/subscribers")
 
     assert answer.json()["items"] == [
-        {"id": "greet", "events": ["customer.*"], "ready": 0, "in_flight": 0, "consumers": None, "dead_letters": 1}
+        {
+            "id": "greet",
+            "events": ["customer.*"],
+            "state": "paused",
+            "ready": 0,
+            "in_flight": 0,
+            "consumers": None,
+            "dead_letters": 1,
+        }
     ]
 
 
