@@ -48,7 +48,7 @@ class Crowd:
     def __init__(self) -> None:
         self.consumers: list[Consumer] = []
         self.seen: dict[str, set[str]] = {f"s{number}": set() for number in range(40)}
-        self._settling: set[asyncio.Task[None]] = set()
+        self._settling: set[asyncio.Task[bool]] = set()
 
     async def subscribe(self, lab: Laboratory, bus: RabbitBus) -> None:
         lab.subscribers.update(self.seen)
