@@ -17,7 +17,7 @@ run: $(READY) ## Start the daemon with the shipped application
 	@$(BIN)/sagad run
 
 test: $(READY) ## Run the tests, with the RabbitMQ and the PostgreSQL that they need
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: $(READY) ## Run the formatter's check, the linters and the type checkers
 	$(BIN)/ruff format --check .

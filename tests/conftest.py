@@ -6,12 +6,15 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
 
 from tests.services import ServiceError, private_postgres, private_rabbit
+
+CLOSING: Final = pytest.StashKey[list[str]]()
 
 
 @pytest.fixture(scope="session")
@@ -89,16 +92,35 @@ never_retrieved = NeverRetrieved()
 logging.getLogger("asyncio").addHandler(never_retrieved)
 
 
+@pytest.fixture
+def closing(pytestconfig: pytest.Config) -> list[str]:
+    """What is shown in the end, above pytest's own closing line, whichever process found it out."""
+    return pytestconfig.stash.setdefault(CLOSING, [])
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail a run in which a task or its exception was lost, whichever test did it."""
     gc.collect()
-    if never_retrieved.seen and session.exitstatus == pytest.ExitCode.OK:
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["lost"] = never_retrieved.seen
+        output["closing"] = session.config.stash.get(CLOSING, [])
+    elif never_retrieved.seen and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show what was lost, above pytest's own closing line."""
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what one of the processes found out that share the tests."""
+    output = getattr(node, "workeroutput", {})
+    never_retrieved.seen.extend(output.get("lost", []))
+    node.config.stash.setdefault(CLOSING, []).extend(output.get("closing", []))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Show what was lost, and what tests have to tell."""
     for text in never_retrieved.seen:
         terminalreporter.section("lost in a task", red=True)
+        terminalreporter.line(text)
+    for text in config.stash.get(CLOSING, []):
         terminalreporter.line(text)

@@ -1,22 +1,21 @@
-"""Prints how much was enumerated, in the end of every run of the tests."""
+"""Tells how much was enumerated, in the end of every run of the tests."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.crashes.enumeration import Count
 
-_counted = pytest.StashKey[dict[str, Count]]()
+
+@pytest.fixture(scope="session")
+def counts() -> dict[str, Count]:
+    """What was enumerated, by database."""
+    return {}
 
 
 @pytest.fixture
-def counted(pytestconfig: pytest.Config) -> Callable[[str], Count]:
+def counted(counts: dict[str, Count], closing: list[str]) -> Iterator[Callable[[str], Count]]:
     """Return what counts the histories on a database; it is shown in the end."""
-    counts = pytestconfig.stash.setdefault(_counted, {})
-    return lambda name: counts.setdefault(name, Count())
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Show what was enumerated."""
-    for name, count in config.stash.get(_counted, dict[str, Count]()).items():
-        terminalreporter.line(f"crashes, {name}: {count}")
+    yield lambda name: counts.setdefault(name, Count())
+    closing[:] = [line for line in closing if not line.startswith("crashes, ")]
+    closing.extend(f"crashes, {name}: {count}" for name, count in counts.items())

@@ -1,14 +1,17 @@
 """Programs of this machine, installed from the system's packages where there are none and that is possible."""
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 POLICY = Path("/usr/sbin/policy-rc.d")
+_ALONE = Path(tempfile.gettempdir(), "sagad-tests-install.lock")  # of the processes that share the tests, one installs
 
 
 def find_or_install(package: str, find: Callable[[], Path | None]) -> Path | None:
@@ -20,6 +23,12 @@ def find_or_install(package: str, find: Callable[[], Path | None]) -> Path | Non
         return found
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         return None
+    with _ALONE.open("w") as alone:
+        fcntl.flock(alone, fcntl.LOCK_EX)
+        return find() or _install(package, find)
+
+
+def _install(package: str, find: Callable[[], Path | None]) -> Path | None:
     print(f"sagad: installing {package} for the tests (once; a minute or so)", file=sys.stderr)  # noqa: T201 - it takes long
     apt_get = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300"]
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
