@@ -25,6 +25,12 @@ def consume_ok(consume: commands.Basic.Consume) -> frame.FrameTypes:
     return commands.Basic.ConsumeOk(consume.consumer_tag)
 
 
+def through(proxy: Proxy) -> str:
+    """Return where to connect to through a proxy, with the password that its own address leaves out."""
+    parts = urlsplit(proxy.url)
+    return urlunsplit(parts._replace(netloc=f"guest:guest@{parts.hostname}:{parts.port}"))
+
+
 class AmqpProxy(Proxy):
     """Passes on what comes, but for `basic.consume` of the queues in `answers`.
 
@@ -37,12 +43,6 @@ class AmqpProxy(Proxy):
         super().__init__(url)
         self.answers: dict[str, Answer] = {}
         self.asked: dict[str, int] = {}
-
-    @property
-    def amqp_url(self) -> str:
-        """Where to connect to, with the password."""
-        parts = urlsplit(self.url)
-        return urlunsplit(parts._replace(netloc=f"guest:guest@{parts.hostname}:{parts.port}"))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._is_refusing:

@@ -208,6 +208,8 @@ class SafeConnection(aio_pika.Connection):
             async with asyncio.timeout(timeout):
                 await underlay.connect()
         except BaseException:
+            if underlay.is_opened:  # it had just succeeded when this was cancelled
+                await underlay.close()
             await self.close()
             raise
         underlay.closing.add_done_callback(closed)

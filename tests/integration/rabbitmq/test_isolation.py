@@ -16,7 +16,7 @@ from daemon.log import captured_log
 from daemon.store.model import OutgoingEvent
 from daemon.store.sqlite import SqliteStore
 from daemon.store.writes import StageEvent
-from tests.integration.amqp_proxy import AmqpProxy, close_connection, consume_ok
+from tests.integration.amqp_proxy import AmqpProxy, close_connection, consume_ok, through
 from tests.integration.rabbitmq.laboratory import Laboratory, until
 from tests.services import RabbitContainer, RabbitNode, private_rabbit
 
@@ -141,7 +141,7 @@ async def test_a_queue_over_which_the_connection_is_closed_costs_the_others_noth
     async with AmqpProxy(lab.url) as proxy:
         damaged = {f"{lab.app}.{subscriber}" for subscriber in ("worse", "bad")}
         proxy.answers = dict.fromkeys(damaged, close_connection(541, "INTERNAL_ERROR"))
-        bus = await lab.bus(url=proxy.amqp_url, quarantine_s=30)
+        bus = await lab.bus(url=through(proxy), quarantine_s=30)
         bad = [(await lab.attempt(bus, subscriber, "order.placed"))[0] for subscriber in ("worse", "bad")]
         good = [await lab.attempt(bus, f"good-{number}", "order.placed") for number in range(20)]
 
@@ -162,7 +162,7 @@ async def test_a_queue_that_was_repaired_is_consumed_again(lab: Laboratory) -> N
     """rabbitmq-server#14675."""
     async with AmqpProxy(lab.url) as proxy:
         proxy.answers = {f"{lab.app}.bad": close_connection(540, "NOT_IMPLEMENTED")}
-        bus = await lab.bus(url=proxy.amqp_url)
+        bus = await lab.bus(url=through(proxy))
         bad, inbox = await lab.attempt(bus, "bad", "order.placed")
         await until(lambda: bad.trouble != "", timeout_s=20)
         generation = bus._consume.generation
@@ -180,7 +180,7 @@ async def test_a_consumer_that_the_broker_forgot_is_brought_back(lab: Laboratory
     """rabbitmq-server#13368, faststream#2758."""
     async with AmqpProxy(lab.url) as proxy:
         proxy.answers = {f"{lab.app}.greet": consume_ok}  # the broker has never heard of it
-        bus = await lab.bus(url=proxy.amqp_url, liveness_s=0.2)
+        bus = await lab.bus(url=through(proxy), liveness_s=0.2)
         with captured_log() as log:
             consumer, inbox = await lab.subscribe(bus, "greet", "customer.created")
             await lab.publish("customer.created", b"{}")
@@ -198,7 +198,7 @@ async def test_a_consumer_that_is_given_nothing_while_there_is_something_is_brou
     """rabbitmq-server#13368: the broker counts somebody else, who is busy, and another of ours that rightly waits."""
     async with AmqpProxy(lab.url) as proxy:
         proxy.answers = {f"{lab.app}.greet": consume_ok}
-        busy, bus = await lab.bus(), await lab.bus(url=proxy.amqp_url, liveness_s=0.2)
+        busy, bus = await lab.bus(), await lab.bus(url=through(proxy), liveness_s=0.2)
         _, their_inbox = await lab.subscribe(busy, "greet", "customer.created", prefetch=1)
         _, full_inbox = await lab.subscribe(bus, "full", "customer.created", prefetch=1)
         await lab.subscribe(bus, "idle", "customer.moved")

@@ -27,6 +27,7 @@ class Memory:
 
 
 async def test_a_queue_with_other_arguments_stops_its_own_subscriber_and_no_other(lab: Laboratory) -> None:
+    """dramatiq#301."""
     await lab.amqp(lambda channel: channel.queue_declare(f"{lab.app}.bad", durable=True))
     bus = await lab.bus()
 

@@ -1,0 +1,205 @@
+"""What other clients have been seen to get wrong about connections and channels that come and go."""
+
+import asyncio
+import gc
+import tracemalloc
+
+import aiormq
+import pika
+import pytest
+from pika.adapters.blocking_connection import BlockingChannel
+
+from daemon.events.bus import Subscription
+from daemon.events.rabbitmq.connection import close
+from tests.integration.amqp_proxy import through
+from tests.integration.proxy import Proxy
+from tests.integration.rabbitmq.laboratory import Inbox, Laboratory, until
+
+HANDSHAKE = {
+    "the protocol's header": b"AMQP",
+    "who we are": b"PLAIN",
+    "what we agree to": b"\x00\x0a\x00\x1f",
+    "the virtual host": b"\x00\x0a\x00\x28",
+}
+
+
+@pytest.mark.parametrize("marker", HANDSHAKE.values(), ids=list(HANDSHAKE))
+@pytest.mark.parametrize("before", [True, False], ids=["sent", "answered"])
+async def test_a_connection_that_is_cut_while_it_is_made_is_made_again(
+    lab: Laboratory, marker: bytes, *, before: bool
+) -> None:
+    """aio-pika#669."""
+    async with Proxy(lab.url) as proxy:
+        proxy.cut_at(marker, before=before)
+        bus = await lab.bus(url=through(proxy))
+        _, inbox = await lab.subscribe(bus, "greet", "customer.created")
+
+        await lab.publish("customer.created", b"{}")
+
+        await (await inbox.next()).ack()
+        assert proxy.cuts == 1
+
+
+async def test_a_bus_that_is_closed_while_it_connects_leaves_no_connection_behind(lab: Laboratory) -> None:
+    """aio-pika#669."""
+
+    def connections() -> int:
+        gc.collect()
+        return sum(isinstance(each, aiormq.Connection) and each.is_opened for each in gc.get_objects())
+
+    before = connections()
+    for turns in range(150):
+        bus = await lab.bus()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
+        async with asyncio.timeout(5):
+            await bus.aclose()
+
+    assert connections() == before
+
+
+async def test_a_thousand_channels_that_were_opened_and_closed_leave_nothing_behind(lab: Laboratory) -> None:
+    """aio-pika#570, aio-pika#659."""
+
+    def channels() -> int:
+        gc.collect()
+        return sum(isinstance(each, aiormq.Channel) for each in gc.get_objects())
+
+    async def open_and_close() -> None:
+        for _ in range(50):
+            await close(await bus._consume.channel())
+
+    bus = await lab.bus()
+    await bus.declare([])
+    before = channels()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(20):
+            group.create_task(open_and_close())
+
+    underlay = bus._consume._underlay
+    assert underlay is not None
+    assert channels() - before <= 1
+    assert len(underlay.channels) <= 1  # the one for declarations
+    assert max(underlay.channels, default=0) <= 2_047
+    assert bus._consume.generation == 1
+
+
+async def test_subscribers_that_come_and_go_leave_nothing_behind(lab: Laboratory) -> None:
+    """aio-pika#490, aio-pika#494, aio-pika#284."""
+    bus = await lab.bus()
+
+    async def come_and_go(times: int) -> None:
+        for _ in range(times):
+            consumer, _ = await lab.subscribe(bus, "greet", "customer.created")
+            await consumer.cancel()
+            await until(lambda one=consumer: one.ended)  # type: ignore[misc]
+
+    def held() -> int:
+        gc.collect()
+        # It asks for attributes by names that it makes up, which Python remembers for a while.
+        asked = tracemalloc.take_snapshot().filter_traces(
+            [tracemalloc.Filter(inclusive=False, filename_pattern="*/pamqp/*")]
+        )
+        return sum(trace.size for trace in asked.traces)
+
+    await come_and_go(10)
+    tracemalloc.start()
+    await come_and_go(1)
+    before = held()
+    await come_and_go(50)
+    after = held()
+    tracemalloc.stop()
+
+    assert after - before < 25 * 1_024  # one that leaks costs 10 KiB and more
+
+
+async def test_settling_on_a_channel_that_is_closed_disturbs_nobody(lab: Laboratory) -> None:
+    """aiormq#70, wolverine#3687: the channel alone is lost, and comes back on the same connection."""
+    bus = await lab.bus()
+    consumer, inbox = await lab.subscribe(bus, "greet", "customer.created")
+    _, other = await lab.subscribe(bus, "other", "customer.created")
+    for number in range(3):
+        await lab.publish("customer.created", b"{}", pika.BasicProperties(message_id=f"e{number}"))
+    stale = [await inbox.next() for _ in range(3)]
+    lost = consumer._channel
+    assert lost is not None
+
+    await lost.close()
+    await stale[0].release()
+    await stale[1].ack()
+    await stale[2].dead_letter("rejected", error="too late")
+
+    again = [await inbox.next() for _ in range(3)]
+    assert {delivery.message.envelope.id for delivery in again} == {"e0", "e1", "e2"}
+    for delivery in [*again, *[await other.next() for _ in range(3)]]:
+        await delivery.ack()
+    await until(lambda: consumer.ready)
+    assert await bus.dead_letters("greet", limit=10) == []
+    assert bus._consume.generation == 1
+
+
+async def test_a_subscriber_that_leaves_while_it_declares_leaves_the_others_alone(lab: Laboratory) -> None:
+    """aiormq#56: a call that is cancelled takes its channel with it."""
+    bus = await lab.bus()
+    lab.subscribers.add("brief")
+    staying, inbox = await lab.subscribe(bus, "staying", "customer.created")
+    channel = staying._channel
+
+    for turns in range(0, 120, 3):
+        brief = await bus.subscribe(Subscription("brief", ("customer.moved",), 5), Inbox())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await brief.aclose()
+
+    await lab.publish("customer.created", b"{}")
+    await (await inbox.next()).ack()
+    assert staying._channel is channel
+    assert bus._consume.generation == 1
+    consumer, _ = await lab.subscribe(bus, "brief", "customer.moved")
+    assert consumer.ready
+
+
+async def test_what_was_acknowledged_last_stays_acknowledged_when_the_bus_closes(lab: Laboratory) -> None:
+    """celery#3802."""
+    bus = await lab.bus()
+    consumer, inbox = await lab.subscribe(bus, "greet", "customer.created", prefetch=200)
+
+    def publish(channel: BlockingChannel) -> None:
+        for number in range(200):
+            channel.basic_publish(lab.exchange, "customer.created", str(number).encode())
+
+    await lab.amqp(publish)
+    taken = [await inbox.next() for _ in range(200)]
+    for delivery in taken:
+        await delivery.ack()
+    await bus.aclose()
+
+    looking = await lab.bus()
+    await looking.declare([])
+    [state] = await looking.queues(["greet"])
+    assert (state.ready, state.consumers) == (0, 0)
+    assert consumer.ended
+
+
+async def test_while_every_handler_is_busy_heartbeats_answers_and_the_end_still_pass(lab: Laboratory) -> None:
+    """nameko#430."""
+    bus = await lab.bus(heartbeat_s=1)
+    consumer, inbox = await lab.subscribe(bus, "greet", "customer.created", prefetch=3)
+    for number in range(4):
+        await lab.publish("customer.created", str(number).encode())
+    busy = [await inbox.next() for _ in range(3)]
+    loop = asyncio.get_running_loop()
+    started_s = loop.time()
+
+    await until(lambda: loop.time() - started_s > 4)  # the broker gives up on whom it does not hear for 2 s
+    await busy[0].ack()
+    following = await inbox.next()
+    await consumer.cancel()
+    for delivery in [*busy[1:], following]:
+        await delivery.ack()
+
+    await until(lambda: consumer.ended)
+    assert following.message.body == b"3"
+    assert not following.redelivered
+    assert bus._consume.generation == 1
