@@ -95,7 +95,7 @@ class RabbitBus:
         self._dead_letters = DeadLetters(
             self._consume, topology=self._topology, publisher=self._publisher, clock=self._clock
         )
-        self._consumers: list[RabbitConsumer] = []
+        self._consumers: dict[RabbitConsumer, None] = {}  # in the order in which they came
         self._roll = Roll()
         self._generations = (0, 0)
         self._announced: bool | None = None
@@ -116,7 +116,7 @@ class RabbitBus:
         self._consume.start()
         self._publish.start()
         watching = watch(
-            lambda: self._consumers,
+            lambda: list(self._consumers),
             lambda subscriber: self._depth(self._topology.queue(subscriber)),
             clock=self._clock,
             chance=self._chance,
@@ -131,9 +131,8 @@ class RabbitBus:
             await asyncio.wait({self._watch})
         async with asyncio.TaskGroup() as group:
             group.create_task(self._publisher.aclose())
-            for consumer in self._consumers:
+            for consumer in list(self._consumers):
                 group.create_task(consumer.aclose())
-        self._consumers.clear()
         async with asyncio.TaskGroup() as group:
             for link in (self._consume, self._publish):
                 group.create_task(link.aclose())
@@ -203,8 +202,8 @@ class RabbitBus:
             quarantine=self._quarantine,
             quarantine_s=self._quarantine_s,
         )
-        self._consumers = [other for other in self._consumers if not other.ended]
-        self._consumers.append(consumer)
+        self._consumers[consumer] = None
+        consumer.on_end(self._forget)
         self._roll.answer(subscription.id)  # the consumer itself is waited for from now on
         return consumer
 
@@ -262,6 +261,9 @@ class RabbitBus:
                 return await work
         except TimeoutError as error:
             raise BrokerUnavailableError(self.trouble or "RabbitMQ did not answer in time.") from error
+
+    def _forget(self, consumer: RabbitConsumer) -> None:
+        self._consumers.pop(consumer, None)
 
     def _note_unroutable(self, name: str) -> None:
         self.unroutable += 1

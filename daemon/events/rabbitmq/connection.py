@@ -94,6 +94,7 @@ class Link:
         self._up = asyncio.Event()
         self._due = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._last_number = 0  # of a channel
         self._idle: list[AbstractChannel] = []
         self._slots = asyncio.Semaphore(SCRATCH_CHANNELS)
 
@@ -142,9 +143,11 @@ class Link:
             raise BrokerUnavailableError(self.trouble or f"RabbitMQ at {self.target.place} is not connected yet.")
         # The library would count upwards from the highest number and, after enough channels, beyond what is allowed.
         most = underlay.connection_tune.channel_max or CHANNELS_MAX
-        number = next((number for number in range(1, most + 1) if number not in underlay.channels), None)
+        numbers = (number % most + 1 for number in range(self._last_number, self._last_number + most))
+        number = next((number for number in numbers if number not in underlay.channels), None)
         if number is None:
             raise BrokerUnavailableError(f"RabbitMQ allows {most} channels on a connection, and all are in use.")
+        self._last_number = number
         channel = connection.channel(number, publisher_confirms=confirms, on_return_raises=confirms)
         await call(channel.initialize(), "open a channel")
         return channel

@@ -107,6 +107,10 @@ class RabbitConsumer:
         """Whether it was cancelled, and everything that it took is settled."""
         return self._supervisor.done()
 
+    def on_end(self, tell: Callable[["RabbitConsumer"], None]) -> None:
+        """Call `tell` with it once it has ended."""
+        self._supervisor.add_done_callback(lambda _: tell(self))
+
     async def cancel(self) -> None:
         self._cancelled = True
         self._roll.answer(self)
