@@ -137,7 +137,7 @@ class Handling:
         if not wanted(self._subscriber, self.first.message.envelope.name):
             return verdicts.IGNORED
         try:
-            if await self._patiently(self._was_handled):
+            if await self._patiently(self._was_handled) is not None:
                 return verdicts.DUPLICATE
             if self.first.crashes >= MAX_CRASHES:
                 return verdicts.dead(DeadReason.CRASHED, f"It was started {self.first.crashes} times and never ended.")
@@ -150,7 +150,7 @@ class Handling:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a handler raises is its event's failure
             return verdicts.of_error(error, self._subscriber.retry, self.first.attempt, self._around.chance())
 
-    def _was_handled(self) -> Awaitable[bool]:
+    def _was_handled(self) -> Awaitable[bytes | None]:
         store = self._around.store
         if store.trouble:  # nothing begins whose outcome could not be recorded: the event stays where it is
             raise StoreUnavailableError(store.trouble)

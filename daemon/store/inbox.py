@@ -16,18 +16,18 @@ class Inbox:
     """What subscribers are done with, by (app, subscriber, source, event name, event id).
 
     Args:
-        look_up: Returns the positions of those keys that are handled, each alone in a row; the first is 0.
+        look_up: Returns the positions of those keys that are handled, the first is 0, each with its body's hash.
     """
 
     def __init__(self, look_up: Callable[[Sequence[Row]], Awaitable[Sequence[Row]]]) -> None:
         self._look_up = look_up
-        self._asked: list[tuple[Row, asyncio.Future[bool]]] = []
+        self._asked: list[tuple[Row, asyncio.Future[bytes | None]]] = []
         self._answering: asyncio.Task[None] | None = None
 
-    def has(self, *key: str) -> asyncio.Future[bool]:
-        """Tell whether an event is handled; awaiting it raises what reading raises."""
+    def body_hash(self, *key: str) -> asyncio.Future[bytes | None]:
+        """Return the hash of a handled event's body, None for any other event; awaiting it raises what reading does."""
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[bool] = loop.create_future()
+        answer: asyncio.Future[bytes | None] = loop.create_future()
         self._asked.append((key, answer))
         if self._answering is None:
             self._answering = loop.create_task(self._answer())
@@ -42,7 +42,7 @@ class Inbox:
         finally:
             self._answering = None
 
-    async def _answer_these(self, asked: Sequence[tuple[Row, asyncio.Future[bool]]]) -> None:
+    async def _answer_these(self, asked: Sequence[tuple[Row, asyncio.Future[bytes | None]]]) -> None:
         try:
             rows = await self._look_up([key for key, _ in asked])
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer to whoever waits for it
@@ -50,7 +50,7 @@ class Inbox:
                 if not answer.done():
                     answer.set_exception(error)
             return
-        handled = {at for (at,) in rows}
+        handled: dict[int, bytes] = dict(rows)
         for at, (_, answer) in enumerate(asked):
             if not answer.done():  # else whoever asked was cancelled
-                answer.set_result(at in handled)
+                answer.set_result(handled.get(at))

@@ -10,20 +10,23 @@ from daemon.clock import Clock, SystemClock
 from daemon.store.listing import in_order
 from daemon.store.memory_firings import MemoryFirings
 from daemon.store.memory_queues import MemoryQueues
+from daemon.store.memory_receipts import MemoryReceipts
 from daemon.store.memory_runs import MemoryRuns, Undo
 from daemon.store.memory_signals import MemorySignals
 from daemon.store.memory_steps import MemorySteps
-from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, RunRecord, Signal, StepRecord
+from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, Receipt, RunRecord, Signal, StepRecord
 from daemon.store.port import NOTHING, FoundRuns, RunFilter
 from daemon.store.writes import (
     ClaimFiring,
     DropOutgoing,
     Enqueue,
     FenceRun,
+    ForgetReceipt,
     GiveBack,
     InsertRun,
     Outcome,
     PutGraph,
+    PutReceipt,
     PutSignal,
     PutStep,
     RecordHandled,
@@ -97,7 +100,7 @@ class MemoryStore:
         self._runs = MemoryRuns(keep_ended, forgotten=self._steps.forget, hint=self._hint)
         self._graphs: dict[str, PutGraph] = {}
         self._outbox: dict[str, OutgoingEvent] = {}
-        self._handled: dict[tuple[str, str, str, str, str], int] = {}
+        self._receipts = MemoryReceipts()
         self._firings = MemoryFirings()
         self._signals = MemorySignals()
         self._queues = MemoryQueues(self._hint)
@@ -117,11 +120,13 @@ class MemoryStore:
             RequireAwaiting: self._steps.require_awaiting,
             RequireNoSignal: self._require_no_signal,
             PutSignal: self._put_signal,
-            RecordHandled: self._record_handled,
+            RecordHandled: self._receipts.record_handled,
             SettleDelivery: self._queues.settle,
             UpdateDelivery: self._queues.update,
             ClaimFiring: self._firings.claim,
             UpdateFiring: self._firings.update,
+            PutReceipt: self._receipts.put,
+            ForgetReceipt: self._receipts.forget,
             PutStep: self._steps.put,
             PutGraph: self._put_graph,
             StageEvent: self._stage_event,
@@ -163,15 +168,6 @@ class MemoryStore:
         return _APPLIED
 
     # --- guards: each returns why it refuses, or leaves in `undo`, if there is one, how to take it back ---
-    def _record_handled(self, write: RecordHandled, undo: Undo = None) -> Outcome | None:
-        mark = (write.app, write.subscriber, write.source, write.event_name, write.event_id)
-        if mark in self._handled:
-            return Outcome.CONFLICT
-        self._handled[mark] = write.handled_us
-        if undo is not None:
-            undo.append(lambda: self._handled.pop(mark))
-        return None
-
     def _require_no_signal(self, write: RequireNoSignal, _undo: Undo = None) -> Outcome | None:
         came = self._signals.first(write.app, write.topic, write.since_us)
         return None if came is None else Outcome.CONFLICT
@@ -284,8 +280,15 @@ class MemoryStore:
     async def dead(self, app: str, subscriber: str, *, ids: Sequence[str] | None, limit: int) -> list[QueuedDelivery]:
         return self._queues.dead(app, subscriber, ids=ids, limit=limit)
 
-    async def handled(self, app: str, subscriber: str, source: str, event_name: str, event_id: str) -> bool:
-        return (app, subscriber, source, event_name, event_id) in self._handled
+    async def handled(self, app: str, subscriber: str, source: str, event_name: str, event_id: str) -> bytes | None:
+        return self._receipts.body_hash((app, subscriber, source, event_name, event_id))
+
+    # --- deliveries of a broker ---
+    async def receipt(self, app: str, subscriber: str, source: str, event_name: str, event_id: str) -> Receipt | None:
+        return self._receipts.receipt((app, subscriber, source, event_name, event_id))
+
+    async def claim_receipt(self, app: str, subscriber: str, mark: str, owner: str) -> Receipt | None:
+        return self._receipts.claim(app, subscriber, mark, owner, is_dead=lambda of: self._is_dead(of, to=owner))
 
     # --- jobs ---
     async def firings(self, app: str, job: str, *, limit: int, before_us: int | None = None) -> list[FiringRecord]:
@@ -306,11 +309,7 @@ class MemoryStore:
         return self._runs.prune(app, before_us=before_us, workflow=workflow, without=without, limit=limit)
 
     async def prune_handled(self, app: str, *, before_us: int, limit: int) -> int:
-        old = (mark for mark, handled_us in self._handled.items() if mark[0] == app and handled_us < before_us)
-        marks = list(islice(old, limit))
-        for mark in marks:
-            del self._handled[mark]
-        return len(marks)
+        return self._receipts.prune(app, before_us=before_us, limit=limit)
 
     async def prune_firings(self, app: str, *, before_us: int, without: Sequence[str] = (), limit: int) -> int:
         return self._firings.prune(app, before_us=before_us, without=without, limit=limit)

@@ -233,6 +233,7 @@ class QueuedDelivery:
         due_us: Not to be delivered before.
         owner: Which process took it; empty: nobody.
         reason: Why it is a dead letter; empty: it is none.
+        properties: Of a delivery that goes back to the broker it came from: how; None for the embedded bus.
     """
 
     seq: int
@@ -252,6 +253,34 @@ class QueuedDelivery:
     error: str = ""
     traceback: str = ""
     dead_us: int | None = None
+    properties: bytes | None = None
+
+
+@dataclass(slots=True)
+class Receipt:
+    """What is known of a delivery that is the broker's, beyond the life of the process that has it.
+
+    (app, subscriber, source, event_name, event_id) is unique.
+
+    Attributes:
+        mark: What an event without an id is recognised by, which got this one from us; empty: it came with it.
+        owner: Which process has it; empty: nobody, and it comes again for certain.
+        starts: How often it was started and not seen to end.
+        attempt: Which try comes next.
+        due_us: Not to be started before.
+    """
+
+    app: str
+    subscriber: str
+    source: str
+    event_name: str
+    event_id: str
+    mark: str = ""
+    owner: str = ""
+    starts: int = 0
+    attempt: int = 1
+    due_us: int = 0
+    first_seen_us: int = 0
 
 
 class FiringState(StrEnum):

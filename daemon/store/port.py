@@ -5,7 +5,16 @@ from dataclasses import dataclass
 from math import inf
 from typing import Protocol
 
-from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, RunRecord, RunStatus, Signal, StepRecord
+from daemon.store.model import (
+    FiringRecord,
+    OutgoingEvent,
+    QueuedDelivery,
+    Receipt,
+    RunRecord,
+    RunStatus,
+    Signal,
+    StepRecord,
+)
 from daemon.store.writes import Outcome, Write
 
 NOTHING: Mapping[str, int] = {}
@@ -164,8 +173,22 @@ class Store(Protocol):
     async def dead(self, app: str, subscriber: str, *, ids: Sequence[str] | None, limit: int) -> list[QueuedDelivery]:
         """Return dead letters, oldest first; by event id if `ids` is given."""
 
-    async def handled(self, app: str, subscriber: str, source: str, event_name: str, event_id: str) -> bool:
-        """Tell whether a subscriber is done with an event."""
+    async def handled(self, app: str, subscriber: str, source: str, event_name: str, event_id: str) -> bytes | None:
+        """Return the hash of the body of an event that a subscriber is done with; None if it is not.
+
+        It is empty where nobody noted one.
+        """
+
+    # --- deliveries of a broker ---
+    async def receipt(self, app: str, subscriber: str, source: str, event_name: str, event_id: str) -> Receipt | None:
+        """Return what is known of a delivery."""
+
+    async def claim_receipt(self, app: str, subscriber: str, mark: str, owner: str) -> Receipt | None:
+        """Take over the oldest receipt with a mark that is unfinished; None if there is none.
+
+        Unfinished is what nobody has, and what a dead process had, unless the subscriber is done with that event. The
+        oldest is the one whose event id is the smallest. In one transaction: two that ask never get the same one.
+        """
 
     # --- jobs ---
     async def firings(self, app: str, job: str, *, limit: int, before_us: int | None = None) -> list[FiringRecord]:
@@ -189,7 +212,7 @@ class Store(Protocol):
         """
 
     async def prune_handled(self, app: str, *, before_us: int, limit: int) -> int:
-        """Forget which events were handled before."""
+        """Forget which events were handled before, and what is known of deliveries that first came before."""
 
     async def prune_firings(self, app: str, *, before_us: int, without: Sequence[str] = (), limit: int) -> int:
         """Delete firings that ended before, but never the latest of a job, and none of the jobs in `without`."""

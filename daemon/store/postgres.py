@@ -12,7 +12,7 @@ from daemon.store import postgres_takeover as takeover
 from daemon.store import sql, walks
 from daemon.store.inbox import Inbox
 from daemon.store.listing import in_order
-from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, RunRecord, Signal, StepRecord
+from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, Receipt, RunRecord, Signal, StepRecord
 from daemon.store.port import NOTHING, FoundRuns, RunFilter
 from daemon.store.postgres_batch import Commit
 from daemon.store.postgres_claims import Claims
@@ -235,8 +235,21 @@ class PostgresStore:
         rows = await self._read(queries.DEAD, app, subscriber, None if ids is None else list(ids), limit)
         return [sql.delivery(row) for row in rows]
 
-    async def handled(self, app: str, subscriber: str, source: str, event_name: str, event_id: str) -> bool:
-        return await self._inbox.has(app, subscriber, source, event_name, event_id)
+    async def handled(self, app: str, subscriber: str, source: str, event_name: str, event_id: str) -> bytes | None:
+        return await self._inbox.body_hash(app, subscriber, source, event_name, event_id)
+
+    # --- deliveries of a broker ---
+    async def receipt(self, app: str, subscriber: str, source: str, event_name: str, event_id: str) -> Receipt | None:
+        rows = await self._read(queries.RECEIPT, app, subscriber, source, event_name, event_id)
+        return sql.receipt(rows[0]) if rows else None
+
+    async def claim_receipt(self, app: str, subscriber: str, mark: str, owner: str) -> Receipt | None:
+        claimed = await self._claims.make(
+            ("receipts", app, subscriber, mark, owner),
+            lambda link: takeover.claim_receipt(link, app=app, subscriber=subscriber, mark=mark, owner=owner),
+            lambda link, claimed: takeover.still_named(link, owner, claimed),
+        )
+        return claimed[0] if claimed else None
 
     # --- jobs ---
     async def firings(self, app: str, job: str, *, limit: int, before_us: int | None = None) -> list[FiringRecord]:

@@ -5,6 +5,7 @@ from daemon.store.sql import (
     EVENT_COLUMNS,
     FIRING_COLUMNS,
     IS_QUEUED,
+    RECEIPT_COLUMNS,
     RUN_COLUMNS,
     SIGNAL_COLUMNS,
     STEP_COLUMNS,
@@ -83,12 +84,15 @@ DEAD = f"""
     WHERE app = $1 AND subscriber = $2 AND reason <> '' AND ($3::text[] IS NULL OR event_id = ANY($3::text[]))
     ORDER BY seq LIMIT $4"""
 HANDLED = """
-    SELECT asked.at - 1 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) WITH ORDINALITY
+    SELECT asked.at - 1, handled.body_hash
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) WITH ORDINALITY
         AS asked(app, subscriber, source, event_name, event_id, at)
-    WHERE EXISTS (
-        SELECT 1 FROM handled WHERE handled.app = asked.app AND handled.subscriber = asked.subscriber
-            AND handled.source = asked.source AND handled.event_name = asked.event_name
-            AND handled.event_id = asked.event_id)"""
+    JOIN handled ON handled.app = asked.app AND handled.subscriber = asked.subscriber
+        AND handled.source = asked.source AND handled.event_name = asked.event_name
+        AND handled.event_id = asked.event_id"""
+RECEIPT = f"""
+    SELECT {RECEIPT_COLUMNS} FROM receipts
+    WHERE app = $1 AND subscriber = $2 AND source = $3 AND event_name = $4 AND event_id = $5"""
 FIRINGS = f"""
     SELECT {FIRING_COLUMNS} FROM firings WHERE app = $1 AND job = $2 AND scheduled_us < $3
     ORDER BY scheduled_us DESC LIMIT $4"""

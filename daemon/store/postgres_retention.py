@@ -37,6 +37,13 @@ _OLD_HANDLED = """
     DELETE FROM handled USING old
     WHERE handled.app = old.app AND handled.subscriber = old.subscriber AND handled.source = old.source
         AND handled.event_name = old.event_name AND handled.event_id = old.event_id"""
+_OLD_RECEIPTS = """
+    WITH old AS MATERIALIZED (
+        SELECT app, subscriber, source, event_name, event_id FROM receipts
+        WHERE app = $1 AND first_seen_us < $2 ORDER BY first_seen_us LIMIT $3 FOR UPDATE SKIP LOCKED)
+    DELETE FROM receipts USING old
+    WHERE receipts.app = old.app AND receipts.subscriber = old.subscriber AND receipts.source = old.source
+        AND receipts.event_name = old.event_name AND receipts.event_id = old.event_id"""
 _OLD_SIGNALS = """
     WITH old AS MATERIALIZED (
         SELECT position FROM signals WHERE app = $1 AND topic >= $2 AND topic < $3 AND at_us < $4
@@ -77,8 +84,9 @@ async def prune_firings(link: Link, *, app: str, before_us: int, without: Sequen
 
 
 async def prune_handled(link: Link, *, app: str, before_us: int, limit: int) -> int:
-    """Forget which events were handled before; return how many."""
-    return _count(await link.execute(_OLD_HANDLED, app, before_us, limit))
+    """Forget which events were handled before, and old receipts; return how many."""
+    handled = _count(await link.execute(_OLD_HANDLED, app, before_us, limit))
+    return handled + _count(await link.execute(_OLD_RECEIPTS, app, before_us, limit - handled))
 
 
 async def prune_signals(link: Link, *, app: str, topic_prefix: str, before_us: int, limit: int) -> int:

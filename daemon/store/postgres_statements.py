@@ -10,15 +10,17 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, get_args, get_type_hints
 
-from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, RunRecord, Signal, StepRecord
+from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, Receipt, RunRecord, Signal, StepRecord
 from daemon.store.sql import UNENDED_ROOT, Row, columns, listed
 from daemon.store.writes import (
     ClaimFiring,
     DropOutgoing,
     Enqueue,
+    ForgetReceipt,
     GiveBack,
     InsertRun,
     PutGraph,
+    PutReceipt,
     PutSignal,
     PutStep,
     RecordHandled,
@@ -129,10 +131,18 @@ def _insert(table: str, names: Sequence[str], on_conflict: str = "ON CONFLICT DO
     return f"INSERT INTO {table} ({listed_names}) SELECT {listed_names} FROM {{given}} WHERE {{when}} {on_conflict}"
 
 
+def _upsert(table: str, names: Sequence[str], key: Sequence[str]) -> str:
+    changes = ", ".join(f"{name} = excluded.{name}" for name in names if name not in key)
+    return _insert(table, names, f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changes}")
+
+
 def _update(table: str, names: Sequence[str], by: Sequence[str], also: str = "") -> str:
     changes = ", ".join(f"{name} = given.{name}" for name in names)
-    found = " AND ".join(f"{table}.{name} = given.{name}" for name in by)
-    return f"UPDATE {table} SET {changes} FROM {{given}} WHERE {found}{also} AND {{when}}"
+    return f"UPDATE {table} SET {changes} FROM {{given}} WHERE {_same(table, by)}{also} AND {{when}}"
+
+
+def _same(table: str, names: Sequence[str]) -> str:
+    return " AND ".join(f"{table}.{name} = given.{name}" for name in names)
 
 
 def _at(names: Sequence[str], *wanted: str) -> Callable[[Row], Row]:
@@ -161,13 +171,13 @@ _EVENT = columns(OutgoingEvent)
 _FIRING = columns(FiringRecord)
 _GRAPH = columns(PutGraph)
 _HANDLED = columns(RecordHandled)
+_RECEIPT = columns(Receipt)
+_RECEIPT_KEY = columns(ForgetReceipt)
+_receipt_key = attrgetter(*_RECEIPT_KEY)
 _run_values, _firing_values = attrgetter(*_RUN), attrgetter(*_FIRING)
 _delivery_values, _delivery_changes = attrgetter(*_NEW_DELIVERY), attrgetter(*_DELIVERY_CHANGES, "seq")
 _event_values, _signal_values, _graph_values = attrgetter(*_EVENT), attrgetter(*_SIGNAL), attrgetter(*_GRAPH)
 
-_PUT_STEP = "ON CONFLICT (run_key, name) DO UPDATE SET " + ", ".join(
-    f"{column} = excluded.{column}" for column in _STEP if column not in ("run_key", "name")
-)
 _PUT_SIGNAL = f"""
     INSERT INTO signals ({", ".join(_SIGNAL)}) SELECT {", ".join(_SIGNAL)} FROM (
         SELECT *, row_number() OVER () AS line FROM {{given}}
@@ -217,7 +227,7 @@ EFFECTS: dict[type[Write], Effect] = {
         lambda row: row[-1],
     ),
     PutStep: Effect(
-        _insert("steps", _STEP, _PUT_STEP),
+        _upsert("steps", _STEP, ("run_key", "name")),
         _columns(StepRecord, _STEP),
         _of_record(*_STEP),
         _at(_STEP, "run_key", "name"),
@@ -230,6 +240,17 @@ EFFECTS: dict[type[Write], Effect] = {
         "DELETE FROM outbox USING {given} WHERE outbox.id = given.id AND {when}",
         _columns(OutgoingEvent, ("id",)),
         lambda write: [(id_,) for id_ in write.ids],
+    ),
+    ForgetReceipt: Effect(
+        f"DELETE FROM receipts USING {{given}} WHERE {_same('receipts', _RECEIPT_KEY)} AND {{when}}",
+        _columns(Receipt, _RECEIPT_KEY),
+        lambda write: (_receipt_key(write),),
+    ),
+    PutReceipt: Effect(
+        _upsert("receipts", _RECEIPT, _RECEIPT_KEY),
+        _columns(Receipt, _RECEIPT),
+        _of_record(*_RECEIPT),
+        _at(_RECEIPT, *_RECEIPT_KEY),
     ),
     Enqueue: Effect(
         _insert("deliveries", _NEW_DELIVERY),

@@ -23,8 +23,10 @@ from daemon.store.postgres_statements import CLAIMS, EFFECTS, Columns
 from daemon.store.sql import Row
 from daemon.store.writes import (
     DropOutgoing,
+    ForgetReceipt,
     GiveBack,
     InsertRun,
+    PutReceipt,
     PutSignal,
     StageEvent,
     UpdateChild,
@@ -35,7 +37,12 @@ from daemon.store.writes import (
 Rows = dict[type[Write], list[Row]]
 
 # These change rows that another one may, too; where in a row of each is what it changes.
-_MEET = ((InsertRun, 0, UpdateChild, -1), (UpdateRun, -1, UpdateChild, -1), (StageEvent, 0, DropOutgoing, 0))
+_MEET = (
+    (InsertRun, 0, UpdateChild, -1),
+    (UpdateRun, -1, UpdateChild, -1),
+    (StageEvent, 0, DropOutgoing, 0),
+    (PutReceipt, 4, ForgetReceipt, 4),
+)
 _FIRST = 5  # before that come the writer, the numbers of this batch and the one before, and how many locks there are
 _NO_WORKFLOWS = "[]"
 

@@ -7,11 +7,11 @@ look.
 from collections.abc import Mapping, Sequence
 
 from daemon.store import sql
-from daemon.store.model import FiringRecord, QueuedDelivery, RunRecord
+from daemon.store.model import FiringRecord, QueuedDelivery, Receipt, RunRecord
 from daemon.store.postgres_guards import mutex
 from daemon.store.postgres_link import Link, fetch
 from daemon.store.postgres_queries import RUN_OWNERS
-from daemon.store.sql import UNENDED_ROOT, Row
+from daemon.store.sql import UNENDED_ROOT, UNHANDLED, Row
 
 _DELIVERY_OWNERS = """
     SELECT DISTINCT owner FROM deliveries WHERE app = $1 AND subscriber = $2 AND reason = '' AND owner <> ''"""
@@ -49,7 +49,23 @@ _CLAIM_FIRINGS = f"""
     UPDATE firings SET owner = $2, attempt = attempt + 1 FROM chosen
     WHERE firings.app = chosen.app AND firings.job = chosen.job AND firings.scheduled_us = chosen.scheduled_us
     RETURNING {", ".join(f"firings.{name}" for name in sql.FIRING_COLUMNS.split(", "))}"""
+_RECEIPT_OWNERS = """
+    SELECT DISTINCT owner FROM receipts WHERE app = $1 AND subscriber = $2 AND mark = $3 AND mark <> ''"""
+_CLAIM_RECEIPT = f"""
+    WITH chosen AS MATERIALIZED (
+        SELECT app, subscriber, source, event_name, event_id FROM receipts
+        WHERE app = $1 AND subscriber = $2 AND mark = $3 AND mark <> '' AND owner = ANY($5::text[])
+            AND (owner = '' OR {UNHANDLED})
+        ORDER BY event_id LIMIT 1 FOR UPDATE SKIP LOCKED
+    )
+    UPDATE receipts SET owner = $4 FROM chosen
+    WHERE receipts.app = chosen.app AND receipts.subscriber = chosen.subscriber AND receipts.source = chosen.source
+        AND receipts.event_name = chosen.event_name AND receipts.event_id = chosen.event_id
+    RETURNING {", ".join(f"receipts.{name}" for name in sql.RECEIPT_COLUMNS.split(", "))}"""
 _STILL_TAKEN = "SELECT seq FROM deliveries WHERE owner = $1 AND seq = ANY($2::bigint[]) FOR UPDATE"
+_STILL_NAMED = f"""
+    SELECT {sql.RECEIPT_COLUMNS} FROM receipts WHERE owner = $1
+        AND app = $2 AND subscriber = $3 AND source = $4 AND event_name = $5 AND event_id = $6 FOR UPDATE"""
 _STILL_CLAIMED = """
     SELECT job, scheduled_us FROM firings
     WHERE owner = $1 AND state = 'running' AND app = $2
@@ -127,6 +143,24 @@ async def still_taken(link: Link, owner: str, taken: Sequence[QueuedDelivery]) -
     rows = await fetch(link, _STILL_TAKEN, owner, [each.seq for each in taken])
     ours = {seq for (seq,) in rows}
     return [each for each in taken if each.seq in ours]
+
+
+async def claim_receipt(link: Link, *, app: str, subscriber: str, mark: str, owner: str) -> list[Receipt]:
+    """Give the oldest unfinished receipt with a mark to `owner`; alone, or nothing."""
+    free = await _free(link, await fetch(link, _RECEIPT_OWNERS, app, subscriber, mark), to=owner)
+    if not free:
+        return []
+    return list(map(sql.receipt, await fetch(link, _CLAIM_RECEIPT, app, subscriber, mark, owner, free)))
+
+
+async def still_named(link: Link, owner: str, claimed: Sequence[Receipt]) -> list[Receipt]:
+    """Return those of these receipts that are `owner`'s, once nobody is just writing them."""
+    ours: list[Receipt] = []
+    for each in claimed:
+        key = (each.app, each.subscriber, each.source, each.event_name, each.event_id)
+        rows = await fetch(link, _STILL_NAMED, owner, *key)
+        ours += map(sql.receipt, rows)
+    return ours
 
 
 async def claim_firings(link: Link, *, app: str, owner: str, jobs: Sequence[str], limit: int) -> list[FiringRecord]:

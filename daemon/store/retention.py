@@ -32,6 +32,9 @@ OLD_FIRINGS = """
 OLD_HANDLED = """
     SELECT app, subscriber, source, event_name, event_id FROM handled INDEXED BY handled_by_time
     WHERE app = ? AND handled_us < ? ORDER BY handled_us LIMIT ?"""
+OLD_RECEIPTS = """
+    SELECT app, subscriber, source, event_name, event_id FROM receipts INDEXED BY receipts_by_time
+    WHERE app = ? AND first_seen_us < ? ORDER BY first_seen_us LIMIT ?"""
 OLD_SIGNALS = """
     SELECT position FROM signals INDEXED BY signals_by_time
     WHERE app = ? AND topic >= ? AND topic < ? AND at_us < ? LIMIT ?"""
@@ -79,10 +82,12 @@ def prune_firings(
 
 
 def prune_handled(connection: sqlite3.Connection, *, app: str, before_us: int, limit: int) -> int:
-    """Forget which events were handled before; return how many."""
-    of_it = "(app, subscriber, source, event_name, event_id)"
-    query = f"DELETE FROM handled WHERE {of_it} IN ({OLD_HANDLED})"
-    return connection.execute(query, (app, before_us, limit)).rowcount
+    """Forget which events were handled before, and old receipts; return how many."""
+    deleted = 0
+    for table, old in (("handled", OLD_HANDLED), ("receipts", OLD_RECEIPTS)):
+        query = f"DELETE FROM {table} WHERE (app, subscriber, source, event_name, event_id) IN ({old})"
+        deleted += connection.execute(query, (app, before_us, limit - deleted)).rowcount
+    return deleted
 
 
 def prune_signals(connection: sqlite3.Connection, *, app: str, topic_prefix: str, before_us: int, limit: int) -> int:

@@ -16,6 +16,7 @@ from daemon.store.model import (
     FiringState,
     OutgoingEvent,
     QueuedDelivery,
+    Receipt,
     RunRecord,
     RunStatus,
     Signal,
@@ -36,6 +37,7 @@ STEP_COLUMNS = ", ".join(columns(StepRecord))
 SIGNAL_COLUMNS = ", ".join(columns(Signal))
 DELIVERY_COLUMNS = ", ".join(columns(QueuedDelivery))
 EVENT_COLUMNS = ", ".join(columns(OutgoingEvent))
+RECEIPT_COLUMNS = ", ".join(columns(Receipt))
 FIRING_COLUMNS = ", ".join(columns(FiringRecord))
 
 # In the words of the partial indexes, which serve a query that says the same.
@@ -106,10 +108,20 @@ SIGNALLED = f"""
 
 # Those of many keys, which are passed as JSON, of events that are handled.
 HANDLED = """
-    SELECT asked.key FROM json_each(?) AS asked CROSS JOIN handled
+    SELECT asked.key, handled.body_hash FROM json_each(?) AS asked CROSS JOIN handled
     WHERE handled.app = asked.value ->> 0 AND handled.subscriber = asked.value ->> 1
       AND handled.source = asked.value ->> 2 AND handled.event_name = asked.value ->> 3
       AND handled.event_id = asked.value ->> 4"""
+
+RECEIPT = f"""
+    SELECT {RECEIPT_COLUMNS} FROM receipts
+    WHERE app = ? AND subscriber = ? AND source = ? AND event_name = ? AND event_id = ?"""
+
+# Of a row of receipts: its subscriber is not done with the event.
+UNHANDLED = """NOT EXISTS (
+        SELECT 1 FROM handled WHERE handled.app = receipts.app AND handled.subscriber = receipts.subscriber
+            AND handled.source = receipts.source AND handled.event_name = receipts.event_name
+            AND handled.event_id = receipts.event_id)"""
 
 
 def run_record(row: Row) -> RunRecord:
@@ -149,6 +161,11 @@ def signal(row: Row) -> Signal:
 def delivery(row: Row) -> QueuedDelivery:
     """Make a delivery of a row of `DELIVERY_COLUMNS`."""
     return QueuedDelivery(*row)
+
+
+def receipt(row: Row) -> Receipt:
+    """Make a receipt of a row of `RECEIPT_COLUMNS`."""
+    return Receipt(*row)
 
 
 def outgoing_event(row: Row) -> OutgoingEvent:

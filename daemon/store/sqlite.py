@@ -10,7 +10,7 @@ from typing import Literal
 from daemon.store import retention, sql, sqlite_lists, takeover, walks
 from daemon.store.inbox import Inbox
 from daemon.store.listing import in_order
-from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, RunRecord, Signal, StepRecord
+from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, Receipt, RunRecord, Signal, StepRecord
 from daemon.store.port import NOTHING, FoundRuns, RunFilter
 from daemon.store.sqlite_file import SqliteFile
 
@@ -187,8 +187,20 @@ class SqliteStore(SqliteFile):
         rows = await self._read(f"{query} ORDER BY seq LIMIT ?", app, subscriber, *(ids or ()), limit)
         return [sql.delivery(row) for row in rows]
 
-    async def handled(self, app: str, subscriber: str, source: str, event_name: str, event_id: str) -> bool:
-        return await self._inbox.has(app, subscriber, source, event_name, event_id)
+    async def handled(self, app: str, subscriber: str, source: str, event_name: str, event_id: str) -> bytes | None:
+        return await self._inbox.body_hash(app, subscriber, source, event_name, event_id)
+
+    # --- deliveries of a broker ---
+    async def receipt(self, app: str, subscriber: str, source: str, event_name: str, event_id: str) -> Receipt | None:
+        rows = await self._read(sql.RECEIPT, app, subscriber, source, event_name, event_id)
+        return sql.receipt(rows[0]) if rows else None
+
+    async def claim_receipt(self, app: str, subscriber: str, mark: str, owner: str) -> Receipt | None:
+        return await self._call(
+            lambda connection: takeover.claim_receipt(
+                connection, self._peers, app=app, subscriber=subscriber, mark=mark, owner=owner
+            )
+        )
 
     # --- jobs ---
     async def firings(self, app: str, job: str, *, limit: int, before_us: int | None = None) -> list[FiringRecord]:

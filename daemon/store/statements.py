@@ -5,17 +5,19 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
-from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, RunRecord, Signal, StepRecord
+from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, Receipt, RunRecord, Signal, StepRecord
 from daemon.store.sql import IS_QUEUED, LISTED, UNENDED, UNENDED_ROOT, UNENDED_RUNS, Row, columns, listed, marks
 from daemon.store.writes import (
     ClaimFiring,
     DropOutgoing,
     Enqueue,
     FenceRun,
+    ForgetReceipt,
     GiveBack,
     InsertRun,
     Outcome,
     PutGraph,
+    PutReceipt,
     PutSignal,
     PutStep,
     RecordHandled,
@@ -39,6 +41,11 @@ def _insert(table: str, names: Sequence[str], on_conflict: str = "") -> str:
     return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks(names)}) {on_conflict}".rstrip()
 
 
+def _upsert(table: str, names: Sequence[str], key: Sequence[str]) -> str:
+    changes = ", ".join(f"{name} = excluded.{name}" for name in names if name not in key)
+    return _insert(table, names, f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changes}")
+
+
 def _assign(names: Sequence[str]) -> str:
     return ", ".join(f"{name} = ?" for name in names)
 
@@ -51,6 +58,8 @@ _EVENT = columns(OutgoingEvent)
 _FIRING = columns(FiringRecord)
 _GRAPH = columns(PutGraph)
 _HANDLED = columns(RecordHandled)
+_RECEIPT = columns(Receipt)
+_RECEIPT_KEY = columns(ForgetReceipt)
 
 _RUN_CHANGES = (
     "status",
@@ -190,19 +199,15 @@ STATEMENTS: dict[type[Write], Statement] = {
         _signal,
         hints=_always,
     ),
-    PutStep: Statement(
-        _insert(
-            "steps",
-            _STEP,
-            "ON CONFLICT (run_key, name) DO UPDATE SET "
-            + ", ".join(f"{column} = excluded.{column}" for column in _STEP if column not in ("run_key", "name")),
-        ),
-        _record(*_STEP),
-    ),
+    PutStep: Statement(_upsert("steps", _STEP, ("run_key", "name")), _record(*_STEP)),
     PutGraph: Statement(_insert("graphs", _GRAPH, "ON CONFLICT DO NOTHING"), _one(*_GRAPH)),
     StageEvent: Statement(_insert("outbox", _EVENT, "ON CONFLICT DO NOTHING"), lambda write: (_event(write.event),)),
     DropOutgoing: Statement("DELETE FROM outbox WHERE id = ?", lambda write: [(id_,) for id_ in write.ids]),
     RecordHandled: Statement(_insert("handled", _HANDLED, "ON CONFLICT DO NOTHING"), _one(*_HANDLED), Outcome.CONFLICT),
+    PutReceipt: Statement(_upsert("receipts", _RECEIPT, _RECEIPT_KEY), _record(*_RECEIPT)),
+    ForgetReceipt: Statement(
+        f"DELETE FROM receipts WHERE {' AND '.join(f'{name} = ?' for name in _RECEIPT_KEY)}", _one(*_RECEIPT_KEY)
+    ),
     Enqueue: Statement(
         _insert("deliveries", _NEW_DELIVERY),
         lambda write: [_new_delivery(each) for each in write.deliveries],

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 
 from daemon.store import sql
-from daemon.store.model import FiringRecord, QueuedDelivery, RunRecord
+from daemon.store.model import FiringRecord, QueuedDelivery, Receipt, RunRecord
 from daemon.store.peers import Peers
 
 # SQLite's clock has milliseconds; `unixepoch('subsec')` is younger than what Python 3.11 may come with.
@@ -26,6 +26,9 @@ _DELIVERY_OWNERS = """
         FROM each WHERE each.owner IS NOT NULL
     )
     SELECT owner FROM each WHERE owner IS NOT NULL"""
+
+_RECEIPT_OWNERS = """
+    SELECT DISTINCT owner FROM receipts WHERE app = ? AND subscriber = ? AND mark = ? AND mark <> ''"""
 
 
 def register(connection: sqlite3.Connection, peers: Peers, *, app: str, owner: str, lease_s: float) -> None:
@@ -101,6 +104,24 @@ def take(
         (owner, app, subscriber, *free, now_us, limit),
     ).fetchall()
     return sorted(map(sql.delivery, rows), key=lambda each: (each.due_us, each.seq))
+
+
+def claim_receipt(
+    connection: sqlite3.Connection, peers: Peers, *, app: str, subscriber: str, mark: str, owner: str
+) -> Receipt | None:
+    """Give the oldest unfinished receipt with a mark to `owner`."""
+    marked = (app, subscriber, mark)
+    free = _free(connection, peers, connection.execute(_RECEIPT_OWNERS, marked), to=owner)
+    if not free:
+        return None
+    rows = connection.execute(
+        "UPDATE receipts SET owner = ? WHERE (app, subscriber, source, event_name, event_id) IN ("
+        "SELECT app, subscriber, source, event_name, event_id FROM receipts INDEXED BY receipts_by_mark"
+        f" WHERE app = ? AND subscriber = ? AND mark = ? AND mark <> '' AND owner IN ({sql.marks(free)})"
+        f" AND (owner = '' OR {sql.UNHANDLED}) ORDER BY event_id LIMIT 1) RETURNING {sql.RECEIPT_COLUMNS}",
+        (owner, *marked, *free),
+    ).fetchall()
+    return sql.receipt(rows[0]) if rows else None
 
 
 def claim_firings(

@@ -7,7 +7,7 @@ is written, and the commit's outcome says why.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, RunRecord, Signal, StepRecord
+from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, Receipt, RunRecord, Signal, StepRecord
 
 
 @dataclass(slots=True)
@@ -157,7 +157,10 @@ class DropOutgoing:
 
 @dataclass(slots=True)
 class RecordHandled:
-    """Guard: note that a subscriber is done with an event. CONFLICT if that is noted already."""
+    """Guard: note that a subscriber is done with an event. CONFLICT if that is noted already.
+
+    `body_hash`: of the body that it had; empty if nobody is ever to compare it.
+    """
 
     app: str
     subscriber: str
@@ -165,11 +168,33 @@ class RecordHandled:
     event_name: str
     event_id: str
     handled_us: int
+    body_hash: bytes = b""
+
+
+@dataclass(slots=True)
+class PutReceipt:
+    """Keep what is known of a broker's delivery, in place of what was known before."""
+
+    record: Receipt
+
+
+@dataclass(slots=True)
+class ForgetReceipt:
+    """Forget what was known of a broker's delivery; does nothing if there is nothing.
+
+    Whoever puts and forgets the same one awaits the first before submitting the other.
+    """
+
+    app: str
+    subscriber: str
+    source: str
+    event_name: str
+    event_id: str
 
 
 @dataclass(slots=True)
 class Enqueue:
-    """Put deliveries on queues of the embedded bus."""
+    """Put deliveries on queues in the store."""
 
     deliveries: tuple[QueuedDelivery, ...]
 
@@ -225,6 +250,8 @@ Write = (
     | StageEvent
     | DropOutgoing
     | RecordHandled
+    | PutReceipt
+    | ForgetReceipt
     | Enqueue
     | SettleDelivery
     | UpdateDelivery

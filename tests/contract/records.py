@@ -8,6 +8,7 @@ from daemon.store.model import (
     FiringState,
     OutgoingEvent,
     QueuedDelivery,
+    Receipt,
     RunRecord,
     RunStatus,
     Signal,
@@ -93,8 +94,22 @@ def handled(event: str, **changes: Any) -> RecordHandled:
         "event_name": "customer.created",
         "event_id": event,
         "handled_us": 1_000,
+        "body_hash": b"hash",
     }
     return RecordHandled(**values | changes)
+
+
+def receipt(event: str, **changes: Any) -> Receipt:
+    values: dict[str, Any] = {
+        "app": APP,
+        "subscriber": "greet",
+        "source": "crm",
+        "event_name": "customer.created",
+        "event_id": event,
+        "mark": "mark-1",
+        "first_seen_us": 1_000,
+    }
+    return Receipt(**values | changes)
 
 
 def firing(scheduled_us: int, **changes: Any) -> FiringRecord:

@@ -144,7 +144,7 @@ async def test_several_guards_that_pass_are_applied_together(store: Store) -> No
     outcome = await store.commit(handled("e1"), SettleDelivery(taken.seq, ME), started("1"), PutStep(step("1", "pay")))
 
     assert outcome is Outcome.APPLIED
-    assert await store.handled(APP, "greet", "crm", "customer.created", "e1")
+    assert await store.handled(APP, "greet", "crm", "customer.created", "e1") is not None
     assert await store.queue_depths(APP) == {}
     assert await store.steps(["key-1"]) == {"key-1": [step("1", "pay")]}
 
@@ -289,8 +289,8 @@ async def test_an_event_is_handled_once_by_each_subscriber(store: Store) -> None
     ]
 
     assert outcomes == [Outcome.APPLIED, Outcome.CONFLICT] + [Outcome.APPLIED] * 4
-    assert await store.handled(APP, "bill", "crm", "customer.created", "e1")
-    assert not await store.handled(APP, "bill", "crm", "customer.created", "e2")
+    assert await store.handled(APP, "bill", "crm", "customer.created", "e1") is not None
+    assert await store.handled(APP, "bill", "crm", "customer.created", "e2") is None
 
 
 async def test_staged_events_come_in_order_and_leave_when_they_are_dropped(store: Store) -> None:

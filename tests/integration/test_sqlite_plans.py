@@ -13,7 +13,9 @@ from daemon.store.sqlite import SqliteStore
 from daemon.store.writes import (
     ClaimFiring,
     FenceRun,
+    ForgetReceipt,
     InsertRun,
+    PutReceipt,
     PutStep,
     RequireAwaiting,
     RequireNoSignal,
@@ -21,7 +23,7 @@ from daemon.store.writes import (
     UpdateChild,
     UpdateRun,
 )
-from tests.contract.records import APP, ME, came, child, firing, handled, run, started, step
+from tests.contract.records import APP, ME, came, child, firing, handled, receipt, run, started, step
 
 LATE_US = 2_000_000_000_000_000
 # Steps that wait for a signal are the only rows of this index.
@@ -50,6 +52,9 @@ async def ask_everything(store: SqliteStore) -> None:
         RequireNoSignal(APP, "paid:1", 0),
         came("a", "place-order", "ship-order"),
     )
+    await store.commit(PutReceipt(receipt("e1")), ForgetReceipt(APP, "greet", "crm", "customer.created", "e2"))
+    await store.claim_receipt(APP, "greet", "mark-1", ME)
+    await store.receipt(APP, "greet", "crm", "customer.created", "e1")
     await store.commit(UpdateRun(run("1")), handled("e1"), started("3", owner=""))
     await store.commit(ClaimFiring(firing(1)), ClaimFiring(firing(2)))
     _, last = await store.signalled(APP, ME)
@@ -85,7 +90,7 @@ async def plans(store: SqliteStore, tmp_path: Path) -> dict[str, list[str]]:
 
 
 async def test_nothing_that_is_asked_while_runs_go_on_walks_over_all_of_a_table(plans: dict[str, list[str]]) -> None:
-    walk = re.compile(r"SCAN (runs|its|root|old|steps|signals|handled|firings|later)\b")
+    walk = re.compile(r"SCAN (runs|its|root|old|steps|signals|handled|receipts|firings|later)\b")
 
     walks = {query: part for query, plan in plans.items() for part in plan if walk.match(part)}
 
@@ -103,6 +108,8 @@ async def test_nothing_that_is_asked_while_runs_go_on_walks_over_all_of_a_table(
         "SEARCH old USING COVERING INDEX runs_by_workflow (workflow=? AND app=? AND key<?)",
         "SEARCH runs USING INDEX runs_by_root (root_key=?)",
         "SEARCH handled USING COVERING INDEX handled_by_time (app=? AND handled_us<?)",
+        "SEARCH receipts USING COVERING INDEX receipts_by_time (app=? AND first_seen_us<?)",
+        "SEARCH receipts USING INDEX receipts_by_mark (app=? AND subscriber=? AND mark=?)",
         "SEARCH firings USING PRIMARY KEY (app=? AND job=? AND scheduled_us<?)",
     ],
 )

@@ -31,7 +31,7 @@ def raising(error: BaseException) -> Any:
 
 
 async def is_handled(desk: Desk, event_id: str = "e1") -> bool:
-    return await desk.store.handled("shop", "note-order", "till", "order.placed", event_id)
+    return await desk.store.handled("shop", "note-order", "till", "order.placed", event_id) is not None
 
 
 # --- the handler returns ---

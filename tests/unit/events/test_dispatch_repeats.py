@@ -207,7 +207,7 @@ async def test_what_outlasts_the_grace_period_is_cancelled_and_goes_back_as_it_w
     await draining
 
     assert delivery.settled == [("release",)]
-    assert not await desk.store.handled("shop", "note-order", "till", "order.placed", "e1")
+    assert await desk.store.handled("shop", "note-order", "till", "order.placed", "e1") is None
     assert (log[0]["event"], log[0]["outcome"], log[0]["attempt"]) == ("event_handled", "cancelled", 4)
 
 
@@ -216,7 +216,7 @@ class AwayStore(MemoryStore):
 
     away = 0
 
-    async def handled(self, app: str, subscriber: str, source: str, event_name: str, event_id: str) -> bool:
+    async def handled(self, app: str, subscriber: str, source: str, event_name: str, event_id: str) -> bytes | None:
         if self.away > 0:
             self.away -= 1
             raise StoreUnavailableError("the disk is full")
