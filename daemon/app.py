@@ -357,5 +357,6 @@ def _bus(config: Config, store: Store, owner: str, clock: Clock, is_leased: Call
         tls_key=broker.tls_key and str(config.path(broker.tls_key)),
         max_payload_bytes=limit,
         clock=clock,
-        memory=store,
+        store=store,
+        owner=owner,
     )

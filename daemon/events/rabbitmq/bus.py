@@ -20,10 +20,12 @@ from daemon.events.rabbitmq.liveness import watch
 from daemon.events.rabbitmq.outgoing import encode
 from daemon.events.rabbitmq.publisher import HeadersTooLargeError, Publisher
 from daemon.events.rabbitmq.quarantine import Quarantine
+from daemon.events.rabbitmq.receipts import Receipts
 from daemon.events.rabbitmq.roll import Roll
 from daemon.events.rabbitmq.target import Target
-from daemon.events.rabbitmq.topology import BindingMemory, Declare, Topology
+from daemon.events.rabbitmq.topology import Declare, Topology
 from daemon.log import get_logger
+from daemon.store.port import Store
 
 T = TypeVar("T")
 
@@ -51,7 +53,9 @@ class RabbitBus:
         liveness_s: How often the broker is asked whether it knows that a subscriber consumes, in seconds.
         clock: Time.
         chance: Random numbers from 0 to 1.
-        memory: Remembers what queues were bound to, so that what is no longer wanted can be unbound.
+        store: Keeps what has to outlive this process: what queues were bound to, the ids of events that came without
+            one.
+        owner: This process's id in the store, whose lease says that it lives.
     """
 
     def __init__(
@@ -59,6 +63,8 @@ class RabbitBus:
         url: str,
         *,
         app: str,
+        store: Store,
+        owner: str,
         exchange: str = "events",
         heartbeat_s: float = 10,
         consumer_timeout_s: float = 1_800,
@@ -72,8 +78,9 @@ class RabbitBus:
         liveness_s: float = 30,
         clock: Clock | None = None,
         chance: Callable[[], float] = random.random,
-        memory: BindingMemory | None = None,
     ) -> None:
+        self._store = store
+        self._owner = owner
         self._app = app
         self._clock = clock or SystemClock()
         self._chance = chance
@@ -88,7 +95,7 @@ class RabbitBus:
         self._consume = make("consume")
         self._publish = make("publish")
         declaring = partial(Topology, app=app, exchange=exchange, declare=declare)
-        self._topology = declaring(self._consume, memory=memory)
+        self._topology = declaring(self._consume, memory=store)
         apart = partial(Link, "trial", target, clock=self._clock, chance=chance, changed=lambda: None)
         self._quarantine = Quarantine(apart, declaring)
         self._publisher = Publisher(self._publish, timeout_s=publish_timeout_s)
@@ -183,6 +190,14 @@ class RabbitBus:
                 receive,
                 topology=self._topology,
                 publisher=self._publisher,
+                receipts=Receipts(
+                    self._store,
+                    self._clock,
+                    app=self._app,
+                    subscriber=subscription.id,
+                    owner=self._owner,
+                    chance=self._chance,
+                ),
                 clock=self._clock,
                 chance=self._chance,
                 ordered=subscription.ordered,

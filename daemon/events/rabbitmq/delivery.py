@@ -1,7 +1,7 @@
 """One delivery and its four ends: acknowledged, waiting, dead-lettered, released."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 import aiormq
@@ -33,6 +33,7 @@ class Office:
         hold: Keeps a delivery of an ordered subscriber and hands it over again; None where retries wait in the broker.
         settled: Told of each delivery whose message is done with here.
         released: Told of each delivery whose message comes again.
+        passed_on: Awaited between the confirmation that a copy is elsewhere, with its id, and letting the original go.
     """
 
     subscriber: str
@@ -41,6 +42,7 @@ class Office:
     clock: Clock
     settled: Callable[["RabbitDelivery"], None]
     released: Callable[["RabbitDelivery"], None]
+    passed_on: Callable[["RabbitDelivery"], Awaitable[None]]
     hold: Callable[["RabbitDelivery", float, int], None] | None = None
 
 
@@ -149,6 +151,7 @@ class RabbitDelivery:
         for _ in range(DEAD_LETTER_TRIES):
             try:
                 if not self.incoming.malformed and await self._publish("", dead, properties):
+                    await self._office.passed_on(self)
                     return await self._acknowledge()
                 await self._office.topology.prepare_dead(self.subscriber)
             except (BrokerUnavailableError, HeadersTooLargeError) as problem:
@@ -159,6 +162,7 @@ class RabbitDelivery:
         """Put a copy where it waits, then let the original go; False if that comes again beside its copy."""
         try:
             await self._publish_waiting(delay_ms, properties)
+            await self._office.passed_on(self)
             return await self._acknowledge()
         except HeadersTooLargeError:
             return await self._refuse()

@@ -1,13 +1,16 @@
-"""Ids for events whose publisher gave none."""
+"""How an event is recognised whose publisher gave it no id.
+
+Two equal messages are two events, so what they have in common is not their id. Each gets one when it comes first,
+which is kept in the store beside its fingerprint before anybody sees the event. One that comes again gets the oldest id
+of its fingerprint that is unfinished: of a process that is dead, or that saw it being returned to the broker.
+"""
 
 import hashlib
-from collections import OrderedDict, deque
+from dataclasses import replace
 
-from daemon.clock import new_id
+from daemon.events.model import Message
 from daemon.events.rabbitmq.codec import Properties
 from daemon.events.rabbitmq.wire import Incoming, is_technical
-
-LOST_MAX = 10_000
 
 
 def fingerprint(incoming: Incoming) -> str:
@@ -20,32 +23,8 @@ def fingerprint(incoming: Incoming) -> str:
     return digest.hexdigest()
 
 
-class AnonymousIds:
-    """Finds the id again that a message without one was given when it was delivered first.
-
-    Two equal messages are two events; so a redelivered one gets the oldest id of those that were delivered here and
-    never finished, each once. Forgets the oldest beyond 10,000: those went to other consumers.
-    """
-
-    def __init__(self) -> None:
-        self._lost: OrderedDict[str, deque[str]] = OrderedDict()
-        self._count = 0
-
-    def assign(self, mark: str, *, redelivered: bool, now_us: int) -> str:
-        """Return the id for a delivery with this fingerprint."""
-        waiting = self._lost.get(mark) if redelivered else None
-        if not waiting:
-            return new_id(now_us)
-        self._count -= 1
-        event_id = waiting.popleft()
-        if not waiting:
-            del self._lost[mark]
-        return event_id
-
-    def lose(self, mark: str, event_id: str) -> None:
-        """Note that a delivery ended without being settled: it will come again."""
-        self._lost.setdefault(mark, deque()).append(event_id)
-        self._count += 1
-        if self._count > LOST_MAX:
-            _, forgotten = self._lost.popitem(last=False)
-            self._count -= len(forgotten)
+def renamed(message: Message, event_id: str) -> Message:
+    """Return the same event by another id."""
+    envelope = message.envelope
+    correlation = event_id if envelope.correlation_id == envelope.id else envelope.correlation_id
+    return replace(message, envelope=replace(envelope, id=event_id, correlation_id=correlation))

@@ -1,21 +1,23 @@
 """What came from one subscriber's queue and is not settled yet."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
 import aiormq
 from aiormq.abc import DeliveredMessage
 
-from daemon.clock import Clock
+from daemon.clock import Clock, new_id
 from daemon.errors import BrokerUnavailableError
 from daemon.events.bus import Delivery
 from daemon.events.model import Envelope, Message
 from daemon.events.rabbitmq import wire
 from daemon.events.rabbitmq.connection import backoff_s
 from daemon.events.rabbitmq.delivery import Office, RabbitDelivery
-from daemon.events.rabbitmq.identity import AnonymousIds, fingerprint
+from daemon.events.rabbitmq.identity import fingerprint, renamed
 from daemon.events.rabbitmq.publisher import Publisher
+from daemon.events.rabbitmq.receipts import Key, Receipts, key_of
 from daemon.events.rabbitmq.topology import Topology
 from daemon.log import get_logger
 
@@ -37,6 +39,7 @@ class Intake:
     Args:
         subscriber: Whose queue it is.
         receive: Takes deliveries over.
+        receipts: Keeps what has to be known of deliveries when this process has died.
         ordered: Retries wait here, unanswered, so that nothing overtakes them.
         max_payload_bytes: Longest body.
         hold_max_s: Longest time to keep a delivery unanswered: the broker takes the channel from who exceeds its limit.
@@ -50,6 +53,7 @@ class Intake:
         *,
         topology: Topology,
         publisher: Publisher,
+        receipts: Receipts,
         clock: Clock,
         chance: Callable[[], float],
         ordered: bool,
@@ -68,10 +72,13 @@ class Intake:
         self._emptied = emptied
         self._ordered = ordered
         hold = self._hold if ordered else None
-        self._office = Office(subscriber, topology, publisher, clock, self._settled, self._released, hold)
+        self._office = Office(
+            subscriber, topology, publisher, clock, self._settled, self._released, self._passed_on, hold
+        )
         self._unsettled: dict[int, RabbitDelivery] = {}
-        self._held: dict[tuple[str, str, str], _Held] = {}
-        self._ids = AnonymousIds()
+        self._held: dict[Key, _Held] = {}
+        self._receipts = receipts
+        self._naming = asyncio.Lock()
         self._tasks: set[asyncio.Task[object]] = set()
 
     @property
@@ -91,12 +98,12 @@ class Intake:
             return  # what came too late goes back with the channel
         now_us = self._clock.now_us()
         incoming = wire.Incoming.of(delivered, self._queue)
-        mark = ""
+        anonymous = False
 
         def missing_id() -> str:
-            nonlocal mark
-            mark = fingerprint(incoming)
-            return self._ids.assign(mark, redelivered=incoming.redelivered, now_us=now_us)
+            nonlocal anonymous
+            anonymous = True
+            return new_id(now_us)
 
         problem: wire.UndecodableError | None = None
         try:
@@ -109,13 +116,34 @@ class Intake:
             event_id, name = wire.identify(incoming)
             message = Message(Envelope(event_id or missing_id(), name, self._clock.now(), ""), incoming.body)
         first_seen_us = incoming.first_seen_us(now_us)
-        delivery = RabbitDelivery(self._office, channel, tag, incoming, message, first_seen_us=first_seen_us, mark=mark)
+        delivery = RabbitDelivery(self._office, channel, tag, incoming, message, first_seen_us=first_seen_us)
         self._unsettled[tag] = delivery
+        if anonymous and problem is None:
+            self._spawn(self._name(delivery))
+        else:
+            self._go_on(delivery, problem)
+
+    async def _name(self, delivery: RabbitDelivery) -> None:
+        """Have an event that came without an id keep the one that it was given, before anybody sees it."""
+        fresh, mark = delivery.message.envelope, fingerprint(delivery.incoming)
+        async with contextlib.AsyncExitStack() as stack:
+            if delivery.redelivered:
+                await stack.enter_async_context(self._naming)  # the first that came gets the oldest id
+            event_id = await self._receipts.name(fresh, mark, redelivered=delivery.redelivered)
+        if event_id != fresh.id:
+            delivery.message = renamed(delivery.message, event_id)
+        if self._unsettled.get(delivery.tag) is delivery:
+            delivery.mark = mark
+            self._go_on(delivery, None)
+        else:
+            self._receipts.later_return(delivery.message.envelope, mark)
+
+    def _go_on(self, delivery: RabbitDelivery, problem: wire.UndecodableError | None) -> None:
         if self._closed:
             self._spawn(delivery.release())
         elif problem is not None:
             self._spawn(self._give_up(delivery, problem))
-        elif incoming.remaining_ms:
+        elif delivery.incoming.remaining_ms:
             self._spawn(self._wait_on(delivery))
         elif (held := self._held.get(_key(delivery))) is not None:
             self._hold_again(delivery, held)
@@ -131,8 +159,7 @@ class Intake:
     def abandon(self) -> None:
         """Forget what came on a channel that is lost: it comes again."""
         for delivery in self._unsettled.values():
-            if delivery.mark:
-                self._ids.lose(delivery.mark, delivery.message.envelope.id)
+            self._return(delivery)
         self._unsettled.clear()
 
     async def aclose(self) -> None:
@@ -141,14 +168,24 @@ class Intake:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        await self._receipts.aclose()
 
     def _settled(self, delivery: RabbitDelivery) -> None:
         self._held.pop(_key(delivery), None)
-        self._forget(delivery)
+        if self._forget(delivery) and delivery.mark:
+            self._receipts.later_forget(delivery.message.envelope)
+
+    async def _passed_on(self, delivery: RabbitDelivery) -> None:
+        if delivery.mark:
+            await self._receipts.forget(delivery.message.envelope)
 
     def _released(self, delivery: RabbitDelivery) -> None:
-        if self._forget(delivery) and delivery.mark:
-            self._ids.lose(delivery.mark, delivery.message.envelope.id)
+        if self._forget(delivery):
+            self._return(delivery)
+
+    def _return(self, delivery: RabbitDelivery) -> None:
+        if delivery.mark:
+            self._receipts.later_return(delivery.message.envelope, delivery.mark)
 
     def _forget(self, delivery: RabbitDelivery) -> bool:
         if self._unsettled.get(delivery.tag) is not delivery:
@@ -211,6 +248,5 @@ class Intake:
         task.add_done_callback(self._tasks.discard)
 
 
-def _key(delivery: RabbitDelivery) -> tuple[str, str, str]:
-    envelope = delivery.message.envelope
-    return envelope.source, envelope.name, envelope.id
+def _key(delivery: RabbitDelivery) -> Key:
+    return key_of(delivery.message.envelope)

@@ -12,6 +12,7 @@ from daemon.events.bus import Delivery, Subscription
 from daemon.events.rabbitmq import RabbitBus
 from daemon.events.rabbitmq.consumer import RabbitConsumer
 from daemon.events.rabbitmq.topology import TIERS_MS
+from daemon.store.memory import MemoryStore
 
 
 async def until(probe: Callable[[], bool], *, timeout_s: float = 10) -> None:
@@ -49,12 +50,14 @@ class Laboratory:
         self.url = url
         self.app = f"test-{secrets.token_hex(4)}"
         self.exchange = f"{self.app}-events"
+        self.store = MemoryStore()
         self._buses: list[RabbitBus] = []
         self.subscribers: set[str] = set()
 
     async def bus(self, **options: Any) -> RabbitBus:
         """Return a bus that has begun to connect."""
         chosen: dict[str, Any] = {"url": self.url, "app": self.app, "exchange": self.exchange, "quarantine_s": 0.2}
+        chosen |= {"store": self.store, "owner": f"process-{len(self._buses)}"}
         bus = RabbitBus(**(chosen | options))
         self._buses.append(bus)
         await bus.start()

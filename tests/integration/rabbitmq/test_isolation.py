@@ -80,7 +80,7 @@ async def test_what_is_staged_while_a_broker_comes_back_empty_reaches_every_subs
     """aio-pika#632, faststream#2758."""
     store = SqliteStore(tmp_path / "shop.db")
     await store.open()
-    bus, crowd = await lab.bus(memory=store), Crowd()
+    bus, crowd = await lab.bus(store=store), Crowd()
     await crowd.subscribe(lab, bus)
     await until(lambda: all(consumer.ready for consumer in crowd.consumers), timeout_s=30)
     outbox = Outbox(store, bus, app=lab.app, clock=SystemClock())
@@ -105,7 +105,7 @@ async def test_what_was_staged_before_the_start_waits_for_the_subscribers_of_a_n
     store = SqliteStore(tmp_path / "shop.db")
     await store.open()
     await stage(store, lab.app, {"e1"})
-    bus, crowd = await lab.bus(memory=store), Crowd()
+    bus, crowd = await lab.bus(store=store), Crowd()
     bus.expect(list(crowd.seen))
     outbox = Outbox(store, bus, app=lab.app, clock=SystemClock())
     await outbox.start()

@@ -2,28 +2,12 @@
 
 import asyncio
 import gc
-from collections.abc import Sequence
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
 from daemon.events.bus import Subscription
 from tests.integration.rabbitmq.laboratory import Laboratory, until
-
-
-class Memory:
-    """Remembers bindings, as the store does."""
-
-    def __init__(self) -> None:
-        self.bound: dict[str, dict[str, list[str]]] = {}
-
-    async def bindings(self, app: str) -> list[tuple[str, str]]:
-        return [
-            (subscriber, pattern) for subscriber, patterns in self.bound.get(app, {}).items() for pattern in patterns
-        ]
-
-    async def bind(self, app: str, subscriber: str, patterns: Sequence[str]) -> None:
-        self.bound.setdefault(app, {})[subscriber] = list(patterns)
 
 
 async def test_a_queue_with_other_arguments_stops_its_own_subscriber_and_no_other(lab: Laboratory) -> None:
@@ -71,19 +55,18 @@ async def test_a_queue_deleted_under_its_consumer_is_back_at_once(lab: Laborator
 
 
 async def test_what_a_subscriber_no_longer_wants_is_unbound(lab: Laboratory) -> None:
-    memory = Memory()
-    before = await lab.bus(memory=memory)
+    before = await lab.bus()
     await lab.subscribe(before, "greet", "customer.created", "customer.moved")
     await before.aclose()
 
-    after = await lab.bus(memory=memory)
+    after = await lab.bus()
     _, inbox = await lab.subscribe(after, "greet", "customer.moved", "customer.left")
     for name in ("customer.created", "customer.moved", "customer.left"):
         await lab.publish(name, b"{}")
 
     names = [(await inbox.next()).message.envelope.name for _ in range(2)]
     assert names == ["customer.moved", "customer.left"]
-    assert memory.bound == {lab.app: {"greet": ["customer.left", "customer.moved"]}}
+    assert await lab.store.bindings(lab.app) == [("greet", "customer.left"), ("greet", "customer.moved")]
 
 
 async def test_declared_without_a_consumer_nothing_is_lost(lab: Laboratory) -> None:

@@ -1,0 +1,120 @@
+"""What the store keeps of one subscriber's deliveries, so that it outlives the process that has them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from daemon.clock import Clock
+from daemon.errors import StoreUnavailableError
+from daemon.events.model import Envelope
+from daemon.events.rabbitmq.connection import backoff_s
+from daemon.log import get_logger
+from daemon.store.model import Receipt
+from daemon.store.port import Store
+from daemon.store.writes import ForgetReceipt, PutReceipt
+
+T = TypeVar("T")
+Key = tuple[str, str, str]  # source, name, id
+
+_log = get_logger(__name__)
+
+
+class Receipts:
+    """Receipts of one subscriber.
+
+    What is asked or put waits for a store that is away. What is noted in passing (`later_*`) is written in the order
+    of the calls, and before anything that is asked or put afterwards.
+
+    Args:
+        owner: This process's id in the store.
+        chance: Random numbers from 0 to 1.
+    """
+
+    def __init__(
+        self, store: Store, clock: Clock, *, app: str, subscriber: str, owner: str, chance: Callable[[], float]
+    ) -> None:
+        self.owner = owner
+        self._store = store
+        self._clock = clock
+        self._app = app
+        self._subscriber = subscriber
+        self._chance = chance
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    async def of(self, envelope: Envelope) -> Receipt:
+        """Return what is known of an event's delivery; a new receipt, which is not kept, if there is nothing."""
+        await self._written()
+        key = key_of(envelope)
+        known = await self._patiently(lambda: self._store.receipt(self._app, self._subscriber, *key))
+        return known or Receipt(self._app, self._subscriber, *key, first_seen_us=self._clock.now_us())
+
+    async def name(self, envelope: Envelope, mark: str, *, redelivered: bool) -> str:
+        """Return the id for an event that came without one: the one in the envelope, if it came for the first time."""
+        await self._written()
+        if redelivered:
+            claim = self._store.claim_receipt
+            former = await self._patiently(lambda: claim(self._app, self._subscriber, mark, self.owner))
+            if former is not None:
+                return former.event_id
+        now_us = self._clock.now_us()
+        await self.put(Receipt(self._app, self._subscriber, *key_of(envelope), mark, self.owner, first_seen_us=now_us))
+        return envelope.id
+
+    async def put(self, receipt: Receipt) -> None:
+        """Keep a receipt; returns once it is durable."""
+        await self._patiently(lambda: self._store.commit(PutReceipt(receipt)))
+
+    async def forget(self, envelope: Envelope) -> None:
+        """Forget an event's; returns once that is durable."""
+        await self._written()
+        await self._patiently(lambda: self._store.commit(self._forgetting(envelope)))
+
+    def later_put(self, receipt: Receipt) -> None:
+        """Keep a receipt, without anybody waiting for it."""
+        self._later(self._store.commit(PutReceipt(receipt)))
+
+    def later_forget(self, envelope: Envelope) -> None:
+        """Forget an event's, without anybody waiting for it."""
+        self._later(self._store.commit(self._forgetting(envelope)))
+
+    def later_return(self, envelope: Envelope, mark: str) -> None:
+        """Note that an event that came without an id comes again for certain, to whomever."""
+        now_us = self._clock.now_us()
+        self.later_put(Receipt(self._app, self._subscriber, *key_of(envelope), mark, first_seen_us=now_us))
+
+    async def aclose(self) -> None:
+        """Return once everything is written that was noted."""
+        await self._written()
+
+    def _forgetting(self, envelope: Envelope) -> ForgetReceipt:
+        return ForgetReceipt(self._app, self._subscriber, *key_of(envelope))
+
+    def _later(self, writing: Awaitable[object]) -> None:
+        async def write() -> None:
+            try:
+                await writing
+            except StoreUnavailableError as error:
+                _log.debug("receipt_not_kept", subscriber=self._subscriber, reason=str(error))
+
+        task = asyncio.create_task(write())
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def _written(self) -> None:
+        if self._under_way:
+            await asyncio.wait(tuple(self._under_way))
+
+    async def _patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        failures = 0
+        while True:
+            try:
+                return await attempt()
+            except StoreUnavailableError as error:
+                failures += 1
+                _log.debug("receipt_waits", subscriber=self._subscriber, reason=str(error))
+            await self._clock.sleep(backoff_s(failures, self._chance()))
+
+
+def key_of(envelope: Envelope) -> Key:
+    """Return what makes two deliveries the same event to a subscriber."""
+    return envelope.source, envelope.name, envelope.id
