@@ -5,11 +5,14 @@ workflows that are started on the way, without passing it through the applicatio
 """
 
 import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Protocol
+
+from daemon.trace import TRACEPARENT, TRACESTATE, Trace
 
 RUN_ID_MAX = 200
 _READABLE_MAX = 80
@@ -24,12 +27,28 @@ class Trigger:
         name: The subscriber's id, the job's name, the parent's workflow; empty for a request or a call.
         id: The event's id, the scheduled time (ISO 8601), the parent's run id; empty for a request or a call.
         correlation_id: What events emitted by the run carry on; None: the run begins a correlation of its own.
+        traceparent: The trace that it belongs to, as in the header of that name; empty: one derived from what it is.
+        tracestate: Likewise.
     """
 
     kind: str
     name: str = ""
     id: str = ""
     correlation_id: str | None = None
+    traceparent: str = ""
+    tracestate: str = ""
+
+    def to_json(self) -> bytes:
+        """Return it as it is stored with a run."""
+        fields = asdict(self)
+        for name in (TRACEPARENT, TRACESTATE):
+            if not fields[name]:
+                del fields[name]
+        return json.dumps(fields).encode()
+
+    def trace(self, *identity: str) -> Trace:
+        """Return the trace that it belongs to; if it has none, the one derived from the given identity."""
+        return Trace.of({TRACEPARENT: self.traceparent, TRACESTATE: self.tracestate}, *identity)
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from daemon.errors import PayloadTooLargeError
 from daemon.events.model import Envelope, Event, encode_event, name_of, pack
 from daemon.store.model import OutgoingEvent
 from daemon.store.writes import StageEvent
+from daemon.trace import Trace
 
 
 class Staging:
@@ -24,9 +25,20 @@ class Staging:
         cause: The event in whose handling they are emitted.
         commit_now: Takes an event that shall not wait for the end of the handling.
         max_payload_bytes: The largest payload.
+        trace: What the events belong to.
     """
 
-    __slots__ = ("_app", "_cause", "_clock", "_commit_now", "_count", "_max_payload_bytes", "_origin", "writes")
+    __slots__ = (
+        "_app",
+        "_cause",
+        "_clock",
+        "_commit_now",
+        "_count",
+        "_max_payload_bytes",
+        "_origin",
+        "_trace",
+        "writes",
+    )
 
     def __init__(
         self,
@@ -37,6 +49,7 @@ class Staging:
         cause: Envelope | None,
         commit_now: Callable[[StageEvent], object],
         max_payload_bytes: int,
+        trace: Trace,
     ) -> None:
         self._app = app
         self._origin = origin
@@ -44,6 +57,7 @@ class Staging:
         self._cause = cause
         self._commit_now = commit_now
         self._max_payload_bytes = max_payload_bytes
+        self._trace = trace
         self._count = 0
         self.writes: list[StageEvent] = []
 
@@ -57,7 +71,9 @@ class Staging:
         self._count += 1
         now_us = self._clock.now_us()
         event_id = hashlib.sha256(f"{self._app}\x00{self._origin}\x00{self._count}".encode()).hexdigest()[:32]
-        message = encode_event(event, source=self._app, now_us=now_us, id=event_id, cause=self._cause)
+        message = encode_event(
+            event, source=self._app, now_us=now_us, id=event_id, cause=self._cause, trace=self._trace
+        )
         if len(message.body) > self._max_payload_bytes:
             raise PayloadTooLargeError(f"event {name_of(type(event))!r}", len(message.body), self._max_payload_bytes)
         write = StageEvent(OutgoingEvent(event_id, self._app, self._origin, self._count, pack(message), now_us))

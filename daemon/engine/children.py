@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -123,7 +123,7 @@ async def _begin(run: Execution, node: ChildNode) -> Execution:
         attempt=run.record.attempt,
         workflow=workflow.name,
         status=RunStatus.RUNNING,
-        trigger=json.dumps(asdict(trigger)).encode(),
+        trigger=trigger.to_json(),
         input=data,
         graph_hash=workflow.graph.hash,
         owner="",
@@ -156,7 +156,8 @@ async def _is_taken(run: Execution, record: RunRecord) -> bool:
 
 
 def _trigger(scope: RunScope) -> Trigger:
-    return Trigger("run", scope.workflow, scope.run_id, scope.correlation_id)
+    by = scope.trigger
+    return Trigger("run", scope.workflow, scope.run_id, scope.correlation_id, by.traceparent, by.tracestate)
 
 
 def _scope(scope: RunScope, workflow: WorkflowBase, record: RunRecord) -> RunScope:

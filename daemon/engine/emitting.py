@@ -77,7 +77,9 @@ def _packed(run: Execution, emitted: Emitted, seed: str) -> bytes:
     trigger = run.top.scope.trigger
     event_id = hashlib.sha256(seed.encode()).hexdigest()[:32]
     now_us = run.ports.clock.now_us()
-    message = message_of(emitted.name, emitted.body, source=run.ports.app, now_us=now_us, id=event_id)
+    message = message_of(
+        emitted.name, emitted.body, source=run.ports.app, now_us=now_us, id=event_id, trace=run.scope.trace
+    )
     causation_id = trigger.id if trigger.kind == "event" else None
     envelope = replace(message.envelope, correlation_id=run.scope.correlation_id, causation_id=causation_id)
     return pack(Message(envelope, message.body))

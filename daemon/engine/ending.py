@@ -27,6 +27,7 @@ def log_end(run: Execution) -> None:
     fields: dict[str, Any] = {
         "workflow": record.workflow,
         "run_id": record.run_id,
+        "trace_id": run.scope.trace.id,
         "attempt": record.attempt,
         "outcome": record.status.value,
         "duration_ms": round(((record.ended_us or record.updated_us) - record.created_us) / 1000, 1),

@@ -225,4 +225,4 @@ async def _compensate(
 def _log(run: Execution, node: StepNode, attempt: int, event: str, **fields: Any) -> None:
     if run.is_debugged:
         ids = {"workflow": run.workflow.name, "run_id": run.record.run_id, "step": node.name, "attempt": attempt}
-        log.debug(event, **ids, **fields)
+        log.debug(event, trace_id=run.scope.trace.id, **ids, **fields)

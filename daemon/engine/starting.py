@@ -42,7 +42,7 @@ def new_record(
         1,
         workflow.name,
         RunStatus.RUNNING if workflow.max_concurrency is None else RunStatus.WAITING,
-        _CALL if trigger is CALLED else json.dumps(asdict(trigger)).encode(),
+        _CALL if trigger is CALLED else trigger.to_json(),
         data,
         graph.hash,
         ports.owner,

@@ -209,6 +209,7 @@ def _ids(run: Execution, record: StepRecord) -> dict[str, Any]:
     return {
         "workflow": run.workflow.name,
         "run_id": run.record.run_id,
+        "trace_id": run.scope.trace.id,
         "step": record.name,
         "attempt": record.attempts,
     }

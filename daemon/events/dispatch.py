@@ -219,6 +219,7 @@ class Dispatcher:
             event_id=envelope.id,
             event_name=envelope.name,
             attempt=handling.first.attempt,
+            trace_id=handling.trace.id,
             outcome=verdict.outcome,
             duration_ms=round((self._around.clock.monotonic_s() - started_s) * 1_000, 1),
             **verdict.fields,

@@ -24,6 +24,7 @@ from daemon.staging import Staging
 from daemon.store.model import RunStatus
 from daemon.store.port import Store
 from daemon.store.writes import Outcome, RecordHandled, StageEvent
+from daemon.trace import Trace
 
 MAX_CRASHES = 3
 _PATIENCE_S = (0.05, 5.0)  # first and longest wait for a store or broker that is away
@@ -92,6 +93,7 @@ class Handling:
     Attributes:
         first: The delivery that it began with.
         deliveries: Those that wait for its verdict, oldest first.
+        trace: What the event belongs to, and with it everything that its handler sets off.
         task: Runs it; set by whoever starts it, before anything else happens.
     """
 
@@ -106,6 +108,7 @@ class Handling:
         "hurry",
         "identity",
         "task",
+        "trace",
     )
 
     task: asyncio.Task[None]
@@ -123,6 +126,7 @@ class Handling:
         self.identity = identity
         self.deliveries = [first]
         self.expired = False
+        self.trace = Trace.of(first.message.envelope.headers, *identity)
         self.hurry = hurry
         self._staging: Staging | None = None
         self._urgent: list[asyncio.Task[None]] = []
@@ -171,10 +175,18 @@ class Handling:
                     emit=self._emit,
                 )
                 arguments = (payload, ctx)
-            trigger = Trigger("event", subscriber.id, envelope.id, envelope.correlation_id or envelope.id)
+            correlation_id = envelope.correlation_id or envelope.id
+            headers = self.trace.headers(subscriber.id, *self.identity)
+            trigger = Trigger("event", subscriber.id, envelope.id, correlation_id, **headers)
             with (
                 activated(Activation(trigger, self.identity, envelope.id, repeats=True)),
-                bind(subscriber=subscriber.id, event_id=envelope.id, event_name=envelope.name, attempt=attempt),
+                bind(
+                    subscriber=subscriber.id,
+                    event_id=envelope.id,
+                    event_name=envelope.name,
+                    attempt=attempt,
+                    trace_id=self.trace.id,
+                ),
             ):
                 try:
                     await self._in_time(subscriber.handler(*arguments))
@@ -222,6 +234,7 @@ class Handling:
                 cause=self.first.message.envelope,
                 commit_now=self._commit_soon,
                 max_payload_bytes=self._around.max_payload_bytes,
+                trace=self.trace,
             )
         self._staging.emit(event, immediately)
 

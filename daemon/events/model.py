@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from daemon.clock import from_us, new_id, to_us
 from daemon.errors import DefinitionError
+from daemon.trace import Trace
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _PATTERN = re.compile(r"(\*|#|[A-Za-z0-9_-]+)(\.(\*|#|[A-Za-z0-9_-]+))*")
@@ -172,6 +173,7 @@ def encode_event(
     now_us: int,
     id: str | None = None,
     cause: Envelope | None = None,
+    trace: Trace | None = None,
 ) -> Message:
     """Return the message that publishes `event`, caused by `cause` if it is emitted while that is handled.
 
@@ -186,6 +188,7 @@ def encode_event(
         now_us=now_us,
         id=id,
         cause=cause,
+        trace=trace,
     )
 
 
@@ -197,6 +200,7 @@ def message_of(
     now_us: int,
     id: str | None = None,
     cause: Envelope | None = None,
+    trace: Trace | None = None,
 ) -> Message:
     """Return a message for a payload that is JSON already; arguments as for `encode_event`."""
     if id is not None and not 1 <= len(id) <= ID_MAX:
@@ -211,6 +215,7 @@ def message_of(
             source=source,
             correlation_id=(cause.correlation_id or cause.id) if cause else event_id,
             causation_id=cause.id if cause else None,
+            headers=trace.headers(source, name, event_id) if trace else {},
         ),
         body,
     )

@@ -7,6 +7,7 @@ from daemon.clock import Clock
 from daemon.errors import PayloadTooLargeError
 from daemon.events.bus import Bus
 from daemon.events.model import Event, Message, encode_event
+from daemon.trace import Trace
 
 
 class EventBus:
@@ -36,17 +37,26 @@ class EventBus:
             PayloadTooLargeError: The payload is above `max_payload_bytes`.
             BrokerUnavailableError: Whether it was taken is unknown; publish again with the same id.
         """
-        message = encode_event(event, source=self._app, now_us=self._clock.now_us(), id=id)
         activation = current_activation()
-        if activation is not None and activation.trigger.correlation_id is not None:
-            correlation_id, causation_id = activation.trigger.correlation_id, activation.causation_id
-            envelope = replace(message.envelope, correlation_id=correlation_id, causation_id=causation_id)
+        by = activation.trigger if activation is not None else None
+        trace = by.trace() if by is not None and by.traceparent else None
+        message = encode_event(event, source=self._app, now_us=self._clock.now_us(), id=id, trace=trace)
+        if activation is not None and by is not None and by.correlation_id is not None:
+            envelope = replace(message.envelope, correlation_id=by.correlation_id, causation_id=activation.causation_id)
             message = replace(message, envelope=envelope)
         await self.send(message)
         return message.envelope.id
 
     async def send(self, message: Message) -> bool:
-        """Publish a message as it is; tell whether any queue was bound to its name. Raises as `publish` does."""
+        """Publish a message; tell whether any queue was bound to its name. Raises as `publish` does.
+
+        It is published as it is, but for a trace if it has none.
+        """
         if len(message.body) > self._max_payload_bytes:
             raise PayloadTooLargeError(f"event {message.envelope.name!r}", len(message.body), self._max_payload_bytes)
+        envelope = message.envelope
+        if Trace.given(envelope.headers) is None:
+            identity = envelope.source, envelope.name, envelope.id
+            headers = {**envelope.headers, **Trace.of({}, *identity).headers(*identity)}
+            message = replace(message, envelope=replace(envelope, headers=headers))
         return await self._bus.send(message)

@@ -12,8 +12,9 @@ from daemon.errors import did_you_mean
 from daemon.events.model import DeadLetter, encode_data, message_of
 from daemon.http.ports import ApiPorts
 from daemon.http.problem import JsonResponse, Refusal
-from daemon.http.requests import DeadLetterChoice, DeadLetterQuery, NewEvent, encoded
+from daemon.http.requests import DeadLetterChoice, DeadLetterQuery, NewEvent, TraceHeader, encoded
 from daemon.redact import cleaned
+from daemon.trace import TRACEPARENT, TRACESTATE, Trace
 
 
 class EventsApi:
@@ -22,12 +23,15 @@ class EventsApi:
     def __init__(self, ports: ApiPorts) -> None:
         self._ports = ports
 
-    async def publish_event(self, body: NewEvent) -> JsonResponse:
+    async def publish_event(
+        self, body: NewEvent, traceparent: TraceHeader = "", tracestate: TraceHeader = ""
+    ) -> JsonResponse:
         """Publish an event; answered once it is durable, also if nobody is subscribed to it."""
         ports = self._ports
         data = encoded("data", body.data)
         source = body.source or ports.app
-        message = message_of(body.name, data, source=source, now_us=ports.clock.now_us(), id=body.id)
+        trace = Trace.given({TRACEPARENT: traceparent, TRACESTATE: tracestate})
+        message = message_of(body.name, data, source=source, now_us=ports.clock.now_us(), id=body.id, trace=trace)
         await ports.events.send(message)
         return JsonResponse({"id": message.envelope.id}, HTTPStatus.ACCEPTED)
 

@@ -6,7 +6,7 @@ from email.message import Message
 from http import HTTPStatus
 from typing import Annotated, Any, Self
 
-from fastapi import Request
+from fastapi import Header, Request
 from fastapi.routing import APIRoute
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import from_json
@@ -50,6 +50,9 @@ ShortText = Annotated[str, AfterValidator(_short_text)]
 
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
+
+
+TraceHeader = Annotated[str, Header()]  # a wrong one fails no request
 
 
 class NewEvent(_Body):

@@ -13,13 +13,13 @@ from daemon.engine.rerunning import UNSET
 from daemon.errors import MisfitError, RunNotFound, did_you_mean
 from daemon.http.ports import ApiPorts
 from daemon.http.problem import JsonResponse, LongResponse, Refusal, unprocessable, wrong_fields
-from daemon.http.requests import NewRun, NextAttempt, RunQuery, StepFailure, StepOutput, encoded
+from daemon.http.requests import NewRun, NextAttempt, RunQuery, StepFailure, StepOutput, TraceHeader, encoded
+from daemon.trace import TRACEPARENT, TRACESTATE, Trace
 from daemon.workflow.bound import check_run_id
 from daemon.workflow.codec import Json
 from daemon.workflow.port import RunOptions
 from daemon.workflow.workflow import WorkflowBase
 
-_TRIGGER = Trigger("request")
 _NOTHING = NewRun()
 _AS_BEFORE = NextAttempt()
 
@@ -40,7 +40,13 @@ class RunsApi:
         """Show a workflow with its graph."""
         return JsonResponse(_workflow_json(self._workflow(name)))
 
-    async def start_run(self, name: str, body: Annotated[NewRun, Body()] = _NOTHING) -> JsonResponse:
+    async def start_run(
+        self,
+        name: str,
+        body: Annotated[NewRun, Body()] = _NOTHING,
+        traceparent: TraceHeader = "",
+        tracestate: TraceHeader = "",
+    ) -> JsonResponse:
         """Start a run, or join the one that has this id and this input.
 
         Answers 200 with the run once it has ended, whatever its end, and 202 while it goes on: it is parked, or the
@@ -50,7 +56,9 @@ class RunsApi:
         value = _input_of(workflow, body)
         run_id = body.run_id or new_id(self._clock.now_us())
         options = RunOptions(run_id, wait=None if body.wait else False)
-        with activated(Activation(_TRIGGER, (run_id,))):
+        trace = Trace.given({TRACEPARENT: traceparent, TRACESTATE: tracestate})
+        trigger = Trigger("request", **(trace.headers("request", run_id) if trace else {}))
+        with activated(Activation(trigger, (run_id,))):
             run = await self._engine.execute(workflow, value, options)
         status = HTTPStatus.OK if run.status.ended else HTTPStatus.ACCEPTED
         return JsonResponse(run.to_json(), status, headers={"location": f"/api/runs/{run.run_id}"})

@@ -45,6 +45,8 @@ class RunTrigger(BaseModel):
     name: str
     id: str
     correlation_id: str | None
+    traceparent: str | None = None
+    tracestate: str | None = None
 
 
 class FailedAttempt(BaseModel):

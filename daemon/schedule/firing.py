@@ -32,6 +32,7 @@ from daemon.schedule.job import Job, JobContext
 from daemon.staging import Staging
 from daemon.store.model import FiringRecord, FiringState, RunStatus
 from daemon.store.writes import Outcome, StageEvent, UpdateFiring
+from daemon.trace import Trace
 
 MAX_CRASHES = 3
 _ERROR_MAX = 4_000
@@ -58,6 +59,7 @@ class Firing:
         "_expired",
         "_job",
         "_staging",
+        "_trace",
         "_turn",
         "_urgent",
         "record",
@@ -75,6 +77,7 @@ class Firing:
         self._job = job
         self._around = around
         self._turn = turn
+        self._trace = Trace.of({}, around.app, "job", job.name, self.scheduled_for.isoformat())
         self._staging: Staging | None = None
         self._urgent: list[asyncio.Task[None]] = []
         self._expired = False
@@ -133,7 +136,7 @@ class Firing:
             self.waiting = False
 
     def _line(self) -> AbstractAsyncContextManager[dict[str, object]]:
-        ids = {"job": self._job.name, "scheduled_for": self.scheduled_for.isoformat()}
+        ids = {"job": self._job.name, "scheduled_for": self.scheduled_for.isoformat(), "trace_id": self._trace.id}
         return canonical_line("job_finished", self._around.clock, log=_log, **ids)
 
     # --- attempts ---
@@ -212,7 +215,8 @@ class Firing:
             emit=self._emit,
         )
         try:
-            activation = Activation(Trigger("job", job.name, scheduled), (scheduled,), repeats=True)
+            trigger = Trigger("job", job.name, scheduled, **self._trace.headers("job", job.name, scheduled))
+            activation = Activation(trigger, (scheduled,), repeats=True)
             with activated(activation), bind(attempt=attempt):
                 await job.run(ctx)
         finally:
@@ -234,6 +238,7 @@ class Firing:
                 cause=None,
                 commit_now=self._commit_now,
                 max_payload_bytes=around.max_payload_bytes,
+                trace=self._trace,
             )
         self._staging.emit(event, immediately)
 

@@ -13,6 +13,7 @@ from daemon.activation import Activation, Trigger
 from daemon.errors import PayloadTooLargeError
 from daemon.events.model import Event, name_of
 from daemon.log import get_logger
+from daemon.trace import Trace
 
 _KEY_MAX = 255
 
@@ -47,10 +48,18 @@ class RunScope:
     max_payload_bytes: int
     options_of: Callable[[str], Mapping[str, Any]] = _no_options
     module: str = "application"
+    _trace: Trace | None = None
 
     @property
     def correlation_id(self) -> str:
         return self.trigger.correlation_id or self.run_id
+
+    @property
+    def trace(self) -> Trace:
+        """The trace that everything belongs to that comes of the run."""
+        if self._trace is None:
+            self._trace = self.trigger.trace(self.app, self.correlation_id)
+        return self._trace
 
 
 class Emitted(NamedTuple):
@@ -121,7 +130,11 @@ class StepContext:
         """A logger that knows the workflow, the run, the step and the attempt."""
         scope = self._scope
         return _logger_of(scope.module).bind(
-            workflow=scope.workflow, run_id=scope.run_id, step=self.step, attempt=self.attempt
+            workflow=scope.workflow,
+            run_id=scope.run_id,
+            step=self.step,
+            attempt=self.attempt,
+            trace_id=scope.trace.id,
         )
 
     def emit(self, event: Event, *, immediately: bool = False) -> None:
@@ -146,7 +159,13 @@ class StepContext:
         if self._activation is None:
             scope = self._scope
             self._activation = Activation(
-                Trigger("run", scope.workflow, scope.run_id, scope.correlation_id),
+                Trigger(
+                    "run",
+                    scope.workflow,
+                    scope.run_id,
+                    scope.correlation_id,
+                    **scope.trace.headers(scope.run_id, self.step),
+                ),
                 (scope.app, scope.run_id, str(scope.attempt), self.step, self.phase),
                 scope.trigger.id if scope.trigger.kind == "event" else None,
             )

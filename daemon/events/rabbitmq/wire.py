@@ -7,7 +7,7 @@ headers, `cloudEvents_id` or `cloudEvents:id`) and structured (the body is the w
 import base64
 import binascii
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -152,9 +152,18 @@ def _envelope(
         source=_attribute(attributes, "source") or _clean(properties.text("app_id"), "source") or "",
         correlation_id=_attribute(attributes, "correlationid") or correlation or event_id,
         causation_id=_attribute(attributes, "causationid"),
-        headers=scalars(properties)
-        | {name: attributes[name] for name in _TRACE if isinstance(attributes.get(name), str)},
+        headers=scalars(properties) | dict(_trace(properties, attributes)),
     )
+
+
+def _trace(properties: Properties, attributes: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Return the headers of the trace: a CloudEvent's attributes go first, and some programs write them as bytes."""
+    for name in _TRACE:
+        raw = properties.headers.get(name.encode(), b"")
+        written = raw[5:].decode(errors="replace") if raw.startswith(b"x") else properties.header(name)
+        found = attributes.get(name) or written
+        if isinstance(found, str):
+            yield name, found
 
 
 def _name(incoming: Incoming, attributes: Mapping[str, Any]) -> str:

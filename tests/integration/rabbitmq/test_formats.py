@@ -10,7 +10,12 @@ import pika
 import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 
+from daemon.clock import SystemClock
+from daemon.events.bus import Subscription
+from daemon.events.model import message_of
+from daemon.events.publisher import EventBus
 from daemon.events.rabbitmq.codec import Properties, typed
+from daemon.trace import Trace
 from tests.integration.rabbitmq.laboratory import Laboratory
 
 LIMIT = 1_000
@@ -73,6 +78,36 @@ async def test_a_cloudevent_in_structured_mode_is_an_event(lab: Laboratory) -> N
     assert (first.envelope.id, first.envelope.source) == ("e1", "/shop")
     assert first.envelope.time == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     assert (second.envelope.id, second.body) == ("e2", b'{"id": "c2"}')
+
+
+@pytest.mark.parametrize("kind", [b"S", b"x"], ids=["text", "bytes"])
+async def test_a_trace_comes_in_as_text_or_bytes_and_stays_with_the_event_over_retries(
+    lab: Laboratory, kind: bytes
+) -> None:
+    bus = await lab.bus()
+    _, inbox = await lab.subscribe(bus, "greet", "customer.created")
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    properties = Properties({}, {b"traceparent": kind + len(trace).to_bytes(4) + trace.encode()})
+    await lab.publish("customer.created", b"{}", Raw(properties))
+
+    first = await inbox.next()
+    await first.retry(0.1, attempt=2, error="E")
+    again = await inbox.next()
+
+    assert first.message.envelope.headers == again.message.envelope.headers == {"traceparent": trace}
+
+
+async def test_an_event_is_published_with_a_trace(lab: Laboratory) -> None:
+    bus = await lab.bus()
+    await bus.declare([Subscription("greet", ("customer.created",), prefetch=1)])
+    lab.subscribers.add("greet")
+    events = EventBus(bus, app=lab.app, clock=SystemClock(), max_payload_bytes=LIMIT)
+
+    await events.send(message_of("customer.created", b"{}", source="till", now_us=0, id="e1"))
+
+    _, properties, _ = await lab.take(f"{lab.app}.greet")
+    identity = "till", "customer.created", "e1"
+    assert properties.headers["traceparent"] == Trace.of({}, *identity).headers(*identity)["traceparent"]
 
 
 async def test_properties_alone_make_an_event(lab: Laboratory) -> None:

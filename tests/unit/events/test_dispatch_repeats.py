@@ -1,6 +1,7 @@
 """One event is handled once, however often it is delivered; and what a handling emits goes with it."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 from daemon.errors import StoreUnavailableError
@@ -8,6 +9,7 @@ from daemon.events.model import Event, unpack
 from daemon.events.subscriber import SubscriberContext, subscriber
 from daemon.store.memory import MemoryStore
 from daemon.store.writes import RecordHandled
+from daemon.trace import Trace
 from tests.unit.events.conftest import Desk, Handed, order
 
 
@@ -264,6 +266,31 @@ async def test_what_a_handler_emits_is_staged_when_it_returns_as_caused_by_its_e
     assert (envelope.correlation_id, envelope.causation_id) == ("c0", "e1")
     assert [event.id for event in staged] == [message.envelope.id for message in messages]
     assert desk.pokes == 1
+
+
+async def test_what_a_handler_emits_and_logs_belongs_to_the_trace_of_its_event(
+    desk: Desk, log: list[dict[str, Any]]
+) -> None:
+    @subscriber(OrderPlaced, id="note-order")
+    async def note(event: OrderPlaced, ctx: SubscriberContext) -> None:
+        ctx.log.info("noting")
+        ctx.emit(OrderNoted(id=event.id))
+
+    message = order()
+    traced = replace(
+        message, envelope=replace(message.envelope, headers={"traceparent": f"00-{'a' * 32}-{'b' * 16}-00"})
+    )
+    await desk.dispatch(desk.dispatcher(note), Handed(traced), Handed(order("e2")))
+
+    sent = [unpack(event.message).envelope.headers for event in await desk.emitted()]
+    begun = Trace.of({}, "till", "order.placed", "e2").id
+    assert [(trace.id, trace.sampled) for each in sent if (trace := Trace.given(each))] == [
+        ("a" * 32, False),
+        (begun, True),
+    ]
+    ids = {(line["event_id"], line["trace_id"]) for line in log}
+    assert ids == {("e1", "a" * 32), ("e2", begun)}
+    assert {line["event"] for line in log} == {"noting", "event_handled"}
 
 
 async def test_what_a_failing_handler_emitted_is_dropped_but_for_what_was_emitted_immediately(desk: Desk) -> None:

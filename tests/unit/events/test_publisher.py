@@ -7,9 +7,10 @@ from daemon.activation import Activation, Trigger, activated
 from daemon.clock import ManualClock
 from daemon.events.embedded import EmbeddedBus
 from daemon.events.embedded.rows import message_of_row
-from daemon.events.model import Envelope
+from daemon.events.model import Envelope, message_of
 from daemon.events.publisher import EventBus
 from daemon.store.memory import MemoryStore
+from daemon.trace import Trace
 from tests.contract.engine.processes import Process
 
 
@@ -76,6 +77,30 @@ async def test_a_step_publishes_in_the_name_of_the_event_that_started_its_run(wo
     envelope = await world.envelope()
 
     assert (envelope.correlation_id, envelope.causation_id) == ("event-1", "event-2")
+
+
+async def test_an_event_of_nobody_begins_a_trace_and_one_of_a_trace_carries_it_on(world: World) -> None:
+    carried = f"00-{'a' * 32}-{'b' * 16}-01"
+
+    await world.events.publish(OrderPlaced(number=1), id="order-1")
+    begun = Trace.given((await world.envelope()).headers)
+    with activated(Activation(Trigger("event", "hello", "e1", "e1", carried), ("crm", "customer.created", "e1"), "e1")):
+        await world.events.publish(OrderPlaced(number=2), id="order-2")
+    sent = (await world.envelope()).headers["traceparent"]
+
+    assert begun == Trace.of({}, "shop", "order.placed", "order-1")
+    assert sent.startswith(f"00-{'a' * 32}-")
+    assert sent != carried
+
+
+async def test_a_message_of_a_trace_is_sent_as_it_is(world: World) -> None:
+    carried = f"00-{'a' * 32}-{'b' * 16}-01"
+    trace = Trace.of({"traceparent": carried})
+
+    await world.events.send(message_of("order.placed", b"{}", source="till", now_us=0, id="o1", trace=trace))
+    sent = (await world.envelope()).headers
+
+    assert sent == trace.headers("till", "order.placed", "o1")
 
 
 async def test_an_event_above_the_limit_is_not_published(world: World) -> None:

@@ -5,6 +5,7 @@ import httpx
 import pytest
 
 from daemon.events.model import DeadReason
+from daemon.trace import Trace
 from tests.unit.http.conftest import LIMIT_BYTES, Shop, problem_of, wrong_fields
 
 JSON = {"content-type": "application/json"}
@@ -38,6 +39,20 @@ async def test_an_event_keeps_the_id_and_source_that_it_is_given(shop: Shop, cli
     envelope = (await shop.next_delivery()).message.envelope
     assert answer.json() == {"id": "e/1"}
     assert (envelope.id, envelope.source) == ("e/1", "till")
+
+
+@pytest.mark.parametrize("given", [True, False])
+async def test_an_event_belongs_to_the_trace_of_its_request(
+    shop: Shop, client: httpx.AsyncClient, *, given: bool
+) -> None:
+    headers = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01" if given else "00-x", "tracestate": "v=1"}
+
+    answer = await client.post("/api/events", json={"name": "customer.created", "data": {}}, headers=headers)
+
+    trace = Trace.given((await shop.next_delivery()).message.envelope.headers)
+    assert answer.status_code == 202
+    assert trace is not None
+    assert (trace.id == "a" * 32, trace.state) == (given, "v=1" if given else "")
 
 
 async def test_an_event_that_nobody_wants_is_a_202(client: httpx.AsyncClient) -> None:

@@ -313,3 +313,13 @@ async def test_only_a_rollback_that_gave_up_can_be_retried(client: httpx.AsyncCl
 
     assert "it is reverted" in problem_of(ended, 409)["detail"]
     problem_of(unknown, 404)
+
+
+async def test_a_run_belongs_to_the_trace_of_its_request(client: httpx.AsyncClient) -> None:
+    headers = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
+
+    traced = await client.post("/api/workflows/take-stock/runs", json={}, headers=headers)
+    plain = await client.post("/api/workflows/take-stock/runs", json={}, headers={"traceparent": "wrong"})
+
+    assert traced.json()["trigger"]["traceparent"].startswith(f"00-{'a' * 32}-")
+    assert plain.json()["trigger"] == {"kind": "request", "name": "", "id": "", "correlation_id": None}
