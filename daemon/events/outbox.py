@@ -3,12 +3,20 @@
 An event is dropped from the store after the bus has confirmed it. Between the two lies a crash that publishes it again,
 with the same id. Origins do not wait for each other; within one, an event is sent when the one before is confirmed, so
 that a failure in the middle never reverses two.
+
+A page of events is under way at one time: while it is, the page before is dropped and the next one read.
+
+Invariants:
+* An origin whose event was not taken is stuck: nothing of it is sent before it is tried again, which is after a wait
+  that doubles, and when all others have had their turn. A poke does not try it again.
+* Events whose name the broker has refused once are not tried meanwhile: a queue that is full refuses all of them.
+* While the broker or the store is away nothing is tried but after that wait, however often it is poked.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from itertools import groupby
-from operator import attrgetter
+from collections.abc import Callable, Coroutine, Sequence
+from enum import Enum
+from typing import Any, TypeVar
 
 from daemon.clock import Clock, Timer
 from daemon.errors import BrokerUnavailableError, StoreUnavailableError
@@ -19,9 +27,18 @@ from daemon.store.model import OutgoingEvent
 from daemon.store.port import Store
 from daemon.store.writes import DropOutgoing
 
-_AWAY_S = (0.1, 5.0)  # first and longest wait while the broker or the store is away
-_BATCH = 500
+_AWAY_S = (0.1, 5.0)  # first and longest wait while the broker or the store is away, or an origin is stuck
+_PAGE = 500
+T = TypeVar("T")
 _log = get_logger(__name__)
+
+
+class _Left(Enum):
+    """What is left after a look."""
+
+    NOTHING = 0
+    STUCK = 1
+    ALL = 2
 
 
 class Outbox:
@@ -40,6 +57,11 @@ class Outbox:
         self._woken = asyncio.Event()
         self._away = False
         self._closing = False
+        self._stuck: set[str] = set()
+        self._refused: set[str] = set()
+        self._passed = 0  # up to this position everything was sent, or is stuck
+        self._is_round_over = False
+        self._retries = False  # whether the timer is for what is stuck
         self._stop_hints: Callable[[], None] = lambda: None
         self._task: asyncio.Task[None] | None = None
         self._timer: Timer | None = None
@@ -66,8 +88,17 @@ class Outbox:
             self._woken.set()
 
     def _resume(self) -> None:
-        self._away = False
+        self._away = self._retries = False
+        if self._is_round_over:
+            self._begin_round()
         self._woken.set()
+
+    def _begin_round(self) -> None:
+        """Have everything tried again."""
+        self._stuck.clear()
+        self._refused.clear()
+        self._passed = 0
+        self._is_round_over = False
 
     async def _run(self) -> None:
         wait_s, longest_s = _AWAY_S
@@ -76,45 +107,92 @@ class Outbox:
             await self._woken.wait()
             self._woken.clear()
             closing = self._closing
+            try:
+                left = await self._relay()
+            except StoreUnavailableError as error:
+                _log.warning("outbox_waits", error=str(error), delay_s=wait_s)
+                left = _Left.ALL
+            self._away = left is _Left.ALL and not self._closing
+            if left is _Left.NOTHING:
+                wait_s, delay_s = _AWAY_S[0], self._look_s
+            elif left is _Left.STUCK and self._retries:
+                continue  # poked while something is stuck: that is not tried any earlier, nor any later
+            else:
+                delay_s, wait_s = wait_s, min(wait_s * 2, longest_s)
             if self._timer is not None:
                 self._timer.cancel()
-            try:
-                done = await self._relay()
-            except StoreUnavailableError as error:
-                _log.debug("outbox_waits", error=str(error), delay_s=wait_s)
-                done = False
-            self._away = not (done or self._closing)
-            self._timer = self._clock.call_later(self._look_s if done else wait_s, self._resume)
-            wait_s = _AWAY_S[0] if done else min(wait_s * 2, longest_s)
+            self._retries = left is _Left.STUCK
+            self._timer = self._clock.call_later(delay_s, self._resume)
         if self._timer is not None:
             self._timer.cancel()
 
-    async def _relay(self) -> bool:
-        """Send everything that is staged; False if the broker did not take all of it."""
-        while events := await self._store.outgoing(self._app, limit=_BATCH):
-            # In the order of their commits, those of an origin together.
-            events.sort(key=attrgetter("origin"))
-            chains = [list(chain) for _, chain in groupby(events, attrgetter("origin"))]
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._send(chain)) for chain in chains]
-            sent = [id_ for task in tasks for id_ in task.result()]
-            if sent:
-                await self._store.commit(DropOutgoing(tuple(sent)))
-            if len(sent) < len(events):
-                return False
-        return True
+    async def _relay(self) -> _Left:
+        """Send what is staged and not stuck."""
+        self._is_round_over = False
+        dropping: asyncio.Task[object] | None = None
+        page = await self._read()
+        while page:
+            self._passed = max(event.position for event in page)
+            reading = _spawn(self._read()) if len(page) == _PAGE else None
+            sent = await self._send_page(page)
+            if dropping is not None:
+                await dropping
+            dropping = _spawn(self._drop(sent)) if sent else None
+            if not sent and not self._bus.connected:
+                self._begin_round()
+                return _Left.ALL
+            if not sent and reading is not None and self._refused:
+                return _Left.STUCK  # and goes on from here: there may be very many
+            page = await reading if reading is not None else []
+        if dropping is not None:
+            await dropping
+        self._is_round_over = True
+        if self._stuck:
+            return _Left.STUCK
+        self._begin_round()
+        return _Left.NOTHING
 
-    async def _send(self, chain: Sequence[OutgoingEvent]) -> list[str]:
-        """Send events of one origin, one after the other; return the ids of those that need not be sent again."""
+    async def _read(self) -> list[OutgoingEvent]:
+        return await self._store.outgoing(self._app, limit=_PAGE, after=self._passed)
+
+    async def _drop(self, ids: Sequence[str]) -> None:
+        await self._store.commit(DropOutgoing(tuple(ids)))
+
+    async def _send_page(self, page: Sequence[OutgoingEvent]) -> list[str]:
+        """Send what is not stuck of these events; return the ids of those that need not be sent again."""
+        chains: dict[str, list[OutgoingEvent]] = {}  # in the order of their commits, those of an origin together
+        for event in page:
+            if event.origin not in self._stuck:
+                chains.setdefault(event.origin, []).append(event)
         sent: list[str] = []
+        async with asyncio.TaskGroup() as group:
+            for origin, chain in chains.items():
+                group.create_task(self._send(origin, chain, sent))
+        return sent
+
+    async def _send(self, origin: str, chain: Sequence[OutgoingEvent], sent: list[str]) -> None:
+        """Send events of one origin, one after the other, until one is not taken."""
         for event in chain:
             message = unpack(event.message)
+            name = message.envelope.name
+            if name in self._refused:
+                break
             try:
                 await self._bus.send(message)
-            except (BrokerUnavailableError, StoreUnavailableError):
+            except BrokerUnavailableError:
+                self._refused.add(name)
                 break
             except Exception:  # noqa: BLE001 - neither sent nor lost, and no other origin has to wait for it
-                _log.exception("outbox_failed", event_id=event.id, event_name=message.envelope.name)
+                _log.exception("outbox_failed", event_id=event.id, event_name=name)
                 break
             sent.append(event.id)
-        return sent
+        else:
+            return
+        self._stuck.add(origin)
+
+
+def _spawn(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Do something meanwhile; its failure is that of whoever awaits it, if still anybody does."""
+    task = asyncio.get_running_loop().create_task(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return task

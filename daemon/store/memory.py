@@ -100,6 +100,7 @@ class MemoryStore:
         self._runs = MemoryRuns(keep_ended, forgotten=self._steps.forget, hint=self._hint)
         self._graphs: dict[str, PutGraph] = {}
         self._outbox: dict[str, OutgoingEvent] = {}
+        self._staged = 0
         self._receipts = MemoryReceipts()
         self._firings = MemoryFirings()
         self._signals = MemorySignals()
@@ -182,7 +183,9 @@ class MemoryStore:
             self._hint()
 
     def _stage_event(self, write: StageEvent) -> None:
-        self._outbox.setdefault(write.event.id, replace(write.event))
+        if write.event.id not in self._outbox:
+            self._staged += 1
+            self._outbox[write.event.id] = replace(write.event, position=self._staged)
 
     def _drop_outgoing(self, write: DropOutgoing) -> None:
         for id_ in write.ids:
@@ -298,8 +301,8 @@ class MemoryStore:
         return self._firings.take_over(app, owner, jobs, limit=limit, is_dead=lambda of: self._is_dead(of, to=owner))
 
     # --- outbox ---
-    async def outgoing(self, app: str, *, limit: int) -> list[OutgoingEvent]:
-        staged = (replace(each) for each in self._outbox.values() if each.app == app)
+    async def outgoing(self, app: str, *, limit: int, after: int = 0) -> list[OutgoingEvent]:
+        staged = (replace(each) for each in self._outbox.values() if each.app == app and each.position > after)
         return in_order(list(islice(staged, limit)))
 
     # --- retention ---

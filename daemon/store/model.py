@@ -1,7 +1,7 @@
 """What a store keeps: records. Times are whole microseconds since the epoch (`_us`); values are JSON as bytes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 QUEUED = "a free place"
@@ -213,7 +213,11 @@ class Signal:
 
 @dataclass(slots=True)
 class OutgoingEvent:
-    """An event that a run or a handler emitted, on its way to the bus: the outbox."""
+    """An event that a run or a handler emitted, on its way to the bus: the outbox.
+
+    Attributes:
+        position: Given by the store; orders the outbox. 0 before it is stored.
+    """
 
     id: str
     app: str
@@ -221,6 +225,7 @@ class OutgoingEvent:
     seq: int
     message: bytes
     created_us: int
+    position: int = field(default=0, compare=False)
 
 
 @dataclass(slots=True)

@@ -198,8 +198,11 @@ class Store(Protocol):
         """Take over running firings of these jobs whose owner is dead, earliest first; `attempt` is raised by 1."""
 
     # --- outbox ---
-    async def outgoing(self, app: str, *, limit: int) -> list[OutgoingEvent]:
-        """Return staged events in the order of their commits; those of one origin in the order of `seq`."""
+    async def outgoing(self, app: str, *, limit: int, after: int = 0) -> list[OutgoingEvent]:
+        """Return staged events in the order of their commits; those of one origin in the order of `seq`.
+
+        `after`: only those behind this position. One whose commit was overtaken by a later one may lie before it.
+        """
 
     # --- retention: each call is one transaction, and returns how many it deleted ---
     async def prune_runs(

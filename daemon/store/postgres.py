@@ -264,8 +264,8 @@ class PostgresStore:
         )
 
     # --- outbox ---
-    async def outgoing(self, app: str, *, limit: int) -> list[OutgoingEvent]:
-        return in_order([sql.outgoing_event(row) for row in await self._read(queries.OUTGOING, app, limit)])
+    async def outgoing(self, app: str, *, limit: int, after: int = 0) -> list[OutgoingEvent]:
+        return in_order([sql.outgoing_event(row) for row in await self._read(queries.OUTGOING, app, after, limit)])
 
     # --- retention ---
     async def prune_runs(

@@ -96,4 +96,4 @@ RECEIPT = f"""
 FIRINGS = f"""
     SELECT {FIRING_COLUMNS} FROM firings WHERE app = $1 AND job = $2 AND scheduled_us < $3
     ORDER BY scheduled_us DESC LIMIT $4"""
-OUTGOING = f"SELECT {EVENT_COLUMNS} FROM outbox WHERE app = $1 ORDER BY position LIMIT $2"
+OUTGOING = f"SELECT {EVENT_COLUMNS} FROM outbox WHERE app = $1 AND position > $2 ORDER BY position LIMIT $3"

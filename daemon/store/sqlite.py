@@ -217,9 +217,9 @@ class SqliteStore(SqliteFile):
         )
 
     # --- outbox ---
-    async def outgoing(self, app: str, *, limit: int) -> list[OutgoingEvent]:
-        query = f"SELECT {sql.EVENT_COLUMNS} FROM outbox WHERE app = ? ORDER BY position LIMIT ?"
-        return in_order([sql.outgoing_event(row) for row in await self._read(query, app, limit)])
+    async def outgoing(self, app: str, *, limit: int, after: int = 0) -> list[OutgoingEvent]:
+        query = f"SELECT {sql.EVENT_COLUMNS} FROM outbox WHERE app = ? AND position > ? ORDER BY position LIMIT ?"
+        return in_order([sql.outgoing_event(row) for row in await self._read(query, app, after, limit)])
 
     # --- retention ---
     async def prune_runs(

@@ -315,6 +315,18 @@ async def test_no_more_staged_events_are_returned_than_asked_for(store: Store) -
     assert [each.id for each in found] == ["e0", "e1", "e2"]
 
 
+async def test_staged_events_are_read_on_from_a_position(store: Store) -> None:
+    await store.commit(*[StageEvent(outgoing(f"e{n}", seq=n)) for n in range(5)])
+    first = await store.outgoing(APP, limit=2)
+    await store.commit(DropOutgoing(("e1", "e2")))
+
+    rest = await store.outgoing(APP, limit=2, after=max(each.position for each in first))
+
+    assert [each.id for each in first] == ["e0", "e1"]
+    assert [each.id for each in rest] == ["e3", "e4"]
+    assert await store.outgoing(APP, limit=2, after=rest[-1].position) == []
+
+
 async def test_a_store_that_works_has_no_trouble(store: Store) -> None:
     await store.commit(started("1"))
 

@@ -23,6 +23,7 @@ from daemon.events.rabbitmq.codec import MalformedError, Properties
 _METHOD, _HEADER = 1, 2
 _BUFFER_BYTES: Final = 2**18
 FRAMES_IN_A_TURN: Final = 128  # a message is three, or more
+FRAMES_WAITING: Final = 1_024  # to be written; where there is no room, each message would take a turn of the loop
 _WRAPPED = "raw"
 _HEADERS_FLAG, _ID_FLAG = 1 << 13, 1 << 7
 
@@ -228,6 +229,8 @@ async def underlay_of(channel: AbstractChannel) -> aiormq.Channel:
 
 
 class _Underlay(aiormq.Connection):
+    FRAME_BUFFER_SIZE = FRAMES_WAITING
+
     @cached_property
     def closing(self) -> asyncio.Future[Any]:
         """Its end: one future for all who ask, so that a channel can stop to wait for it."""

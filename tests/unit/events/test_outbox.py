@@ -19,20 +19,27 @@ HOLD_TURNS = 50
 
 
 class WatchedBus(EmbeddedBus):
-    """Keeps what was sent; refuses while `away`, and always what is in `refused`."""
+    """Keeps what was sent; refuses while `away`, names that are `full`, and always ids that are in `refused`."""
 
     def __init__(self, store: MemoryStore, clock: ManualClock) -> None:
         super().__init__(store, app="shop", owner="p1", clock=clock)
         self.away = False
         self.refused: set[str] = set()
+        self.full: set[str] = set()
         self.tries = 0
         self.sent: list[str] = []
+
+    @property
+    def connected(self) -> bool:
+        return not self.away
 
     async def send(self, message: Message) -> bool:
         self.tries += 1
         await asyncio.sleep(0)
         if self.away:
             raise BrokerUnavailableError("away")
+        if message.envelope.name in self.full:
+            raise BrokerUnavailableError("the broker did not take it")
         if message.envelope.id in self.refused:
             raise ValueError("half a surrogate pair")
         self.sent.append(message.envelope.id)
@@ -48,9 +55,9 @@ class Post:
         self.bus = WatchedBus(self.store, self.clock)
         self.outbox = Outbox(self.store, self.bus, app="shop", clock=self.clock)
 
-    async def stage(self, *ids: str, origin: str = "run-1") -> None:
-        for seq, id in enumerate(ids):
-            message = message_of("order.noted", b"{}", source="shop", now_us=0, id=id)
+    async def stage(self, *ids: str, origin: str = "run-1", name: str = "order.noted", first: int = 0) -> None:
+        for seq, id in enumerate(ids, first):
+            message = message_of(name, b"{}", source="shop", now_us=0, id=id)
             await self.store.commit(StageEvent(OutgoingEvent(id, "shop", origin, seq, pack(message), 0)))
 
     async def settle(self) -> None:
@@ -130,6 +137,87 @@ async def test_an_event_that_cannot_be_sent_stops_its_own_origin_and_no_other(po
 
     assert sorted(post.bus.sent) == ["a1", "b1", "b2"]
     assert await post.left() == ["a2", "a3"]
+
+
+async def test_what_is_staged_while_an_origin_is_stuck_does_not_wait_for_it(post: Post) -> None:
+    post.bus.refused = {"a1"}
+    await post.stage("a1", "a2", origin="run-a")
+    await post.outbox.start()
+    await post.settle()
+    tries = []
+    for at in range(20):
+        await post.stage(f"b{at}", origin=f"run-{at}")
+        post.outbox.poke()
+        await post.settle()
+        tries.append(post.bus.tries)
+
+    assert post.bus.sent == [f"b{at}" for at in range(20)]
+    assert tries == list(range(2, 22))
+    assert await post.left() == ["a1", "a2"]
+
+
+async def test_what_is_stuck_is_tried_again_after_a_wait_that_doubles(post: Post) -> None:
+    post.bus.refused = {"a1"}
+    await post.stage("a1", "a2", origin="run-a")
+    await post.outbox.start()
+    await post.settle()
+    waits = []
+    for _ in range(8):
+        waits.append(post.clock.next_due_s())
+        post.clock.advance(timedelta(seconds=waits[-1] or 0))
+        await post.settle()
+    post.bus.refused = set()
+    post.clock.advance(timedelta(seconds=5))
+    await post.settle()
+
+    assert waits == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5, 5]
+    assert post.bus.sent == ["a1", "a2"]
+
+
+async def test_more_stuck_origins_than_a_page_holds_do_not_block_what_is_behind_them(post: Post) -> None:
+    for at in range(1_200):
+        await post.stage(f"stuck-{at}", origin=f"run-{at}")
+    post.bus.refused = {f"stuck-{at}" for at in range(1_200)}
+    await post.stage("e1", "e2", origin="another")
+
+    await post.outbox.start()
+    await post.settle()
+
+    assert post.bus.sent == ["e1", "e2"]
+
+
+async def test_a_name_that_the_broker_refuses_is_not_tried_for_every_origin_and_blocks_no_other(post: Post) -> None:
+    """A full queue that rejects what is published: every event of the names that are bound to it."""
+    post.bus.full = {"order.noted"}
+    for at in range(1_200):
+        await post.stage(f"full-{at}", origin=f"run-{at}")
+    await post.stage("e1", origin="another", name="order.paid")
+    await post.outbox.start()
+    await post.settle()
+    for _ in range(3):
+        post.outbox.poke()
+        await post.settle()
+
+    assert post.bus.sent == ["e1"]
+    assert post.bus.tries <= 501
+    post.bus.full = set()
+    for _ in range(4):
+        post.clock.advance(timedelta(seconds=5))
+        await post.settle()
+    assert await post.left() == []
+
+
+async def test_many_pages_leave_in_the_order_of_each_origin(post: Post) -> None:
+    for at in range(700):
+        await post.stage(f"a{at}", first=at, origin="run-a")
+        await post.stage(f"b{at}", first=at, origin="run-b")
+
+    await post.outbox.start()
+    while await post.left():
+        await post.settle()
+
+    for origin in "ab":
+        assert [id for id in post.bus.sent if id.startswith(origin)] == [f"{origin}{at}" for at in range(700)]
 
 
 async def test_closing_relays_what_is_there_and_does_not_wait_for_a_broker_that_is_away(post: Post) -> None:
