@@ -80,7 +80,7 @@ async def through_outbox(url: str, events: int, taken: list[tuple[float, float]]
     with tempfile.TemporaryDirectory() as folder:
         store = SqliteStore(Path(folder) / "sagad.db")
         await store.open()
-        bus = CountingBus(url, app=app, exchange=f"{app}-events", memory=store)
+        bus = CountingBus(url, app=app, exchange=f"{app}-events", store=store, owner="benchmark")
         await bus.start()
         await bus.declare([Subscription("sink", (NAME,), prefetch=1)])
         writes = stage(app, events)
