@@ -105,6 +105,7 @@ class RabbitBus:
         self._consumers: dict[RabbitConsumer, None] = {}  # in the order in which they came
         self._roll = Roll()
         self._generations = (0, 0)
+        self._prepared_for = 0  # the publishing connection for which everything is there; 0: look
         self._announced: bool | None = None
         self._closing = False
         self._unroutable: set[str] = set()
@@ -148,7 +149,7 @@ class RabbitBus:
         name = message.envelope.name
         restored = False
         while True:
-            generation = await self._in_time(self._prepared())
+            generation = self._prepared_for or await self._in_time(self._prepared())
             routed = await self._published(message)
             if generation != self._publish.generation:
                 continue  # it may have been an empty broker, on which the queues of ours were not there yet
@@ -172,10 +173,12 @@ class RabbitBus:
             raise PayloadTooLargeError(f"The envelope of {name!r}", size, self._publish.frame_max) from error
         except BrokerUnavailableError:
             self._topology.forget()  # it may have been the exchange that is not there any more
+            self._prepared_for = 0
             raise
 
     def expect(self, subscribers: Sequence[str]) -> None:
         self._roll.call(subscribers)
+        self._prepared_for = 0
 
     async def declare(self, subscriptions: Sequence[Subscription]) -> None:
         await self._in_time(self._consume.wait_up())
@@ -218,6 +221,7 @@ class RabbitBus:
             quarantine_s=self._quarantine_s,
         )
         self._consumers[consumer] = None
+        self._prepared_for = 0
         consumer.on_end(self._forget)
         self._roll.answer(subscription.id)  # the consumer itself is waited for from now on
         return consumer
@@ -260,9 +264,10 @@ class RabbitBus:
         await self._publish.wait_up()
         generation = self._publish.generation
         await self._consume.wait_up()
-        await self._roll.complete()
         if trouble := await self._topology.prepare_exchange():
             raise BrokerUnavailableError(trouble)
+        await self._roll.complete()
+        self._prepared_for = generation if generation == self._publish.generation else 0
         return generation
 
     async def _in_time(self, work: Awaitable[T]) -> T:
@@ -296,6 +301,7 @@ class RabbitBus:
                     consumer.wake()
             self._generations = generations
             self._topology.forget()
+            self._prepared_for = 0
         for link, other in ((self._consume, self._publish), (self._publish, self._consume)):
             if link.connected and not other.connected:
                 other.nudge()

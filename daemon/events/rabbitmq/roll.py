@@ -24,7 +24,8 @@ class Roll:
 
     async def complete(self) -> None:
         """Return when everybody has answered."""
-        await self._complete.wait()
+        while self._missing:  # somebody may have come between its being complete and our being told
+            await self._complete.wait()
 
     def _settle(self) -> None:
         if self._missing:

@@ -10,25 +10,32 @@ import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 
 from daemon.events.bus import Subscription
+from daemon.events.model import message_of
 from daemon.events.rabbitmq.connection import close
 from tests.integration.amqp_proxy import through
 from tests.integration.proxy import Proxy
 from tests.integration.rabbitmq.laboratory import Inbox, Laboratory, until
 
-HANDSHAKE = {
+STAGES = {
     "the protocol's header": b"AMQP",
     "who we are": b"PLAIN",
     "what we agree to": b"\x00\x0a\x00\x1f",
     "the virtual host": b"\x00\x0a\x00\x28",
+    "the channel": b"\x00\x14\x00\x0a",
+    "the exchange": b"\x00\x28\x00\x0a",
+    "the queue": b"\x00\x32\x00\x0a",
+    "the binding": b"\x00\x32\x00\x14",
+    "the prefetch": b"\x00\x3c\x00\x0a",
+    "the consumption": b"\x00\x3c\x00\x14",
 }
 
 
-@pytest.mark.parametrize("marker", HANDSHAKE.values(), ids=list(HANDSHAKE))
+@pytest.mark.parametrize("marker", STAGES.values(), ids=list(STAGES))
 @pytest.mark.parametrize("before", [True, False], ids=["sent", "answered"])
-async def test_a_connection_that_is_cut_while_it_is_made_is_made_again(
+async def test_a_connection_that_is_cut_at_any_stage_is_made_again(
     lab: Laboratory, marker: bytes, *, before: bool
 ) -> None:
-    """aio-pika#669."""
+    """aio-pika#669, aio-pika#231."""
     async with Proxy(lab.url) as proxy:
         proxy.cut_at(marker, before=before)
         bus = await lab.bus(url=through(proxy))
@@ -38,6 +45,24 @@ async def test_a_connection_that_is_cut_while_it_is_made_is_made_again(
 
         await (await inbox.next()).ack()
         assert proxy.cuts == 1
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["sent", "answered"])
+async def test_a_consumer_that_is_cancelled_while_the_connection_is_cut_ends(lab: Laboratory, *, before: bool) -> None:
+    async with Proxy(lab.url) as proxy:
+        bus = await lab.bus(url=through(proxy))
+        consumer, _ = await lab.subscribe(bus, "greet", "customer.created")
+        _, other = await lab.subscribe(bus, "other", "customer.created")
+        proxy.cut_at(b"\x00\x3c\x00\x1e", before=before)
+
+        await consumer.cancel()
+
+        await until(lambda: consumer.ended)
+        await until(lambda: bus.connected)
+        assert await bus.send(message_of("customer.created", b"{}", source="shop", now_us=0))
+        await (await other.next()).ack()
+        [state] = await bus.queues(["greet"])
+        assert (state.ready, state.consumers) == (1, 0)
 
 
 async def test_a_bus_that_is_closed_while_it_connects_leaves_no_connection_behind(lab: Laboratory) -> None:
