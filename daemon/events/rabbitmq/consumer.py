@@ -11,6 +11,7 @@ settling does nothing, and the broker delivers it again, marked as redelivered.
 import asyncio
 import math
 from collections.abc import Callable
+from functools import partial
 
 import aiormq
 from aio_pika.abc import AbstractChannel
@@ -196,7 +197,8 @@ class RabbitConsumer:
     async def _session(self) -> bool:
         """Prepare and consume until the channel is lost; return whether the broker refuses us."""
         generation = self._link.generation
-        trouble = await self._quarantine.trial(self.subscription) if self._offences else ""
+        answer = partial(self._answer, generation)
+        trouble = await self._quarantine.trial(self.subscription, answer) if self._offences else ""
         if trouble:
             self._offences += 1
         else:
@@ -204,9 +206,13 @@ class RabbitConsumer:
         if trouble and trouble != self.trouble:
             _log.error("subscriber_out_of_service", subscriber=self.subscription.id, reason=trouble)
         self.trouble = trouble
+        self._answer(generation)
+        return bool(trouble)
+
+    def _answer(self, generation: int) -> None:
+        """Tell that our queue is there, or is refused, unless that was on a connection before this one."""
         if generation == self._link.generation:
             self._roll.answer(self)
-        return bool(trouble)
 
     async def _attach(self, generation: int) -> str:
         try:

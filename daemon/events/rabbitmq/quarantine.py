@@ -69,10 +69,11 @@ class Quarantine:
         self._timeout_s = timeout_s
         self._slots = asyncio.Semaphore(TRIALS)
 
-    async def trial(self, subscription: Subscription) -> str:
+    async def trial(self, subscription: Subscription, prepared: Callable[[], None]) -> str:
         """Return what the broker has against consuming this subscriber's queue, or an empty text.
 
-        What it refuses in order, without closing the connection, costs nobody else anything: that passes.
+        What it refuses in order, without closing the connection, costs nobody else anything: that passes. Calls
+        `prepared` once the queue is there and bound, before it is consumed, which may take its time or never end.
 
         Raises:
             BrokerUnavailableError: The broker went away for another reason; the trial says nothing.
@@ -83,7 +84,7 @@ class Quarantine:
             try:
                 async with asyncio.timeout(self._timeout_s):
                     await link.wait_up()
-                    await self._consume(link, subscription)
+                    await self._consume(link, subscription, prepared)
             except TimeoutError:
                 if link.trouble:
                     raise BrokerUnavailableError(link.trouble) from None
@@ -98,10 +99,11 @@ class Quarantine:
                 await link.aclose()
         return ""
 
-    async def _consume(self, link: Link, subscription: Subscription) -> None:
+    async def _consume(self, link: Link, subscription: Subscription, prepared: Callable[[], None]) -> None:
         topology = self._topology(link)
         if await topology.prepare(subscription):
             return
+        prepared()
 
         async def leave(_: DeliveredMessage) -> None:
             """Leave it unanswered: it goes back with the connection."""
