@@ -9,27 +9,25 @@ from typing import TypeVar
 from yarl import URL
 
 from daemon.clock import Clock, SystemClock
-from daemon.errors import BrokerUnavailableError, PayloadTooLargeError
+from daemon.errors import BrokerUnavailableError
 from daemon.events.bus import Delivery, QueueState, Subscription
 from daemon.events.model import DeadLetter, Message
-from daemon.events.rabbitmq.connection import REFUSALS, Link, call
+from daemon.events.rabbitmq.connection import REFUSALS, Link, call, in_time
 from daemon.events.rabbitmq.consumer import RabbitConsumer
 from daemon.events.rabbitmq.deadletters import DeadLetters
 from daemon.events.rabbitmq.intake import Intake
 from daemon.events.rabbitmq.liveness import watch
-from daemon.events.rabbitmq.outgoing import encode
-from daemon.events.rabbitmq.publisher import HeadersTooLargeError, Publisher
+from daemon.events.rabbitmq.publisher import Publisher
 from daemon.events.rabbitmq.quarantine import Quarantine
 from daemon.events.rabbitmq.receipts import Receipts
 from daemon.events.rabbitmq.roll import Roll
+from daemon.events.rabbitmq.sending import Sender
 from daemon.events.rabbitmq.target import Target
 from daemon.events.rabbitmq.topology import Declare, Topology
 from daemon.log import get_logger
 from daemon.store.port import Store
 
 T = TypeVar("T")
-
-UNROUTABLE_NAMES_MAX = 1_000
 
 _log = get_logger(__name__)
 
@@ -105,15 +103,26 @@ class RabbitBus:
         self._consumers: dict[RabbitConsumer, None] = {}  # in the order in which they came
         self._roll = Roll()
         self._generations = (0, 0)
-        self._prepared_for = 0  # the publishing connection for which everything is there; 0: look
+        self._sender = Sender(
+            self._consume,
+            self._publish,
+            topology=self._topology,
+            publisher=self._publisher,
+            roll=self._roll,
+            wanting=self._wanting,
+            timeout_s=publish_timeout_s,
+        )
         self._announced: bool | None = None
         self._closing = False
-        self._unroutable: set[str] = set()
-        self.unroutable = 0
 
     @property
     def connected(self) -> bool:
         return self._consume.connected and self._publish.connected
+
+    @property
+    def unroutable(self) -> int:
+        """How many events no queue was bound to."""
+        return self._sender.unroutable
 
     @property
     def trouble(self) -> str:
@@ -146,39 +155,11 @@ class RabbitBus:
                 group.create_task(link.aclose())
 
     async def send(self, message: Message) -> bool:
-        name = message.envelope.name
-        restored = False
-        while True:
-            generation = self._prepared_for or await self._in_time(self._prepared())
-            routed = await self._published(message)
-            if generation != self._publish.generation:
-                continue  # it may have been an empty broker, on which the queues of ours were not there yet
-            if routed:
-                return True
-            wanted = [consumer.subscription for consumer in self._consumers if consumer.wants(name)]
-            if restored or not wanted:
-                break
-            restored = True  # a queue or binding of ours has gone: with it in place, once more
-            await self.declare(wanted)
-        self._note_unroutable(name)
-        return False
-
-    async def _published(self, message: Message) -> bool:
-        name = message.envelope.name
-        properties = encode(message)
-        try:
-            return await self._publisher.publish(self._topology.exchange, name, properties, message.body)
-        except HeadersTooLargeError as error:
-            size = len(properties.marshal())
-            raise PayloadTooLargeError(f"The envelope of {name!r}", size, self._publish.frame_max) from error
-        except BrokerUnavailableError:
-            self._topology.forget()  # it may have been the exchange that is not there any more
-            self._prepared_for = 0
-            raise
+        return await self._sender.send(message)
 
     def expect(self, subscribers: Sequence[str]) -> None:
         self._roll.call(subscribers)
-        self._prepared_for = 0
+        self._sender.look_again()
 
     async def declare(self, subscriptions: Sequence[Subscription]) -> None:
         await self._in_time(self._consume.wait_up())
@@ -221,7 +202,7 @@ class RabbitBus:
             quarantine_s=self._quarantine_s,
         )
         self._consumers[consumer] = None
-        self._prepared_for = 0
+        self._sender.look_again()
         consumer.on_end(self._forget)
         self._roll.answer(subscription.id)  # the consumer itself is waited for from now on
         return consumer
@@ -255,41 +236,14 @@ class RabbitBus:
             return None, None
         return found.message_count, found.consumer_count
 
-    async def _prepared(self) -> int:
-        """Return when what is published reaches every queue of ours, and on which connection.
-
-        An answer about the exchange on the one that consumes, asked for since the one that publishes was made, tells
-        that both are to the same broker, and not one of them to a former that is gone.
-        """
-        await self._publish.wait_up()
-        generation = self._publish.generation
-        await self._consume.wait_up()
-        if trouble := await self._topology.prepare_exchange():
-            raise BrokerUnavailableError(trouble)
-        await self._roll.complete()
-        self._prepared_for = generation if generation == self._publish.generation else 0
-        return generation
-
     async def _in_time(self, work: Awaitable[T]) -> T:
-        """Wait for something that needs the connection, for a while.
-
-        Raises:
-            BrokerUnavailableError: There is none.
-        """
-        try:
-            async with asyncio.timeout(self._publish_timeout_s):
-                return await work
-        except TimeoutError as error:
-            raise BrokerUnavailableError(self.trouble or "RabbitMQ did not answer in time.") from error
+        return await in_time(work, self._publish_timeout_s, lambda: self.trouble)
 
     def _forget(self, consumer: RabbitConsumer) -> None:
         self._consumers.pop(consumer, None)
 
-    def _note_unroutable(self, name: str) -> None:
-        self.unroutable += 1
-        if name not in self._unroutable and len(self._unroutable) < UNROUTABLE_NAMES_MAX:
-            self._unroutable.add(name)
-            _log.warning("event_unroutable", event_name=name, reason="no queue is bound to this name")
+    def _wanting(self, name: str) -> list[Subscription]:
+        return [consumer.subscription for consumer in self._consumers if consumer.wants(name)]
 
     def _changed(self) -> None:
         generations = self._consume.generation, self._publish.generation
@@ -301,7 +255,7 @@ class RabbitBus:
                     consumer.wake()
             self._generations = generations
             self._topology.forget()
-            self._prepared_for = 0
+            self._sender.look_again()
         for link, other in ((self._consume, self._publish), (self._publish, self._consume)):
             if link.connected and not other.connected:
                 other.nudge()

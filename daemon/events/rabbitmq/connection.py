@@ -64,6 +64,19 @@ async def call(answer: Awaitable[T], what: str) -> T:
         raise BrokerUnavailableError(f"RabbitMQ did not {what}: {reason}") from error
 
 
+async def in_time(work: Awaitable[T], timeout_s: float, trouble: Callable[[], str]) -> T:
+    """Wait for something that needs the connection, for a while.
+
+    Raises:
+        BrokerUnavailableError: There is none; `trouble` tells why.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await work
+    except TimeoutError as error:
+        raise BrokerUnavailableError(trouble() or "RabbitMQ did not answer in time.") from error
+
+
 def backoff_s(failures: int, chance: float, *, cap_s: float = BACKOFF_MAX_S) -> float:
     """Return the wait after the given number of failures in a row, half of it random, in seconds."""
     return min(BACKOFF_BASE_S * 2.0 ** min(failures - 1, 16), cap_s) * (1.0 - chance / 2)
