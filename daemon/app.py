@@ -98,7 +98,7 @@ class App:
             each.id: Dispatcher(each, self._around, options=self.options(each.id)) for each in self._subscribers(config)
         }
         self.consumers: dict[str, tuple[Subscription, Consumer]] = {}
-        self._retired: list[Dispatcher] = []
+        self._retired: dict[str, Dispatcher] = {}
         self.jobs = jobs_of(discovered, config)
         self.scheduler = Scheduler(
             self.jobs,
@@ -194,14 +194,17 @@ class App:
             }
         )
         for name in set(self.dispatchers) - set(wanted):
-            self._retired.append(self.dispatchers.pop(name))
+            self._retired[name] = self.dispatchers.pop(name)
         for name, subscriber in wanted.items():
-            dispatcher = self.dispatchers.get(name)
+            # One that was turned off goes on where it is: an event that it is still at must not be started once more.
+            dispatcher = self.dispatchers.get(name) or self._retired.pop(name, None)
             if dispatcher is None:
                 self.dispatchers[name] = Dispatcher(subscriber, self._around, options=self.options(name))
             else:
+                self.dispatchers[name] = dispatcher
                 dispatcher.subscriber, dispatcher.options = subscriber, self.options(name)
         await self.consume()
+        self._retired = {name: each for name, each in self._retired.items() if not each.retire()}
 
     def _subscribers(self, config: Config) -> list[Subscriber[Any]]:
         return subscribers_of(self.discovered, config) + awaited_events(self.engine)
@@ -211,7 +214,7 @@ class App:
 
     def all_dispatchers(self) -> list[Dispatcher]:
         """Return the dispatchers that have something to do, those whose subscriber was turned off included."""
-        return [*self.dispatchers.values(), *self._retired]
+        return [*self.dispatchers.values(), *self._retired.values()]
 
     def is_away_for(self, path: str) -> bool:
         """Tell whether what a request for this path changes could not be stored at the moment; a broker has its own."""

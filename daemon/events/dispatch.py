@@ -75,6 +75,14 @@ class Dispatcher:
         else:
             self._start()
 
+    def retire(self) -> bool:
+        """Give back what waits, for its subscriber was turned off; tell whether nothing is left to do here.
+
+        What runs goes on, and so does everything if the subscriber is turned on again.
+        """
+        self._release_waiting()
+        return not self._tasks
+
     async def drain(self, grace_s: float) -> None:
         """Start nothing more, and return when all is settled.
 
