@@ -123,9 +123,14 @@ class App:
         declared = {each.id: each.patterns for each in self.discovered.subscribers}
         return declared | {name: each.subscriber.patterns for name, each in self.dispatchers.items()}
 
+    @property
+    def subscriptions(self) -> list[Subscription]:
+        """What the subscribers that are turned on want from the bus, and what takes in the events that are awaited."""
+        return [self._subscription(each) for each in self.dispatchers.values()]
+
     async def declare(self) -> None:
         """Make sure that every subscriber has its queue, so that nothing published from now on is lost."""
-        await self.bus.declare([self._subscription(each) for each in self.dispatchers.values()])
+        await self.bus.declare(self.subscriptions)
 
     async def start(self) -> None:
         """Open the store and begin to connect to the broker; does not wait for a broker that is away."""

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from daemon.cli import check, dead_letters, publish, run, runs, subscribers, systemd, workflow
+from daemon.cli import check, dead_letters, publish, run, runs, subscribers, systemd, topology, workflow
 from daemon.cli.options import CONFIG, ConfigOption
 
 
@@ -46,5 +46,6 @@ def sagad() -> typer.Typer:
     app.add_typer(runs.app, name="runs")
     app.add_typer(subscribers.app, name="subscribers")
     app.add_typer(dead_letters.app, name="dead-letters")
+    app.add_typer(topology.app, name="topology")
     app.command("systemd")(systemd.systemd)
     return app

@@ -1,10 +1,11 @@
 """The seam between brokers and everything else: what a bus promises, whatever carries its messages."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from daemon.events.model import DeadLetter, Message
+from daemon.events.topology import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,15 @@ class Bus(Protocol):
 
     async def queues(self, subscribers: Sequence[str]) -> list[QueueState]:
         """Return the state of these subscribers' queues."""
+
+    async def plan(self, subscriptions: Sequence[Subscription], *, known: Collection[str] = ()) -> Plan:
+        """Compare what is there with what these need; creates and changes nothing.
+
+        `known` names more subscribers whose queues are no orphans, as those that are turned off.
+        """
+
+    async def apply(self, subscriptions: Sequence[Subscription], *, known: Collection[str] = ()) -> Plan:
+        """Bring about what is missing, unbind what is not wanted, delete nothing; return how things stand then."""
 
     async def dead_letters(self, subscriber: str, *, limit: int) -> list[DeadLetter]:
         """Return a subscriber's dead letters, oldest first; looking never deletes."""

@@ -304,3 +304,32 @@ def test_it_works_from_another_folder(folder: Path, tmp_path_factory: pytest.Tem
         assert done.returncode == 0
         assert "workflows/welcome.py" not in done.stderr
         assert "no mistakes" in done.stdout
+
+
+def test_the_topology_on_rabbitmq_is_planned_and_applied(folder: Path, sagad: Sagad, amqp_url: str) -> None:
+    app = f"test-{secrets.token_hex(4)}"
+    broker = {"SAGAD_APP__NAME": app, "SAGAD_BROKER__URL": amqp_url, "SAGAD_BROKER__EXCHANGE": f"{app}-events"}
+
+    def states(done: "subprocess.CompletedProcess[str]") -> set[str]:
+        return {item["state"] for item in document(done)["items"]}
+
+    try:
+        before = sagad("topology", "plan", "--json", **broker)
+        forbidden = sagad("topology", "apply", **broker, SAGAD_BROKER__DECLARE="never")
+        by_hand = document(sagad("topology", "plan", "--definitions", **broker, SAGAD_BROKER__DECLARE="never"))
+        applied = sagad("topology", "apply", "--json", **broker)
+        after = sagad("topology", "plan", "--check", "--json", **broker)
+    finally:
+        with closing(pika.BlockingConnection(pika.URLParameters(amqp_url))) as connection:
+            channel = connection.channel()
+            for each in by_hand["queues"]:
+                channel.queue_delete(each["name"])
+            for each in by_hand["exchanges"]:
+                channel.exchange_delete(each["name"])
+
+    assert states(before) == {"missing"}
+    assert forbidden.returncode == 1
+    assert "broker.declare is 'never', so nothing is declared." in forbidden.stderr
+    assert {each["name"] for each in by_hand["queues"]} > {f"{app}.greet", f"{app}.greet.dead", f"{app}.audit"}
+    assert states(applied) == states(after) == {"ok"}
+    assert any(line.startswith("rabbitmqctl set_policy") for line in document(after)["commands"])

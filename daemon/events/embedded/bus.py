@@ -6,7 +6,7 @@ process left behind.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -14,8 +14,10 @@ from daemon.clock import Clock, Timer
 from daemon.errors import StoreUnavailableError
 from daemon.events.bus import Delivery, QueueState, Subscription
 from daemon.events.embedded.consumer import EmbeddedConsumer, Ground
+from daemon.events.embedded.plan import compared
 from daemon.events.embedded.rows import dead_letter_of, row_of
 from daemon.events.model import DeadLetter, Message, matches
+from daemon.events.topology import Plan
 from daemon.log import get_logger
 from daemon.store.model import QueuedDelivery
 from daemon.store.port import Store
@@ -217,6 +219,14 @@ class EmbeddedBus:
     async def queues(self, subscribers: Sequence[str]) -> list[QueueState]:
         depths = await self._store.queue_depths(self._app)
         return [QueueState(each, *_state(depths.get(each, (0, 0, 0)))) for each in subscribers]
+
+    async def plan(self, subscriptions: Sequence[Subscription], *, known: Collection[str] = ()) -> Plan:
+        bindings = await self._store.bindings(self._app)
+        return compared(subscriptions, known, bindings, await self._store.queue_depths(self._app))
+
+    async def apply(self, subscriptions: Sequence[Subscription], *, known: Collection[str] = ()) -> Plan:
+        await self.declare(subscriptions)
+        return await self.plan(subscriptions, known=known)
 
     async def dead_letters(self, subscriber: str, *, limit: int) -> list[DeadLetter]:
         rows = await self._store.dead(self._app, subscriber, ids=None, limit=limit)

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -17,6 +17,7 @@ from daemon.events.rabbitmq.consumer import RabbitConsumer
 from daemon.events.rabbitmq.deadletters import DeadLetters
 from daemon.events.rabbitmq.intake import Intake
 from daemon.events.rabbitmq.liveness import watch
+from daemon.events.rabbitmq.plan import Planner
 from daemon.events.rabbitmq.publisher import Publisher
 from daemon.events.rabbitmq.quarantine import Quarantine
 from daemon.events.rabbitmq.receipts import Receipts
@@ -24,6 +25,7 @@ from daemon.events.rabbitmq.roll import Roll
 from daemon.events.rabbitmq.sending import Sender
 from daemon.events.rabbitmq.target import Target
 from daemon.events.rabbitmq.topology import Declare, Topology
+from daemon.events.topology import Plan
 from daemon.log import get_logger
 from daemon.store.port import Store
 
@@ -94,6 +96,7 @@ class RabbitBus:
         self._publish = make("publish")
         declaring = partial(Topology, app=app, exchange=exchange, declare=declare)
         self._topology = declaring(self._consume, memory=store)
+        self._planner = Planner(self._consume, self._topology, declare=declare, memory=store)
         apart = partial(Link, "trial", target, clock=self._clock, chance=chance, changed=lambda: None)
         self._quarantine = Quarantine(apart, declaring)
         self._publisher = Publisher(self._publish, timeout_s=publish_timeout_s)
@@ -214,6 +217,14 @@ class RabbitBus:
             dead, _ = await self._depth(self._topology.dead(subscriber))
             states.append(QueueState(subscriber, ready=ready, in_flight=None, consumers=consumers, dead=dead))
         return states
+
+    async def plan(self, subscriptions: Sequence[Subscription], *, known: Collection[str] = ()) -> Plan:
+        await self._in_time(self._consume.wait_up())
+        return await self._planner.plan(subscriptions, known)
+
+    async def apply(self, subscriptions: Sequence[Subscription], *, known: Collection[str] = ()) -> Plan:
+        await self._in_time(self._consume.wait_up())
+        return await self._planner.apply(subscriptions, known)
 
     async def dead_letters(self, subscriber: str, *, limit: int) -> list[DeadLetter]:
         await self._in_time(self._consume.wait_up())

@@ -8,6 +8,11 @@ from aiormq.exceptions import ConnectionNotAllowed
 from yarl import URL
 
 
+def vhost_of(url: URL) -> str:
+    """Return the virtual host that an address names."""
+    return url.path.removeprefix("/") or "/"
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where the broker is and how to get in.
@@ -35,6 +40,11 @@ class Target:
         """Host and port, for sentences."""
         return f"{self.url.host}:{self.url.port or (5671 if self.url.scheme == 'amqps' else 5672)}"
 
+    @property
+    def vhost(self) -> str:
+        """The virtual host."""
+        return vhost_of(self.url)
+
     def tls(self) -> ssl.SSLContext | None:
         """Return what to verify and present; None without TLS. Reads files."""
         if self.url.scheme != "amqps":
@@ -51,9 +61,8 @@ class Target:
                 f"RabbitMQ at {self.place} refused the user {self.url.user!r}: check user and password in broker.url."
             )
         if isinstance(error, exceptions.InvalidFrameError | ConnectionNotAllowed):
-            vhost = self.url.path.removeprefix("/") or "/"
             return (
-                f"RabbitMQ at {self.place} did not open the virtual host {vhost!r}: check that it exists, "
+                f"RabbitMQ at {self.place} did not open the virtual host {self.vhost!r}: check that it exists, "
                 f"and that the user {self.url.user!r} may use it (the path of broker.url)."
             )
         if isinstance(error, TimeoutError):
