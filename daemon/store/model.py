@@ -270,7 +270,7 @@ class Receipt:
     Attributes:
         mark: What an event without an id is recognised by, which got this one from us; empty: it came with it.
         owner: Which process has it; empty: nobody, and it comes again for certain.
-        starts: How often it was started and not seen to end.
+        starts: How often it was started and not seen to end, without the first one; -1: that one has ended, too.
         attempt: Which try comes next.
         due_us: Not to be started before.
     """

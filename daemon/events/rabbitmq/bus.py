@@ -81,6 +81,7 @@ class RabbitBus:
     ) -> None:
         self._store = store
         self._owner = owner
+        self._alone = asyncio.Lock()
         self._app = app
         self._clock = clock or SystemClock()
         self._chance = chance
@@ -185,6 +186,7 @@ class RabbitBus:
                     owner=self._owner,
                     chance=self._chance,
                 ),
+                alone=self._alone,
                 clock=self._clock,
                 chance=self._chance,
                 ordered=subscription.ordered,

@@ -16,6 +16,7 @@ from daemon.events.rabbitmq.outgoing import iso, republished
 from daemon.events.rabbitmq.publisher import HeadersTooLargeError, Publisher
 from daemon.events.rabbitmq.topology import Topology, tier_ms
 from daemon.log import get_logger
+from daemon.store.model import Receipt
 
 ERROR_MAX_BYTES = 4_096
 TRACEBACK_MAX_BYTES = 8_192
@@ -43,7 +44,7 @@ class Office:
     settled: Callable[["RabbitDelivery"], None]
     released: Callable[["RabbitDelivery"], None]
     passed_on: Callable[["RabbitDelivery"], Awaitable[None]]
-    hold: Callable[["RabbitDelivery", float, int], None] | None = None
+    hold: Callable[["RabbitDelivery", float, int], Awaitable[None]] | None = None
 
 
 class RabbitDelivery:
@@ -57,11 +58,13 @@ class RabbitDelivery:
         "_office",
         "_settling",
         "attempt",
+        "begun",
         "channel",
+        "crashes",
         "first_seen_us",
         "incoming",
-        "mark",
         "message",
+        "receipt",
         "redelivered",
         "subscriber",
         "tag",
@@ -76,7 +79,6 @@ class RabbitDelivery:
         message: Message,
         *,
         first_seen_us: int,
-        mark: str = "",
     ) -> None:
         self.subscriber = office.subscriber
         self.message = message
@@ -85,33 +87,30 @@ class RabbitDelivery:
         self.redelivered = incoming.redelivered
         self.incoming = incoming
         self.channel = channel
-        self.mark = mark  # of a message without an id: how to find the one that it was given
+        self.receipt: Receipt | None = None  # what the store keeps of it, if anything
+        self.begun = False  # whether that counts the start that is going on
+        self.crashes = 0
         self._office = office
         self.tag = tag
         self._settling = False
-
-    @property
-    def crashes(self) -> int:
-        """Always 0: the broker also counts deliveries that were prefetched and never started."""
-        return 0
 
     @property
     def alive(self) -> bool:
         """Whether the broker still waits for our answer."""
         return not self.channel.is_closed
 
-    def again(self, attempt: int, first_seen_us: int) -> "RabbitDelivery":
-        """Return the same delivery, not settled, as the given attempt."""
+    def begin(self, receipt: Receipt) -> None:
+        """Note that the start which is going on is counted, as the receipt says."""
+        self.receipt = receipt
+        self.begun = True
+        self.crashes = receipt.starts  # without this one, and with the first of all, which left no trace
+
+    def again(self, receipt: Receipt) -> "RabbitDelivery":
+        """Return the same delivery, not settled, as the attempt that the receipt says."""
         same = RabbitDelivery(
-            self._office,
-            self.channel,
-            self.tag,
-            self.incoming,
-            self.message,
-            first_seen_us=first_seen_us,
-            mark=self.mark,
+            self._office, self.channel, self.tag, self.incoming, self.message, first_seen_us=receipt.first_seen_us
         )
-        same.attempt = attempt
+        same.attempt, same.receipt = receipt.attempt, receipt
         return same
 
     async def ack(self) -> bool:
@@ -128,7 +127,7 @@ class RabbitDelivery:
         if not self._begin():
             return False
         if self._office.hold is not None:
-            self._office.hold(self, delay_s, attempt)
+            await self._office.hold(self, delay_s, attempt)
             return True
         properties = self._properties(attempts=attempt - 1, error=error)
         return await self.wait(math.ceil(delay_s * 1_000), properties)

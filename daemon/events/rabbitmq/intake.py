@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import replace
 
 import aiormq
 from aiormq.abc import DeliveredMessage
@@ -17,20 +17,12 @@ from daemon.events.rabbitmq.connection import backoff_s
 from daemon.events.rabbitmq.delivery import Office, RabbitDelivery
 from daemon.events.rabbitmq.identity import fingerprint, renamed
 from daemon.events.rabbitmq.publisher import Publisher
-from daemon.events.rabbitmq.receipts import Key, Receipts, key_of
+from daemon.events.rabbitmq.receipts import Receipts
+from daemon.events.rabbitmq.suspects import Suspects
 from daemon.events.rabbitmq.topology import Topology
 from daemon.log import get_logger
 
 _log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """An ordered delivery that waits in place: how it goes on, also when its channel is lost meanwhile."""
-
-    attempt: int
-    first_seen_us: int
-    due_s: float
 
 
 class Intake:
@@ -40,6 +32,7 @@ class Intake:
         subscriber: Whose queue it is.
         receive: Takes deliveries over.
         receipts: Keeps what has to be known of deliveries when this process has died.
+        alone: Held by the one delivery of all subscribers that was started before without an end.
         ordered: Retries wait here, unanswered, so that nothing overtakes them.
         max_payload_bytes: Longest body.
         hold_max_s: Longest time to keep a delivery unanswered: the broker takes the channel from who exceeds its limit.
@@ -54,6 +47,7 @@ class Intake:
         topology: Topology,
         publisher: Publisher,
         receipts: Receipts,
+        alone: asyncio.Lock,
         clock: Clock,
         chance: Callable[[], float],
         ordered: bool,
@@ -64,7 +58,6 @@ class Intake:
         self._closed = False
         self._woken = asyncio.Event()
         self._queue = topology.queue(subscriber)
-        self._receive = receive
         self._clock = clock
         self._chance = chance
         self._max_payload_bytes = max_payload_bytes
@@ -76,10 +69,10 @@ class Intake:
             subscriber, topology, publisher, clock, self._settled, self._released, self._passed_on, hold
         )
         self._unsettled: dict[int, RabbitDelivery] = {}
-        self._held: dict[Key, _Held] = {}
         self._receipts = receipts
         self._naming = asyncio.Lock()
         self._tasks: set[asyncio.Task[object]] = set()
+        self._suspects = Suspects(receive, receipts, alone, self._spawn)
 
     @property
     def empty(self) -> bool:
@@ -129,14 +122,14 @@ class Intake:
         async with contextlib.AsyncExitStack() as stack:
             if delivery.redelivered:
                 await stack.enter_async_context(self._naming)  # the first that came gets the oldest id
-            event_id = await self._receipts.name(fresh, mark, redelivered=delivery.redelivered)
-        if event_id != fresh.id:
-            delivery.message = renamed(delivery.message, event_id)
-        if self._unsettled.get(delivery.tag) is delivery:
-            delivery.mark = mark
+            receipt = await self._receipts.name(fresh, mark, redelivered=delivery.redelivered)
+        delivery.receipt = receipt
+        if receipt.event_id != fresh.id:
+            delivery.message = renamed(delivery.message, receipt.event_id)
+        if self._has(delivery):
             self._go_on(delivery, None)
         else:
-            self._receipts.later_return(delivery.message.envelope, mark)
+            self._return(delivery)
 
     def _go_on(self, delivery: RabbitDelivery, problem: wire.UndecodableError | None) -> None:
         if self._closed:
@@ -145,22 +138,25 @@ class Intake:
             self._spawn(self._give_up(delivery, problem))
         elif delivery.incoming.remaining_ms:
             self._spawn(self._wait_on(delivery))
-        elif (held := self._held.get(_key(delivery))) is not None:
-            self._hold_again(delivery, held)
+        elif self._ordered and delivery.redelivered and not self._suspects.knows(delivery):
+            self._spawn(self._go_on_in_place(delivery))
         else:
-            self._held.clear()  # another one is first in the queue: what waited here went on elsewhere
-            self._receive(delivery)
+            self._suspects.take(delivery)
 
     def close(self) -> None:
         """Hand nothing over any more: what comes, or waits here, goes back."""
         self._closed = True
         self._woken.set()
+        for delivery in self._suspects.close():
+            self._spawn(delivery.release())
 
     def abandon(self) -> None:
         """Forget what came on a channel that is lost: it comes again."""
-        for delivery in self._unsettled.values():
-            self._return(delivery)
+        unsettled = list(self._unsettled.values())
         self._unsettled.clear()
+        self._suspects.lost()
+        for delivery in unsettled:
+            self._return(delivery)
 
     async def aclose(self) -> None:
         """End what is done here in the background."""
@@ -171,26 +167,42 @@ class Intake:
         await self._receipts.aclose()
 
     def _settled(self, delivery: RabbitDelivery) -> None:
-        self._held.pop(_key(delivery), None)
-        if self._forget(delivery) and delivery.mark:
+        if self._forget(delivery) and delivery.receipt is not None:
             self._receipts.later_forget(delivery.message.envelope)
 
     async def _passed_on(self, delivery: RabbitDelivery) -> None:
-        if delivery.mark:
+        if delivery.receipt is not None:
             await self._receipts.forget(delivery.message.envelope)
 
     def _released(self, delivery: RabbitDelivery) -> None:
         if self._forget(delivery):
+            if not delivery.redelivered:
+                # Its first start, which nobody counted, was no crash: whoever has it next is told so.
+                delivery.receipt = replace(
+                    delivery.receipt or self._receipts.fresh(delivery.message.envelope), starts=-1
+                )
             self._return(delivery)
 
     def _return(self, delivery: RabbitDelivery) -> None:
-        if delivery.mark:
-            self._receipts.later_return(delivery.message.envelope, delivery.mark)
+        """Note that a delivery comes again, without having crashed."""
+        receipt = delivery.receipt
+        if receipt is None:
+            return
+        starts = receipt.starts - delivery.begun
+        if receipt.mark or starts or receipt.attempt > 1:
+            self._receipts.later_put(replace(receipt, starts=starts, owner=""))
+        else:
+            self._receipts.later_forget(delivery.message.envelope)
+
+    def _has(self, delivery: RabbitDelivery) -> bool:
+        """Tell whether it is unsettled: not of a channel before this one, on which the tag was another message."""
+        return self._unsettled.get(delivery.tag) is delivery
 
     def _forget(self, delivery: RabbitDelivery) -> bool:
-        if self._unsettled.get(delivery.tag) is not delivery:
-            return False  # of a channel before this one, on which the same tag was another message
+        if not self._has(delivery):
+            return False
         del self._unsettled[delivery.tag]
+        self._suspects.ended(delivery)
         if not self._unsettled:
             self._emptied()
         return True
@@ -219,17 +231,39 @@ class Intake:
             failures += 1
             await self._clock.sleep(backoff_s(failures, self._chance()))
 
-    def _hold(self, delivery: RabbitDelivery, delay_s: float, attempt: int) -> None:
-        held = _Held(attempt, delivery.first_seen_us, self._clock.monotonic_s() + delay_s)
-        self._held[_key(delivery)] = held
-        self._hold_again(delivery, held)
+    async def _hold(self, delivery: RabbitDelivery, delay_s: float, attempt: int) -> None:
+        """Have the next attempt wait in place; which one it is, and when it is due, outlives this process."""
+        known = delivery.receipt or await self._receipts.of(delivery.message.envelope)
+        receipt = replace(
+            known,
+            owner=self._receipts.owner,
+            starts=0,
+            attempt=attempt,
+            due_us=self._clock.now_us() + round(delay_s * 1_000_000),
+            first_seen_us=delivery.first_seen_us,
+        )
+        await self._receipts.put(receipt)
+        if self._has(delivery):
+            self._wait_as(delivery.again(receipt))
 
-    def _hold_again(self, delivery: RabbitDelivery, held: _Held) -> None:
-        waiting = delivery.again(held.attempt, held.first_seen_us)
+    async def _go_on_in_place(self, delivery: RabbitDelivery) -> None:
+        """Take up an ordered delivery where it stood when it was here, or in another process, the last time."""
+        known = delivery.receipt or await self._receipts.of(delivery.message.envelope)
+        if not self._has(delivery):
+            return
+        if known.attempt > 1:
+            self._wait_as(delivery.again(known), was_here=False)
+        else:
+            self._suspects.take(delivery)
+
+    def _wait_as(self, waiting: RabbitDelivery, *, was_here: bool = True) -> None:
         self._unsettled[waiting.tag] = waiting
-        self._spawn(self._wait_in_place(waiting, held.due_s))
+        self._suspects.ended(waiting)
+        self._spawn(self._wait_in_place(waiting, was_here=was_here))
 
-    async def _wait_in_place(self, delivery: RabbitDelivery, due_s: float) -> None:
+    async def _wait_in_place(self, delivery: RabbitDelivery, *, was_here: bool) -> None:
+        due_us = delivery.receipt.due_us if delivery.receipt is not None else 0
+        due_s = self._clock.monotonic_s() + (due_us - self._clock.now_us()) / 1_000_000
         until_s = min(due_s, self._clock.monotonic_s() + self._hold_max_s)
         while not self._closed and (left_s := until_s - self._clock.monotonic_s()) > 0:
             self._woken.clear()
@@ -238,15 +272,11 @@ class Intake:
             timer.cancel()
         if self._closed or until_s < due_s:
             await delivery.release()  # to the head of the queue, where it came from; without its channel, nothing
-        elif delivery.alive:
-            self._held.pop(_key(delivery), None)
-            self._receive(delivery)
+        elif self._has(delivery):
+            (self._suspects.resume if was_here else self._suspects.take)(delivery)
 
-    def _spawn(self, work: Coroutine[None, None, object]) -> None:
+    def _spawn(self, work: Coroutine[None, None, object]) -> asyncio.Task[object]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _key(delivery: RabbitDelivery) -> Key:
-    return key_of(delivery.message.envelope)
+        return task

@@ -46,19 +46,24 @@ class Receipts:
         await self._written()
         key = key_of(envelope)
         known = await self._patiently(lambda: self._store.receipt(self._app, self._subscriber, *key))
-        return known or Receipt(self._app, self._subscriber, *key, first_seen_us=self._clock.now_us())
+        return known or self.fresh(envelope)
 
-    async def name(self, envelope: Envelope, mark: str, *, redelivered: bool) -> str:
-        """Return the id for an event that came without one: the one in the envelope, if it came for the first time."""
+    def fresh(self, envelope: Envelope, mark: str = "", owner: str = "") -> Receipt:
+        """Return a receipt for an event of which nothing is known."""
+        now_us = self._clock.now_us()
+        return Receipt(self._app, self._subscriber, *key_of(envelope), mark, owner, first_seen_us=now_us)
+
+    async def name(self, envelope: Envelope, mark: str, *, redelivered: bool) -> Receipt:
+        """Return the receipt of an event that came without an id: with the one in the envelope, if it came first."""
         await self._written()
         if redelivered:
             claim = self._store.claim_receipt
             former = await self._patiently(lambda: claim(self._app, self._subscriber, mark, self.owner))
             if former is not None:
-                return former.event_id
-        now_us = self._clock.now_us()
-        await self.put(Receipt(self._app, self._subscriber, *key_of(envelope), mark, self.owner, first_seen_us=now_us))
-        return envelope.id
+                return former
+        fresh = self.fresh(envelope, mark, self.owner)
+        await self.put(fresh)
+        return fresh
 
     async def put(self, receipt: Receipt) -> None:
         """Keep a receipt; returns once it is durable."""
@@ -76,11 +81,6 @@ class Receipts:
     def later_forget(self, envelope: Envelope) -> None:
         """Forget an event's, without anybody waiting for it."""
         self._later(self._store.commit(self._forgetting(envelope)))
-
-    def later_return(self, envelope: Envelope, mark: str) -> None:
-        """Note that an event that came without an id comes again for certain, to whomever."""
-        now_us = self._clock.now_us()
-        self.later_put(Receipt(self._app, self._subscriber, *key_of(envelope), mark, first_seen_us=now_us))
 
     async def aclose(self) -> None:
         """Return once everything is written that was noted."""

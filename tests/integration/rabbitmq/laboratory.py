@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pika
@@ -13,6 +13,7 @@ from daemon.events.rabbitmq import RabbitBus
 from daemon.events.rabbitmq.consumer import RabbitConsumer
 from daemon.events.rabbitmq.topology import TIERS_MS
 from daemon.store.memory import MemoryStore
+from daemon.store.writes import Outcome, Write
 
 
 async def until(probe: Callable[[], bool], *, timeout_s: float = 10) -> None:
@@ -43,6 +44,15 @@ class Inbox:
             return await self._queue.get()
 
 
+class DeafStore(MemoryStore):
+    """A store to which a process that is dying says nothing any more."""
+
+    deaf = False
+
+    def commit(self, *writes: Write) -> Awaitable[Outcome]:
+        return super().commit(*(() if self.deaf else writes))
+
+
 class Laboratory:
     """One application with its own names on a broker that others use too."""
 
@@ -50,7 +60,7 @@ class Laboratory:
         self.url = url
         self.app = f"test-{secrets.token_hex(4)}"
         self.exchange = f"{self.app}-events"
-        self.store = MemoryStore()
+        self.store = DeafStore()
         self._buses: list[RabbitBus] = []
         self.subscribers: set[str] = set()
 
@@ -62,6 +72,14 @@ class Laboratory:
         self._buses.append(bus)
         await bus.start()
         return bus
+
+    async def die(self, bus: RabbitBus) -> None:
+        """End a bus as a killed process does: at once, and without a word to the store."""
+        self.store.deaf = True
+        await bus._consume.aclose()
+        await bus._publish.aclose()
+        await until(lambda: all(consumer._intake.empty for consumer in bus._consumers))
+        self.store.deaf = False
 
     async def subscribe(
         self, bus: RabbitBus, subscriber: str, *patterns: str, prefetch: int = 10, ordered: bool = False

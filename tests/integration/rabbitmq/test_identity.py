@@ -2,38 +2,11 @@
 
 from collections.abc import Awaitable
 
-import pytest
-
 from daemon.errors import StoreUnavailableError
 from daemon.events.bus import Delivery
-from daemon.events.rabbitmq import RabbitBus
 from daemon.store.memory import MemoryStore
 from daemon.store.writes import Outcome, PutReceipt, RecordHandled, Write
 from tests.integration.rabbitmq.laboratory import Inbox, Laboratory, until
-
-
-class DeafStore(MemoryStore):
-    """A store to which a process that is dying says nothing any more."""
-
-    deaf = False
-
-    def commit(self, *writes: Write) -> Awaitable[Outcome]:
-        return super().commit(*(() if self.deaf else writes))
-
-
-@pytest.fixture
-def store(lab: Laboratory) -> DeafStore:
-    lab.store = deaf = DeafStore()
-    return deaf
-
-
-async def die(bus: RabbitBus, store: DeafStore) -> None:
-    """End all at once."""
-    store.deaf = True
-    await bus._consume.aclose()
-    await bus._publish.aclose()
-    await until(lambda: all(not consumer._intake._unsettled for consumer in bus._consumers))
-    store.deaf = False
 
 
 def id_of(delivery: Delivery) -> str:
@@ -44,28 +17,27 @@ async def ids_of(inbox: Inbox, count: int) -> list[str]:
     return [id_of(await inbox.next()) for _ in range(count)]
 
 
-async def test_an_event_without_an_id_keeps_the_one_it_was_given_when_its_process_died(
-    lab: Laboratory, store: DeafStore
-) -> None:
+async def test_an_event_without_an_id_keeps_the_one_it_was_given_when_its_process_died(lab: Laboratory) -> None:
     first = await lab.bus()
     _, inbox = await lab.subscribe(first, "greet", "customer.created")
     for _ in range(3):
         await lab.publish("customer.created", b'{"same": "three times"}')
     given = await ids_of(inbox, 3)
-    await die(first, store)
+    await lab.die(first)
 
     second = await lab.bus()
     _, inbox = await lab.subscribe(second, "greet", "customer.created")
-    again = [await inbox.next() for _ in range(3)]
+    again = []
+    for _ in range(3):
+        again.append(await inbox.next())
+        await again[-1].ack()
 
     assert len(set(given)) == 3
     assert [id_of(each) for each in again] == sorted(given)
     assert {each.message.envelope.correlation_id for each in again} == set(given)
 
 
-async def test_what_the_dead_process_had_done_is_not_the_event_that_comes_again(
-    lab: Laboratory, store: DeafStore
-) -> None:
+async def test_what_the_dead_process_had_done_is_not_the_event_that_comes_again(lab: Laboratory) -> None:
     first = await lab.bus()
     _, inbox = await lab.subscribe(first, "greet", "customer.created")
     await lab.publish("customer.created", b"{}")
@@ -75,22 +47,20 @@ async def test_what_the_dead_process_had_done_is_not_the_event_that_comes_again(
     open_id = id_of(await inbox.next())
     key = (lab.app, "greet", "", "customer.created", id_of(done))
     await until(lambda: not lab.store._receipts._receipts.keys() & {key})
-    await die(first, store)
+    await lab.die(first)
 
     _, inbox = await lab.subscribe(await lab.bus(), "greet", "customer.created")
 
     assert id_of(await inbox.next()) == open_id
 
 
-async def test_what_was_recorded_as_handled_just_before_the_death_is_not_given_away_again(
-    lab: Laboratory, store: DeafStore
-) -> None:
+async def test_what_was_recorded_as_handled_just_before_the_death_is_not_given_away_again(lab: Laboratory) -> None:
     first = await lab.bus()
     _, inbox = await lab.subscribe(first, "greet", "customer.created")
     await lab.publish("customer.created", b"{}")
     done = id_of(await inbox.next())
-    await store.commit(RecordHandled(lab.app, "greet", "", "customer.created", done, 0))
-    await die(first, store)
+    await lab.store.commit(RecordHandled(lab.app, "greet", "", "customer.created", done, 0))
+    await lab.die(first)
 
     _, inbox = await lab.subscribe(await lab.bus(), "greet", "customer.created")
 

@@ -127,17 +127,38 @@ async def test_an_ordered_subscriber_counts_on_when_it_loses_its_channel_while_w
     await again.ack()
 
 
+async def test_a_wait_in_place_goes_on_where_it_stood_when_its_process_died(lab: Laboratory) -> None:
+    dying = await lab.bus()
+    _, inbox = await lab.subscribe(dying, "ledger", "entry", prefetch=1, ordered=True)
+    await lab.publish("entry", b"0")
+    await lab.publish("entry", b"1")
+    loop = asyncio.get_running_loop()
+    started_s = loop.time()
+    first = await inbox.next()
+    await first.retry(2, attempt=4, error="no")
+    await lab.die(dying)
+
+    _, inbox = await lab.subscribe(await lab.bus(), "ledger", "entry", prefetch=1, ordered=True)
+
+    again = await inbox.next()
+    assert loop.time() - started_s >= 1.99
+    assert (again.message.body, again.attempt, again.first_seen_us) == (b"0", 4, first.first_seen_us)
+    assert again.crashes < 2
+    await again.ack()
+    assert (await inbox.next()).message.body == b"1"
+
+
 async def test_a_wait_in_place_is_given_back_when_its_daemon_leaves(lab: Laboratory) -> None:
     leaving, staying = await lab.bus(), await lab.bus()
     consumer, inbox = await lab.subscribe(leaving, "ledger", "entry", prefetch=1, ordered=True)
     await lab.publish("entry", b"0", pika.BasicProperties(message_id="e0"))
-    await (await inbox.next()).retry(60, attempt=2, error="no")
+    await (await inbox.next()).retry(1, attempt=2, error="no")
 
     await consumer.cancel()
 
     _, other = await lab.subscribe(staying, "ledger", "entry", prefetch=1, ordered=True)
     again = await other.next()
-    assert (again.message.envelope.id, inbox.waiting) == ("e0", 0)
+    assert (again.message.envelope.id, again.attempt, inbox.waiting) == ("e0", 2, 0)
     await again.ack()
 
 
