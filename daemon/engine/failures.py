@@ -1,6 +1,8 @@
 """Failed attempts as they are stored."""
 
 import traceback as tracebacks
+from collections import deque
+from linecache import getline
 from types import TracebackType
 from typing import Any
 
@@ -22,13 +24,29 @@ def describe_error(error: BaseException, at_us: int) -> dict[str, Any]:
 
 def _traceback_of(error: BaseException) -> str:
     """Return an exception as Python prints it, without marks below the lines: each would be parsed for them."""
-    told = tracebacks.TracebackException(type(error), error, error.__traceback__, limit=-_FRAMES_MAX, compact=True)
-    each: tracebacks.TracebackException | None = told
-    while each is not None:
-        for frame in each.stack:
-            frame.colno = None
-        each = each.__cause__ or each.__context__
+    told = tracebacks.TracebackException(type(error), error, error.__traceback__, limit=0, compact=True)
+    pairs: list[tuple[Any, Any]] = [(told, error)]
+    for each, of in pairs:  # and what led to it, and what is in it
+        each.stack = _stack_of(of.__traceback__)
+        if each.__cause__ is not None:
+            pairs.append((each.__cause__, of.__cause__))
+        if each.__context__ is not None:
+            pairs.append((each.__context__, of.__context__))
+        if each.exceptions:
+            pairs += zip(each.exceptions, of.exceptions, strict=True)
     return _writable("".join(told.format())[-_TEXT_MAX:])
+
+
+def _stack_of(traceback: TracebackType | None) -> tracebacks.StackSummary:
+    """Return the last frames, with the lines of their files as they were first read: no file is asked for again."""
+    frames = deque(tracebacks.walk_tb(traceback), _FRAMES_MAX)
+    coded = [(frame.f_code, frame.f_globals, number) for frame, number in frames]
+    return tracebacks.StackSummary.from_list(
+        [
+            (code.co_filename, number, code.co_name, getline(code.co_filename, number, globals_))
+            for code, globals_, number in coded
+        ]
+    )
 
 
 def trimmed(error: BaseException) -> BaseException:
