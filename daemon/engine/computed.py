@@ -23,7 +23,7 @@ def compute(run: "Execution", node: TransformNode) -> None:
     found = node.fn(*[operand.resolve(run.values) for operand in node.operands])
     for index, codec in enumerate(run.graph.computed.get(node.slot, ())):
         try:
-            data, found = codec.hold(found, run.ports.max_payload_bytes, f"the result of {node.name!r}")
+            data, found = codec.hold(found, run.ports.max_payload_bytes, "the result of", node.name)
         except (CodecError, PayloadTooLargeError):
             continue
         _put(run, node, "transform", data, b"%d" % index)

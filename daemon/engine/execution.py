@@ -248,7 +248,8 @@ class Execution:
 
     def failures_of(self, step: str, phase: str) -> list[dict[str, Any]]:
         """Return the failed attempts of a step, or of its compensation."""
-        return [failure for failure in self.failures.get(step, ()) if failure["phase"] == phase]
+        failures = self.failures.get(step)
+        return [failure for failure in failures if failure["phase"] == phase] if failures else []
 
     def give_up(
         self,

@@ -9,6 +9,8 @@ from daemon.engine.watching import RunEvent, Told, events_of
 from daemon.store.model import RunRecord
 from daemon.store.writes import FenceRun, InsertRun, Outcome, PutGraph, PutStep, UpdateChild, UpdateRun, Write
 
+_APPLIED = Outcome.APPLIED  # a name: an enum takes long to find its members
+
 
 class Journal:
     """The writes of one run, and of the runs inside it, as one sequence of commits.
@@ -125,7 +127,7 @@ class Journal:
             outcome = await self._ports.store.commit(head, *guards, *writes)
         finally:
             self._flying -= 1
-        if outcome is Outcome.APPLIED:
+        if outcome is _APPLIED:
             if events:
                 news.tell(events, self._told)
             # If a commit before this one was refused meanwhile, what it took along is pending again.

@@ -16,7 +16,7 @@ from daemon.engine.failures import COMPENSATE, FINAL, INVOKE, describe_doubt, tr
 from daemon.engine.pauses import wait_until
 from daemon.engine.values import compensate_input_of, is_due
 from daemon.errors import PermanentFailure
-from daemon.store.model import RunStatus, StepState
+from daemon.store.model import RunStatus, StepRecord, StepState
 from daemon.workflow.context import StepContext
 from daemon.workflow.definition import CompensationFunction
 from daemon.workflow.nodes import (
@@ -28,10 +28,11 @@ from daemon.workflow.nodes import (
     ParallelNode,
     StepNode,
     WhenNode,
-    walk,
 )
 from daemon.workflow.run import IN_DOUBT
 
+# Names, since an enum takes long to find its members.
+_FAILED, _COMPENSATING, _COMPENSATED = StepState.FAILED, StepState.COMPENSATING, StepState.COMPENSATED
 _UNKNOWN = frozenset({"StepTimeout", IN_DOUBT})
 _UNDONE = frozenset({RunStatus.REVERTED, RunStatus.FAILED, RunStatus.CANCELLED})
 
@@ -67,7 +68,7 @@ async def roll_back(run: Execution, end: RunStatus) -> None:
 
 def due_of(run: Execution) -> set[str]:
     """Return the names of a run's own steps that are to be undone."""
-    return {node.name for node in begun(run, walk(run.graph.nodes)) if is_due(run, node)}
+    return {node.name for node in begun(run, run.graph.by_name.values()) if is_due(run, node)}
 
 
 async def _walk_back(run: Execution, nodes: tuple[Node, ...]) -> None:
@@ -107,14 +108,19 @@ async def _undo_child(run: Execution, node: ChildNode) -> None:
 
 def _note_doubts(run: Execution, due: set[str]) -> None:
     """Note the steps that may have left an effect and that nobody can undo: their compensation refuses None."""
-    noted = {error["step"] for error in run.errors if error["phase"] == COMPENSATE and "child" not in error}
-    for node in begun(run, walk(run.graph.nodes)):
-        name, record = node.name, run.steps.get(node.name)
-        if record is None or record.state is not StepState.FAILED or name in due or name in noted:
-            continue
-        is_unknown = any(failure["type"] in _UNKNOWN for failure in run.failures_of(name, INVOKE))
-        if is_unknown and node.step.definition.compensation is not None:
-            run.give_up(name, COMPENSATE, [describe_doubt(name, run.ports.clock.now_us())], None)
+    in_doubt = {record.name for record in run.steps.values() if record.name not in due and _is_in_doubt(run, record)}
+    if not in_doubt:
+        return
+    in_doubt -= {error["step"] for error in run.errors if error["phase"] == COMPENSATE and "child" not in error}
+    for node in begun(run, run.graph.by_name.values()):
+        if node.name in in_doubt and node.step.definition.compensation is not None:
+            run.give_up(node.name, COMPENSATE, [describe_doubt(node.name, run.ports.clock.now_us())], None)
+
+
+def _is_in_doubt(run: Execution, record: StepRecord) -> bool:
+    return record.state is _FAILED and any(
+        failure["type"] in _UNKNOWN for failure in run.failures_of(record.name, INVOKE)
+    )
 
 
 async def _undo_group(run: Execution, group: LoopNode | ParallelNode) -> None:
@@ -159,21 +165,22 @@ async def _undo(run: Execution, node: StepNode) -> None:
         await run.journal.flush()
     retry = node.step.settings.compensation_retry
     failures = run.failures_of(node.name, COMPENSATE)
-    former = max((number for number, failure in enumerate(failures, 1) if FINAL in failure), default=0)
+    former = _finally_failed(failures) if failures else 0
     while True:
         if failures:
             await wait_until(run, failures[-1].get("again_us", 0), f"the compensation of {node.name}")
         if run.stop is not None:
             raise asyncio.CancelledError
         attempt = len(failures) + 1
-        record.become(StepState.COMPENSATING)
+        record.become(_COMPENSATING)
         error = await _compensate(run, node, compensation, attempt)
         if error is None:
             run.undone += 1
-            record.become(StepState.COMPENSATED)
+            record.become(_COMPENSATED)
             record.done_seq = run.undone
             run.put(record)
-            _log(run, node, attempt, "compensation_finished", outcome="ok")
+            if run.is_debugged:
+                _log(run, node, attempt, "compensation_finished", outcome="ok")
             return
         why = {"error": type(error).__name__, "reason": str(error)}
         if isinstance(error, PermanentFailure) or not retry.allows(attempt - former, error):
@@ -191,6 +198,11 @@ async def _undo(run: Execution, node: StepNode) -> None:
             run.put(record)
             await run.journal.flush()
         failures = run.failures_of(node.name, COMPENSATE)
+
+
+def _finally_failed(failures: list[dict[str, Any]]) -> int:
+    """Return how many attempts there were until a compensation gave up, before it was taken up again."""
+    return max((number for number, failure in enumerate(failures, 1) if FINAL in failure), default=0)
 
 
 async def _compensate(

@@ -34,7 +34,7 @@ def new_record(
     graph = workflow.graph
     codec, data, held = graph.input, None, None
     if codec is not None:
-        data, held = codec.hold(value, ports.max_payload_bytes, f"the input of workflow {workflow.name!r}")
+        data, held = codec.hold(value, ports.max_payload_bytes, "the input of workflow", workflow.name)
     record = RunRecord(
         key,
         ports.app,

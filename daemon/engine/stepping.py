@@ -20,6 +20,7 @@ from daemon.workflow.context import StepContext
 from daemon.workflow.definition import SkipTo
 from daemon.workflow.nodes import Node, StepNode
 
+_RUNNING, _WAITING = StepState.RUNNING, StepState.WAITING  # names: an enum takes long to find its members
 _DONE = frozenset({StepState.COMPLETED, StepState.SKIPPED})
 
 
@@ -60,11 +61,11 @@ async def do_step(run: Execution, node: StepNode) -> None:
     if run.failing or run.stop is not None:
         _go_no_further(run)
     record = run.begin(node.name, data)
-    is_over = record.state is StepState.WAITING and await _is_attempt_over(run, record)
+    is_over = record.state is _WAITING and await _is_attempt_over(run, record)
     while True:
         failure = None if is_over else await _attempt(run, node, record, argument)
         is_over = False
-        if failure is None and record.state is StepState.WAITING:
+        if failure is None and record.state is _WAITING:
             failure = await take_report(run, node, record)
         if failure is None:
             run.put(record)
@@ -103,7 +104,7 @@ async def _attempt(run: Execution, node: StepNode, record: StepRecord, argument:
     """Try once, and return what went wrong; a successful attempt is in the checkpoint and the values."""
     definition, settings = node.step.definition, node.step.settings
     record.attempts += 1
-    record.become(StepState.RUNNING)
+    record.become(_RUNNING)
     ctx = StepContext(run.scope, node.name, record.attempts)
     args = (argument, ctx)[: definition.arity]
     activate(ctx)

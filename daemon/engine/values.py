@@ -12,6 +12,7 @@ from daemon.workflow.nodes import ChildNode, LoopNode, StepNode, TransformNode, 
 from daemon.workflow.ref import Constant, Slot
 from daemon.workflow.step import StepResponse
 
+_COMPLETED = StepState.COMPLETED  # a name: an enum takes long to find its members
 DUE = frozenset({StepState.COMPLETED, StepState.FAILED, StepState.COMPENSATING})
 
 
@@ -30,7 +31,7 @@ def argument_of(run: Execution, node: StepNode) -> tuple[Any, bytes | None]:
         if codec.takes(value.codec):
             return value.take(), value.data
         value = value.take()
-    data, held = codec.hold(value, run.ports.max_payload_bytes, f"the input of step {node.name!r}")
+    data, held = codec.hold(value, run.ports.max_payload_bytes, "the input of step", node.name)
     return taken(held), data
 
 
@@ -44,17 +45,17 @@ def keep(run: Execution, node: StepNode, record: StepRecord, returned: Any) -> N
     definition = node.step.definition
     limit_bytes = run.ports.max_payload_bytes
     undo = None
-    state = StepState.COMPLETED
+    state = _COMPLETED
     if type(returned) is StepResponse:
         if returned.skipped:
             state = StepState.SKIPPED
         elif returned.has_compensate_input:
-            what = f"the compensate_input of step {node.name!r}"
-            undo, _ = definition.undo.hold(returned.compensate_input, limit_bytes, what)
+            what = "the compensate_input of step"
+            undo, _ = definition.undo.hold(returned.compensate_input, limit_bytes, what, node.name)
         returned = returned.output
-    if state is StepState.COMPLETED:
-        what = f"the output of step {node.name!r}"
-        record.output, run.values[node.slot] = definition.output.hold(returned, limit_bytes, what)
+    if state is _COMPLETED:
+        what = "the output of step"
+        record.output, run.values[node.slot] = definition.output.hold(returned, limit_bytes, what, node.name)
         record.undo = undo
     record.become(state)
     record.ended_us = run.ports.clock.now_us()
@@ -71,9 +72,8 @@ def keep_undo(run: Execution, node: StepNode, record: StepRecord, returned: Any)
         keep(run, node, record, returned)
         return False
     if returned.has_compensate_input:
-        what = f"the compensate_input of step {node.name!r}"
-        undo = node.step.definition.undo
-        record.undo, _ = undo.hold(returned.compensate_input, run.ports.max_payload_bytes, what)
+        what, undo = "the compensate_input of step", node.step.definition.undo
+        record.undo, _ = undo.hold(returned.compensate_input, run.ports.max_payload_bytes, what, node.name)
     return True
 
 
@@ -82,9 +82,9 @@ def keep_partial(run: Execution, node: StepNode, record: StepRecord, failure: Pe
     compensation = node.step.definition.compensation
     if compensation is None:
         return
-    what = f"the compensate_input of step {node.name!r}"
+    what, codec = "the compensate_input of step", compensation.partial
     try:
-        record.undo, _ = compensation.partial.hold(failure.compensate_input, run.ports.max_payload_bytes, what)
+        record.undo, _ = codec.hold(failure.compensate_input, run.ports.max_payload_bytes, what, node.name)
     except (CodecError, PayloadTooLargeError) as unfit:
         run.note_failure(node.name, unfit)
         if not compensation.accepts_none:

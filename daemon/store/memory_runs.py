@@ -106,7 +106,7 @@ class MemoryRuns:
     def fence(self, write: FenceRun, _undo: Undo = None) -> Outcome | None:
         """Refuse if a run is owned by another."""
         row = self._runs.get(write.key)
-        is_its = row is not None and (row[_OWNER], row[_EPOCH]) == (write.owner, write.epoch)
+        is_its = row is not None and row[_EPOCH] == write.epoch and row[_OWNER] == write.owner
         return None if is_its else Outcome.FENCED
 
     def give_back(self, write: GiveBack, undo: Undo = None) -> Outcome | None:

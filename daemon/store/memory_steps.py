@@ -27,7 +27,9 @@ class MemorySteps:
     def put(self, write: PutStep) -> None:
         """Keep a checkpoint."""
         record = write.record
-        steps = self._steps.setdefault(record.run_key, {})
+        steps = self._steps.get(record.run_key)
+        if steps is None:
+            steps = self._steps[record.run_key] = {}
         if self._waiting and (before := steps.get(record.name)) is not None:
             self._await_no_more(before)
         steps[record.name] = _step_values(record)

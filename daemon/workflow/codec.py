@@ -85,13 +85,14 @@ class Codec:
         if type_ is None:
             self._plain = {types.NoneType: _PLAIN[types.NoneType]}
 
-    def hold(self, value: Any, limit_bytes: int, what: str) -> tuple[bytes, Any]:
+    def hold(self, value: Any, limit_bytes: int, what: str, of: str = "") -> tuple[bytes, Any]:
         """Return a value's JSON, and the value as it is kept: itself if it is plain, else `Held`.
 
         Args:
             value: What to keep.
             limit_bytes: The longest JSON that is accepted, in bytes.
-            what: Whose value it is, for the error ("the output of step 'charge-card'").
+            what: Whose value it is, for the error ("the output of step").
+            of: The name that is said after that, in quotes ("charge-card"); empty: none.
 
         Raises:
             CodecError: It cannot be encoded, or would come back different; names the field.
@@ -102,14 +103,15 @@ class Codec:
             try:
                 data = plain(value)
             except ValueError as error:  # half a surrogate pair, or an int of too many digits
-                raise CodecError(f"{what} cannot be stored as JSON: {getattr(error, 'reason', error)}") from None
+                said = getattr(error, "reason", error)
+                raise CodecError(f"{_said(what, of)} cannot be stored as JSON: {said}") from None
             if len(data) > limit_bytes:
-                raise PayloadTooLargeError(what, len(data), limit_bytes)
+                raise PayloadTooLargeError(_said(what, of), len(data), limit_bytes)
             return data, value
         proven = self._proven(value)
-        data, fresh = (proven, _TAKEN) if proven is not None else self._round_trip(value, what)
+        data, fresh = (proven, _TAKEN) if proven is not None else self._round_trip(value, what, of)
         if len(data) > limit_bytes:
-            raise PayloadTooLargeError(what, len(data), limit_bytes)
+            raise PayloadTooLargeError(_said(what, of), len(data), limit_bytes)
         return data, Held(data, self, fresh)
 
     def takes(self, other: "Codec") -> bool:
@@ -165,16 +167,16 @@ class Codec:
                 return data
         return None
 
-    def _round_trip(self, value: Any, what: str) -> tuple[bytes, Any]:
+    def _round_trip(self, value: Any, what: str, of: str) -> tuple[bytes, Any]:
         try:
             # Warnings are costly, and what they would tell of does not come back as what it was.
             data = self._encode(value, by_alias=False, warnings=False)
             fresh = self._decode(data)
             changed = difference(value, fresh)
         except (PydanticSerializationError, ValueError, TypeError, RecursionError):
-            raise self._refusal(value, what) from None
+            raise self._refusal(value, _said(what, of)) from None
         if changed is not None:
-            raise self._refusal(value, what)
+            raise self._refusal(value, _said(what, of))
         return data, fresh
 
     def _refusal(self, value: Any, what: str) -> CodecError:
@@ -196,6 +198,10 @@ class Codec:
             f"{what} would come back different{at}: {was} would become {became}. Declare its exact type, so that it is "
             "stored as what it is."
         )
+
+
+def _said(what: str, of: str) -> str:
+    return f"{what} {of!r}" if of else what
 
 
 def wrong_fields(error: ValidationError) -> str:
