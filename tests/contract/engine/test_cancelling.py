@@ -158,6 +158,7 @@ async def test_a_parked_run_is_woken_and_whoever_waits_for_it_is_told(shop: Proc
     knocking = _waiting(journal)
     parked = await knocking(shop.container).run(run_id="knocking-1")
     waiting = asyncio.create_task(knocking(shop.container).run(run_id="knocking-1", wait=True, raise_on_error=False))
+    await until(lambda: shop.engine._parking._waiters.get("knocking-1"), what="it waits for the end")
     run = await shop.engine.cancel("knocking-1", wait=True)
 
     assert parked.status is RunStatus.WAITING
@@ -220,8 +221,10 @@ async def test_the_wait_of_a_compensation_for_its_retry_is_not_cut_short(
     await sticking(shop.container).run(run_id="sticking-1")
     asked = await shop.engine.cancel("sticking-1")
     before = list(journal)
+    cancelling = asyncio.create_task(shop.engine.cancel("sticking-1", wait=True))
+    await until(lambda: shop.engine._parking._waiters.get("sticking-1"), what="it waits for the end")
     clock.advance(timedelta(hours=1))
-    run = await shop.engine.cancel("sticking-1", wait=True)
+    run = await cancelling
 
     assert asked.status is RunStatus.COMPENSATING
     assert before == ["stuck", "break", "undo stuck"]
@@ -299,8 +302,12 @@ async def test_the_request_reaches_the_process_that_has_the_run(
     slow.go_on.set()
     await until(lambda: not there.engine.running)
     await here.engine.cancel("knocking-1")
-    clock.advance(timedelta(seconds=1))  # one look at a time
-    await until(lambda: there.engine._parking.parked("knocking-1") is None and not there.engine.running)
+
+    def is_woken() -> bool:
+        clock.advance(timedelta(seconds=0.1))  # it may be looking still for what was asked before
+        return there.engine._parking.parked("knocking-1") is None and not there.engine.running
+
+    await until(is_woken)
     runs = [await here.engine.get(run_id) for run_id in ("far-1", "knocking-1")]
     await recovery.retire()
     await there.engine.drain(0)

@@ -128,6 +128,7 @@ async def test_a_child_that_has_its_end_keeps_it_when_the_rollback_is_cancelled_
     parked = await asking(shop.container).run(run_id="asked")
     await shop.engine.cancel("asked")
     running = asyncio.create_task(asking(shop.container).run(run_id="asked", raise_on_error=False, wait=True))
+    await until(lambda: shop.engine._parking._waiters.get("asked"), what="it waits for the end")
     await to_the_next_timer(clock)
     run = await running
 
@@ -194,6 +195,7 @@ async def test_a_run_whose_time_is_up_while_it_sleeps_ends_reverted_and_its_time
 
     parked = await sleeping(shop.container).run(run_id="slept")
     running = asyncio.create_task(sleeping(shop.container).run(run_id="slept", raise_on_error=False, wait=True))
+    await until(lambda: shop.engine._parking._waiters.get("slept"), what="it waits for the end")
     await to_the_next_timer(clock)
     run = await running
 
