@@ -186,7 +186,8 @@ async def _goes_on(run: Execution, node: StepNode, record: StepRecord, error: Ba
 
 
 async def _await_retry(run: Execution, record: StepRecord) -> None:
-    await wait_until(run, _due_us(run, record), _next_attempt(record))
+    if not run.failing:  # it may have begun to while the failed attempt was being written
+        await wait_until(run, _due_us(run, record), _next_attempt(record))
     if run.failing:  # a step beside it has failed meanwhile: no new attempt
         raise Failed
     set_running(run)
