@@ -10,6 +10,8 @@ from daemon.store.model import RunStatus
 if TYPE_CHECKING:
     from daemon.engine.execution import Execution
 
+AWAY_S = 2.0
+
 
 def set_waiting(run: "Execution", due_us: int, waiting_for: str) -> None:
     """Note that a run waits, and with it every run that it is inside of and in which nothing else may be running."""
@@ -43,6 +45,17 @@ async def wait_until(run: "Execution", due_us: int, waiting_for: str) -> None:
     finally:
         timer.cancel()
         run.sleepers.discard(sleeper)
+
+
+async def outlast(run: "Execution") -> None:
+    """Wait for a store that something has missed: two seconds, or until the run begins to fail, then until it is back.
+
+    Raises:
+        Fenced: Another process has taken the run over meanwhile.
+        Parked: Two seconds are far off.
+    """
+    await wait_until(run, run.ports.clock.now_us() + round(AWAY_S * 1_000_000), "the store")
+    await run.journal.flush()
 
 
 def wake(sleeper: asyncio.Future[None]) -> None:

@@ -13,7 +13,8 @@ from daemon.engine.control import Fenced, Parked, Stop, together
 from daemon.engine.emitting import stage
 from daemon.engine.execution import Execution, log
 from daemon.engine.failures import COMPENSATE, FINAL, INVOKE, describe_doubt, trimmed
-from daemon.engine.pauses import wait_until
+from daemon.engine.pauses import AWAY_S, outlast, wait_until
+from daemon.engine.strays import is_away
 from daemon.engine.values import compensate_input_of, is_due
 from daemon.errors import PermanentFailure
 from daemon.store.model import RunStatus, StepRecord, StepState
@@ -183,6 +184,10 @@ async def _undo(run: Execution, node: StepNode) -> None:
                 _log(run, node, attempt, "compensation_finished", outcome="ok")
             return
         why = {"error": type(error).__name__, "reason": str(error)}
+        if is_away(error):  # it has missed the store: that does not count
+            _log(run, node, attempt, "step_retried", wait_s=AWAY_S, **why)
+            await outlast(run)
+            continue
         if isinstance(error, PermanentFailure) or not retry.allows(attempt - former, error):
             run.note_failure(node.name, error, phase=COMPENSATE)
             record.become(StepState.COMPENSATION_FAILED)

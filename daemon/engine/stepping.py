@@ -11,8 +11,9 @@ from daemon.engine.control import Failed, Stop
 from daemon.engine.emitting import stage
 from daemon.engine.execution import Execution, log
 from daemon.engine.failures import INVOKE, trimmed
-from daemon.engine.pauses import set_running, set_waiting, wait_until
+from daemon.engine.pauses import AWAY_S, outlast, set_running, set_waiting, wait_until
 from daemon.engine.reports import ask_for_report, take_report
+from daemon.engine.strays import is_away
 from daemon.engine.values import argument_of, keep, keep_partial, keep_undo
 from daemon.errors import CodecError, PayloadTooLargeError, PermanentFailure, StepTimeout
 from daemon.store.model import StepRecord, StepState
@@ -72,7 +73,8 @@ async def do_step(run: Execution, node: StepNode) -> None:
             if run.is_debugged:
                 log.debug("step_finished", outcome="ok", **_ids(run, record))
             return
-        if not await _goes_on(run, node, record, failure):
+        is_uncounted = is_away(failure) and not run.failing and await _is_outlasted(run, record, failure)
+        if not is_uncounted and not await _goes_on(run, node, record, failure):
             return
         argument, _ = argument_of(run, node)  # the failed attempt may have changed its copy
 
@@ -146,6 +148,26 @@ def _cut_off(run: Execution, record: StepRecord) -> None:
     """The run's timeout cancelled this step: it counts as timed out."""
     run.note_failure(record.name, StepTimeout(record.name, run.limit))
     run.end(record, StepState.FAILED)
+
+
+async def _is_outlasted(run: Execution, record: StepRecord, error: BaseException) -> bool:
+    """Wait for the store that an attempt has missed; then that attempt is made again.
+
+    Returns:
+        False if the run fails meanwhile: then the attempt counts.
+
+    Raises:
+        Fenced: Another process has taken the run over meanwhile.
+        Parked: The next attempt is far off.
+    """
+    record.become(StepState.WAITING)
+    if run.is_debugged:
+        log.debug("step_retried", wait_s=AWAY_S, **_ids(run, record), **_why(error))
+    await outlast(run)
+    if run.failing:
+        return False
+    record.attempts -= 1
+    return True
 
 
 async def _goes_on(run: Execution, node: StepNode, record: StepRecord, error: BaseException) -> bool:

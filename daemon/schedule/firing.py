@@ -23,7 +23,7 @@ from structlog.typing import FilteringBoundLogger
 
 from daemon.activation import Activation, Trigger, activated
 from daemon.clock import from_us
-from daemon.errors import RunNotCompleted
+from daemon.errors import RunNotCompleted, StoreUnavailableError
 from daemon.events.model import Event
 from daemon.log import bind, canonical_line, get_logger
 from daemon.redact import text_of
@@ -35,6 +35,7 @@ from daemon.store.writes import Outcome, StageEvent, UpdateFiring
 from daemon.trace import Trace
 
 MAX_CRASHES = 3
+_AWAY = timedelta(seconds=2)  # a handler that has missed the store is called again after this
 _ERROR_MAX = 4_000
 _ZERO = timedelta(0)
 _log = get_logger(__name__)
@@ -157,6 +158,11 @@ class Firing:
         elif isinstance(error, RunNotCompleted) and not RunStatus(error.status).ended:
             # The run goes on without the handler.
             await self._end(line, FiringState.COMPLETED, outcome="parked", run_id=error.run_id)
+        elif isinstance(error, StoreUnavailableError):  # no failure of the job: the same attempt again
+            _log.debug("job_retried", attempt=record.attempt, delay_s=_AWAY.total_seconds(), exc_info=error)
+            record.error = describe(error)
+            await self._wait(_AWAY)
+            return await self._commit(line, UpdateFiring(record))  # which waits for the store
         elif retry.allows(record.attempt, error):
             wait_s = retry.wait_s(record.attempt, self._around.chance())
             _log.debug("job_retried", attempt=record.attempt, delay_s=round(wait_s, 3), exc_info=error)

@@ -292,3 +292,23 @@ async def test_nothing_is_claimed_while_the_store_cannot_be_written_and_it_is_ma
     assert claimed == []
     assert await world.states() == ["12:10:00 completed"]
     assert (await world.states("often"))[-1] == "12:11:05 completed"
+
+
+async def test_a_handler_that_misses_the_store_is_called_again_and_that_is_no_attempt(world: World) -> None:
+    is_away = True
+
+    async def look(_: object) -> None:
+        if is_away:
+            raise StoreUnavailableError("It is away.")
+
+    await world.started(world.job(HOUR, retry=Retry.never(), then=look))
+
+    await world.advance(HOUR + 3 * SECOND)
+    early = await world.states()
+    is_away = False
+    await world.advance(SECOND)
+
+    (firing,) = await world.firings()
+    assert early == ["13:00:00 running"]
+    assert (firing.state, firing.attempt, firing.error) == (FiringState.COMPLETED, 1, "")
+    assert world.ran == ["13:00:00"] * 3
