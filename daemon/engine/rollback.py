@@ -176,12 +176,7 @@ async def _undo(run: Execution, node: StepNode) -> None:
         record.become(_COMPENSATING)
         error = await _compensate(run, node, compensation, attempt)
         if error is None:
-            run.undone += 1
-            record.become(_COMPENSATED)
-            record.done_seq = run.undone
-            run.put(record)
-            if run.is_debugged:
-                _log(run, node, attempt, "compensation_finished", outcome="ok")
+            _note_undone(run, node, record, attempt)
             return
         why = {"error": type(error).__name__, "reason": str(error)}
         if is_away(error):  # it has missed the store: that does not count
@@ -203,6 +198,15 @@ async def _undo(run: Execution, node: StepNode) -> None:
             run.put(record)
             await run.journal.flush()
         failures = run.failures_of(node.name, COMPENSATE)
+
+
+def _note_undone(run: Execution, node: StepNode, record: StepRecord, attempt: int) -> None:
+    run.undone += 1
+    record.become(_COMPENSATED)
+    record.done_seq = run.undone
+    run.put(record)
+    if run.is_debugged:
+        _log(run, node, attempt, "compensation_finished", outcome="ok")
 
 
 def _finally_failed(failures: list[dict[str, Any]]) -> int:
