@@ -2,9 +2,6 @@
 
 import json as json_module
 import sys
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,18 +11,15 @@ from daemon.cli.options import CONFIG, ConfigOption, JsonOption, group
 from daemon.cli.output import note, printable, show, show_fields, show_json, show_table, show_title
 from daemon.clock import from_us
 from daemon.errors import DaemonError, did_you_mean
-from daemon.events.model import DeadLetter
+from daemon.events.bus import REPLAY_PER_S
+from daemon.events.model import Choice, DeadLetter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from daemon.app import App
-    from daemon.config import Config
     from daemon.discovery import Discovered
-
-MOST = 10_000  # dead letters of one subscriber that a filter looks through
-
-Letters = Mapping[str, Sequence[str] | None]  # event ids by subscriber; None: all of them
 
 app = group("List, show, replay and discard dead letters.")
 
@@ -36,23 +30,7 @@ IdsArgument = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help
 AllOption = Annotated[bool, typer.Option("--all", help="All of them.")]
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Which dead letters are meant; an empty one means all."""
-
-    subscriber: str | None = None
-    error: str | None = None
-    ids: frozenset[str] = frozenset()
-
-    @property
-    def whole_queues(self) -> bool:
-        """Whether everything that a subscriber has is meant."""
-        return self.error is None and not self.ids
-
-    def wants(self, letter: DeadLetter) -> bool:
-        """Tell whether a dead letter of a chosen subscriber is meant."""
-        text = f"{letter.reason}\n{letter.error}".casefold()
-        return (not self.ids or letter.event_id in self.ids) and (self.error is None or self.error.casefold() in text)
+RateOption = Annotated[float, typer.Option("--rate", min=0.001, help="At most so many a second.")]
 
 
 @app.command("list")
@@ -61,17 +39,16 @@ def list_(
     subscriber: SubscriberOption = None,
     error: ErrorOption = None,
     id: IdOption = None,
-    limit: Annotated[int, typer.Option(min=1, max=MOST, help="At most so many.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
     config: ConfigOption = CONFIG,
     json: JsonOption = False,
 ) -> None:
     """List dead letters, oldest first; looking deletes none."""
     loaded, discovered = load_application(config)
-    choice = Choice(subscriber, error, frozenset(id or ()))
-    most = limit if choice.whole_queues else MOST
+    choice = Choice(frozenset(id) if id else None, error)
 
     async def look(app: "App") -> list[DeadLetter]:
-        return await _chosen(app, choice, most=most)
+        return await _chosen(app, subscriber, choice, limit=limit)
 
     found = sorted(perform(loaded, discovered, look), key=lambda letter: letter.dead_us)[:limit]
     if json:
@@ -108,7 +85,7 @@ def show_(
     loaded, discovered = load_application(config)
 
     async def look(app: "App") -> list[DeadLetter]:
-        return await _chosen(app, Choice(subscriber, None, frozenset({event_id})), most=MOST)
+        return await _chosen(app, subscriber, Choice(frozenset({event_id})), limit=1)
 
     found = perform(loaded, discovered, look)
     if not found:
@@ -138,17 +115,13 @@ def replay(
     error: ErrorOption = None,
     id: IdOption = None,
     all: AllOption = False,  # noqa: A002 - names the option
+    rate: RateOption = REPLAY_PER_S,
     config: ConfigOption = CONFIG,
     json: JsonOption = False,
 ) -> None:
     """Put dead letters back on their subscriber's queue, as attempt 1 with the same event id."""
     choice = _choice(subscriber, error, [*(ids or ()), *(id or ())], everything=all)
-    loaded, discovered = load_application(config)
-
-    async def put_back(app: "App", letters: Letters) -> int:
-        return sum([await app.bus.replay(each, those) for each, those in letters.items()])
-
-    count = _perform_each(loaded, discovered, choice, put_back)
+    count = _perform_each(config, subscriber, choice, lambda app, each: app.bus.replay(each, choice, per_s=rate))
     show_json({"replayed": count}) if json else show(f"Replayed {_counted(count)}.")
 
 
@@ -166,22 +139,17 @@ def discard(
 ) -> None:
     """Delete dead letters for good; asks first on a terminal."""
     choice = _choice(subscriber, error, [*(ids or ()), *(id or ())], everything=all)
-    loaded, discovered = load_application(config)
-
-    async def delete(app: "App", letters: Letters) -> int:
-        return sum([await app.bus.discard(each, those) for each, those in letters.items()])
-
     if sys.stdin.isatty() and not yes:
-        typer.confirm(f"Delete {choice_text(choice)} for good?", abort=True, err=True)
-    count = _perform_each(loaded, discovered, choice, delete)
+        typer.confirm(f"Delete {choice_text(subscriber, choice)} for good?", abort=True, err=True)
+    count = _perform_each(config, subscriber, choice, lambda app, each: app.bus.discard(each, choice))
     show_json({"discarded": count}) if json else show(f"Discarded {_counted(count)}.")
 
 
-def choice_text(choice: Choice) -> str:
+def choice_text(subscriber: str | None, choice: Choice) -> str:
     """Return a choice in words."""
-    said = "all dead letters" if choice.whole_queues else "the dead letters"
-    if choice.subscriber is not None:
-        said += f" of {choice.subscriber}"
+    said = "all dead letters" if choice.everything else "the dead letters"
+    if subscriber is not None:
+        said += f" of {subscriber}"
     if choice.ids:
         said += f" with the event id {' or '.join(sorted(choice.ids))}"
     if choice.error is not None:
@@ -193,58 +161,47 @@ def _choice(subscriber: str | None, error: str | None, ids: list[str], *, everyt
     if not (subscriber or error or ids or everything):
         what = "Say which: event ids, --subscriber, --error, or --all."
         raise typer.BadParameter(what)
-    return Choice(subscriber, error, frozenset(ids))
+    return Choice(frozenset(ids) if ids else None, error)
 
 
 def _perform_each(
-    config: "Config",
-    discovered: "Discovered",
-    choice: Choice,
-    work: "Callable[[App, Letters], Awaitable[int]]",
+    path: "Path", subscriber: str | None, choice: Choice, work: "Callable[[App, str], Awaitable[int]]"
 ) -> int:
-    """Do something with the chosen dead letters, and return with how many."""
+    """Do something with the chosen dead letters, subscriber by subscriber, and return with how many."""
+    config, discovered = load_application(path)
 
     async def do(app: "App") -> int:
-        if choice.whole_queues:
-            return await work(app, dict.fromkeys(await _owners(app, choice)))
-        ids = defaultdict[str, list[str]](list)
-        for letter in await _chosen(app, choice, most=MOST):
-            ids[letter.subscriber].append(letter.event_id)
-        return await work(app, ids)
+        return sum([await work(app, each) for each in _owners(app, subscriber)])
 
     count = perform(config, discovered, do)
     if not count:
-        _check_name(choice, discovered)
+        _check_name(subscriber, discovered)
     if not count and choice.ids:
-        raise DaemonError(f"There are none: {choice_text(choice)}.")
+        raise DaemonError(f"There are none: {choice_text(subscriber, choice)}.")
     return count
 
 
-async def _owners(app: "App", choice: Choice) -> list[str]:
-    return [choice.subscriber] if choice.subscriber else list(app.queues)
+def _owners(app: "App", subscriber: str | None) -> list[str]:
+    return [subscriber] if subscriber else list(app.queues)
 
 
-async def _chosen(app: "App", choice: Choice, *, most: int) -> list[DeadLetter]:
-    """Return the chosen dead letters, of each subscriber's first `most`."""
-    found = [
-        letter
-        for subscriber in await _owners(app, choice)
-        for letter in await app.bus.dead_letters(subscriber, limit=most)
-        if choice.wants(letter)
-    ]
+async def _chosen(app: "App", subscriber: str | None, choice: Choice, *, limit: int) -> list[DeadLetter]:
+    """Return the chosen dead letters, of each subscriber's first `limit`."""
+    owners = _owners(app, subscriber)
+    found = [letter for each in owners for letter in await app.bus.dead_letters(each, choice, limit=limit)]
     if not found:
-        _check_name(choice, app.discovered)
+        _check_name(subscriber, app.discovered)
     return found
 
 
-def _check_name(choice: Choice, discovered: "Discovered") -> None:
+def _check_name(subscriber: str | None, discovered: "Discovered") -> None:
     """Refuse a subscriber that has no dead letters and is not there; one that was removed may still have some."""
     from daemon.declared import AWAITED  # noqa: PLC0415 - `--help` does not need it
 
     known = [*(each.id for each in discovered.subscribers), AWAITED]
-    if choice.subscriber is not None and choice.subscriber not in known:
-        hint = did_you_mean(choice.subscriber, known)
-        raise DaemonError(f"No subscriber is named {choice.subscriber!r}, and there are no dead letters of one.{hint}")
+    if subscriber is not None and subscriber not in known:
+        hint = did_you_mean(subscriber, known)
+        raise DaemonError(f"No subscriber is named {subscriber!r}, and there are no dead letters of one.{hint}")
 
 
 def _as_json(letter: DeadLetter) -> dict[str, Any]:

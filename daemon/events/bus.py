@@ -4,8 +4,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from daemon.events.model import DeadLetter, Message
+from daemon.events.model import EVERYTHING, Choice, DeadLetter, Message
 from daemon.events.topology import Plan
+
+REPLAY_PER_S = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +150,16 @@ class Bus(Protocol):
     async def apply(self, subscriptions: Sequence[Subscription], *, known: Collection[str] = ()) -> Plan:
         """Bring about what is missing, unbind what is not wanted, delete nothing; return how things stand then."""
 
-    async def dead_letters(self, subscriber: str, *, limit: int) -> list[DeadLetter]:
-        """Return a subscriber's dead letters, oldest first; looking never deletes."""
+    async def dead_letters(self, subscriber: str, choice: Choice = EVERYTHING, *, limit: int) -> list[DeadLetter]:
+        """Return a subscriber's first dead letters that are meant, oldest first; looking never deletes."""
 
-    async def replay(self, subscriber: str, ids: Sequence[str] | None) -> int:
-        """Put dead letters (by event id; None: all) back on their subscriber's queue as attempt 1; return how many."""
+    async def replay(self, subscriber: str, choice: Choice = EVERYTHING, *, per_s: float = REPLAY_PER_S) -> int:
+        """Put dead letters back on their subscriber's queue as attempt 1; return how many.
 
-    async def discard(self, subscriber: str, ids: Sequence[str] | None) -> int:
+        One by one, oldest first, at most `per_s` a second: what they died of may not be ready for all of them at once.
+        Each is on its queue before it is no dead letter any more, so what interrupts this loses none, and the rest may
+        be replayed again. While one replay goes on, another may not see what that one looks at.
+        """
+
+    async def discard(self, subscriber: str, choice: Choice = EVERYTHING) -> int:
         """Delete dead letters for good; return how many."""

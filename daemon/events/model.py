@@ -166,6 +166,34 @@ class DeadLetter:
     dead_us: int
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which dead letters of a subscriber are meant; without arguments all of them.
+
+    Attributes:
+        ids: Those of these events; None: of any.
+        error: Those with this text in their reason or error, ignoring case; None: whatever they died of.
+    """
+
+    ids: frozenset[str] | None = None
+    error: str | None = None
+
+    @property
+    def everything(self) -> bool:
+        """Whether all are meant."""
+        return self.ids is None and self.error is None
+
+    def wants(self, letter: DeadLetter) -> bool:
+        """Tell whether this one is meant."""
+        text = f"{letter.reason}\n{letter.error}".casefold()
+        return (self.ids is None or letter.event_id in self.ids) and (
+            self.error is None or self.error.casefold() in text
+        )
+
+
+EVERYTHING = Choice()
+
+
 def encode_event(
     event: Event,
     *,

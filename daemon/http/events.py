@@ -1,6 +1,5 @@
 """Events that come in by HTTP, the subscribers that take them, and their dead letters."""
 
-from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -9,10 +8,10 @@ from pydantic_core import from_json
 
 from daemon.clock import from_us
 from daemon.errors import did_you_mean
-from daemon.events.model import DeadLetter, encode_data, message_of
+from daemon.events.model import Choice, DeadLetter, encode_data, message_of
 from daemon.http.ports import ApiPorts
 from daemon.http.problem import JsonResponse, Refusal
-from daemon.http.requests import DeadLetterChoice, DeadLetterQuery, NewEvent, TraceHeader, encoded
+from daemon.http.requests import DeadLetterChoice, DeadLetterQuery, NewEvent, Replay, TraceHeader, encoded
 from daemon.redact import cleaned
 from daemon.trace import TRACEPARENT, TRACESTATE, Trace
 
@@ -57,21 +56,23 @@ class EventsApi:
     async def list_dead_letters(self, query: Annotated[DeadLetterQuery, Query()]) -> JsonResponse:
         """List dead letters, oldest first; looking never deletes."""
         names = [self._subscriber(query.subscriber)] if query.subscriber else sorted(self._ports.subscribers())
-        found = [each for name in names for each in await self._ports.bus.dead_letters(name, limit=query.limit)]
+        choice, bus = Choice(error=query.error), self._ports.bus
+        found = [each for name in names for each in await bus.dead_letters(name, choice, limit=query.limit)]
         return JsonResponse({"items": [_dead_letter_json(each) for each in found]})
 
-    async def replay_dead_letters(self, body: DeadLetterChoice) -> JsonResponse:
+    async def replay_dead_letters(self, body: Replay) -> JsonResponse:
         """Put dead letters back on their subscriber's queue, as attempt 1 with the same event id."""
-        name, ids = self._chosen(body)
-        return JsonResponse({"replayed": await self._ports.bus.replay(name, ids)})
+        name, choice = self._chosen(body)
+        return JsonResponse({"replayed": await self._ports.bus.replay(name, choice, per_s=body.rate)})
 
     async def discard_dead_letters(self, body: DeadLetterChoice) -> JsonResponse:
         """Delete dead letters for good."""
-        name, ids = self._chosen(body)
-        return JsonResponse({"discarded": await self._ports.bus.discard(name, ids)})
+        name, choice = self._chosen(body)
+        return JsonResponse({"discarded": await self._ports.bus.discard(name, choice)})
 
-    def _chosen(self, body: DeadLetterChoice) -> tuple[str, Sequence[str] | None]:
-        return self._subscriber(body.subscriber), None if body.all else body.ids
+    def _chosen(self, body: DeadLetterChoice) -> tuple[str, Choice]:
+        ids = None if body.ids is None else frozenset(body.ids)
+        return self._subscriber(body.subscriber), Choice(ids, body.error)
 
     def _subscriber(self, name: str) -> str:
         known = self._ports.subscribers()

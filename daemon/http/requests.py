@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic_core import from_json
 from starlette.responses import Response
 
+from daemon.events.bus import REPLAY_PER_S
 from daemon.events.model import ID_MAX, NAME_MAX, check_name, encode_data
 from daemon.http.problem import Refusal, unprocessable
 from daemon.store.model import RunStatus
@@ -112,17 +113,28 @@ class StepFailure(_Body):
 
 
 class DeadLetterChoice(_Body):
-    """Dead letters of one subscriber: those with these event ids, or all."""
+    """Dead letters of one subscriber: those with these event ids, with this text in their reason or error, or all."""
 
     subscriber: str
     ids: Annotated[list[str], Field(max_length=_IDS_MAX)] | None = None
+    error: ShortText | None = None
     all: bool = False
 
     @model_validator(mode="after")
     def _check_choice(self) -> Self:
-        if (self.ids is not None) is self.all:
-            raise ValueError("Needs either ids, or all: true")
+        if (self.ids is not None or self.error is not None) is self.all:
+            raise ValueError("Needs either ids, error, or both; or all: true")
         return self
+
+
+class Replay(DeadLetterChoice):
+    """Dead letters to put back; it is answered when that is done.
+
+    Attributes:
+        rate: At most so many a second.
+    """
+
+    rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = REPLAY_PER_S
 
 
 class _Query(BaseModel):
@@ -158,10 +170,12 @@ class DeadLetterQuery(_Query):
     """Which dead letters to list: those of one subscriber, or of all; oldest first.
 
     Attributes:
+        error: Only those with this text in their reason or error, ignoring case.
         limit: At most this many of each subscriber.
     """
 
     subscriber: str | None = None
+    error: ShortText | None = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
 

@@ -280,8 +280,10 @@ class MemoryStore:
     async def queue_depths(self, app: str) -> dict[str, tuple[int, int, int]]:
         return self._queues.depths(app)
 
-    async def dead(self, app: str, subscriber: str, *, ids: Sequence[str] | None, limit: int) -> list[QueuedDelivery]:
-        return self._queues.dead(app, subscriber, ids=ids, limit=limit)
+    async def dead(
+        self, app: str, subscriber: str, *, ids: Sequence[str] | None, limit: int, after: int = 0
+    ) -> list[QueuedDelivery]:
+        return self._queues.dead(app, subscriber, ids=ids, limit=limit, after=after)
 
     async def handled(self, app: str, subscriber: str, source: str, event_name: str, event_id: str) -> bytes | None:
         return self._receipts.body_hash((app, subscriber, source, event_name, event_id))

@@ -124,9 +124,11 @@ class MemoryQueues:
             if of_app == app and (queue.line or queue.dead)
         }
 
-    def dead(self, app: str, subscriber: str, *, ids: Sequence[str] | None, limit: int) -> list[QueuedDelivery]:
-        """Return dead letters, oldest first."""
-        found = [self._deliveries[seq] for seq in self._queues[app, subscriber].dead]
+    def dead(
+        self, app: str, subscriber: str, *, ids: Sequence[str] | None, limit: int, after: int
+    ) -> list[QueuedDelivery]:
+        """Return dead letters beyond the seq `after`, oldest first."""
+        found = [self._deliveries[seq] for seq in self._queues[app, subscriber].dead if seq > after]
         return [replace(each) for each in found if ids is None or each.event_id in ids][:limit]
 
     def _head(self, queue: _Queue) -> QueuedDelivery | None:

@@ -170,8 +170,10 @@ class Store(Protocol):
     async def queue_depths(self, app: str) -> dict[str, tuple[int, int, int]]:
         """Return (ready, owned, dead) by subscriber; ready includes those that are not due yet."""
 
-    async def dead(self, app: str, subscriber: str, *, ids: Sequence[str] | None, limit: int) -> list[QueuedDelivery]:
-        """Return dead letters, oldest first; by event id if `ids` is given."""
+    async def dead(
+        self, app: str, subscriber: str, *, ids: Sequence[str] | None, limit: int, after: int = 0
+    ) -> list[QueuedDelivery]:
+        """Return dead letters by `seq`, which is oldest first: beyond `after`, and of these event ids if given."""
 
     async def handled(self, app: str, subscriber: str, source: str, event_name: str, event_id: str) -> bytes | None:
         """Return the hash of the body of an event that a subscriber is done with; None if it is not.

@@ -231,8 +231,10 @@ class PostgresStore:
         rows = await self._read(queries.DEPTHS, app)
         return {subscriber: (ready, owned, dead) for subscriber, ready, owned, dead in rows}
 
-    async def dead(self, app: str, subscriber: str, *, ids: Sequence[str] | None, limit: int) -> list[QueuedDelivery]:
-        rows = await self._read(queries.DEAD, app, subscriber, None if ids is None else list(ids), limit)
+    async def dead(
+        self, app: str, subscriber: str, *, ids: Sequence[str] | None, limit: int, after: int = 0
+    ) -> list[QueuedDelivery]:
+        rows = await self._read(queries.DEAD, app, subscriber, None if ids is None else list(ids), limit, after)
         return [sql.delivery(row) for row in rows]
 
     async def handled(self, app: str, subscriber: str, source: str, event_name: str, event_id: str) -> bytes | None:

@@ -82,6 +82,7 @@ DEPTHS = """
 DEAD = f"""
     SELECT {DELIVERY_COLUMNS} FROM deliveries
     WHERE app = $1 AND subscriber = $2 AND reason <> '' AND ($3::text[] IS NULL OR event_id = ANY($3::text[]))
+        AND seq > $5
     ORDER BY seq LIMIT $4"""
 HANDLED = """
     SELECT asked.at - 1, handled.body_hash

@@ -180,11 +180,14 @@ class SqliteStore(SqliteFile):
         rows = await self._read(query, app, app)
         return {subscriber: (ready, owned, dead) for subscriber, ready, owned, dead in rows}
 
-    async def dead(self, app: str, subscriber: str, *, ids: Sequence[str] | None, limit: int) -> list[QueuedDelivery]:
-        query = f"SELECT {sql.DELIVERY_COLUMNS} FROM deliveries WHERE app = ? AND subscriber = ? AND reason <> ''"
+    async def dead(
+        self, app: str, subscriber: str, *, ids: Sequence[str] | None, limit: int, after: int = 0
+    ) -> list[QueuedDelivery]:
+        of = "app = ? AND subscriber = ? AND reason <> '' AND seq > ?"
+        query = f"SELECT {sql.DELIVERY_COLUMNS} FROM deliveries WHERE {of}"
         if ids is not None:
             query += f" AND event_id IN ({sql.marks(ids)})"
-        rows = await self._read(f"{query} ORDER BY seq LIMIT ?", app, subscriber, *(ids or ()), limit)
+        rows = await self._read(f"{query} ORDER BY seq LIMIT ?", app, subscriber, after, *(ids or ()), limit)
         return [sql.delivery(row) for row in rows]
 
     async def handled(self, app: str, subscriber: str, source: str, event_name: str, event_id: str) -> bytes | None:

@@ -17,7 +17,7 @@ from daemon.container import Services
 from daemon.events.bus import Bus, Consumer, Delivery, Subscription
 from daemon.events.dispatch import Dispatcher
 from daemon.events.handling import Surroundings
-from daemon.events.model import Envelope, Event, Message
+from daemon.events.model import Choice, Envelope, Event, Message
 from daemon.events.subscriber import SubscriberContext, subscriber
 from daemon.retry import Retry
 from daemon.store.memory import MemoryStore
@@ -559,7 +559,7 @@ async def a_replay_goes_to_its_own_subscriber_as_attempt_one_with_the_same_id(wo
     await first.retry(0, attempt=5, error="E")
     await (await inbox.next()).dead_letter("attempts_exhausted", error="E")
 
-    replayed = await bus.replay("reader", ["o1"])
+    replayed = await bus.replay("reader", Choice(frozenset({"o1"})))
 
     again = await inbox.next()
     assert replayed == 1
@@ -577,10 +577,10 @@ async def dead_letters_are_replayed_by_id_or_all(world: BusWorld) -> None:
     inbox, _ = await consume(bus, "reader", prefetch=1)
     await _bury(bus, inbox, "o1", "o2", "o3", "o4")
 
-    one = await bus.replay("reader", ["o2", "unknown"])
+    one = await bus.replay("reader", Choice(frozenset({"o2", "unknown"})))
     assert await inbox.ids(1) == ["o2"]
-    rest = await bus.replay("reader", None)
-    none = await bus.replay("reader", None)
+    rest = await bus.replay("reader")
+    none = await bus.replay("reader")
 
     assert (one, rest, none) == (1, 3, 0)
     assert sorted(await inbox.ids(3)) == ["o1", "o3", "o4"]
@@ -592,12 +592,102 @@ async def dead_letters_are_discarded_by_id_or_all(world: BusWorld) -> None:
     inbox, _ = await consume(bus, "reader", prefetch=1)
     await _bury(bus, inbox, "o1", "o2", "o3")
 
-    one = await bus.discard("reader", ["o2"])
+    one = await bus.discard("reader", Choice(frozenset({"o2"})))
     left = [letter.event_id for letter in await bus.dead_letters("reader", limit=10)]
-    rest = await bus.discard("reader", None)
+    rest = await bus.discard("reader")
 
     assert (one, left, rest) == (1, ["o1", "o3"], 2)
     assert await bus.dead_letters("reader", limit=10) == []
+
+
+@claim
+async def dead_letters_are_chosen_by_their_error_however_many_there_are(world: BusWorld) -> None:
+    bus = await world.bus()
+    inbox, _ = await consume(bus, "reader", prefetch=300)
+    ids = [f"o{number}" for number in range(210)]
+    await place(bus, *ids)
+    for _ in ids:
+        delivery = await inbox.next()
+        no = "no taste" if delivery.message.envelope.id in ("o7", "o208") else "no time"
+        await delivery.dead_letter("rejected", error=f"Reject: {no}", traceback="")
+    tasteless = Choice(error="NO TASTE")
+
+    looked = await bus.dead_letters("reader", tasteless, limit=10)
+    first = await bus.dead_letters("reader", tasteless, limit=1)
+    one = await bus.discard("reader", Choice(frozenset({"o208", "o1"}), "taste"))
+    replayed = await bus.replay("reader", tasteless)
+
+    assert sorted(letter.event_id for letter in looked) == ["o208", "o7"]
+    assert len(first) == 1
+    assert (one, replayed) == (1, 1)
+    assert await inbox.ids(1) == ["o7"]
+    assert await bus.discard("reader", Choice(error="rejected")) == 208  # the reason counts, too
+
+
+@claim
+async def a_replay_is_no_faster_than_it_is_asked_to_be(world: BusWorld) -> None:
+    bus = await world.bus()
+    inbox, _ = await consume(bus, "reader", prefetch=10)
+    await _bury(bus, inbox, *(f"o{number}" for number in range(6)))
+    clock = SystemClock()
+
+    began_s = clock.monotonic_s()
+    replayed = await bus.replay("reader", per_s=20)
+    took_s = clock.monotonic_s() - began_s
+
+    assert replayed == 6
+    assert took_s >= 0.25
+    assert len(await inbox.ids(6)) == 6
+
+
+@claim
+async def a_replay_that_is_interrupted_loses_none_and_is_taken_up_again(world: BusWorld) -> None:
+    bus = await world.bus()
+    inbox, _ = await consume(bus, "reader", prefetch=10)
+    ids = [f"o{number}" for number in range(6)]
+    await _bury(bus, inbox, *ids)
+
+    replay = asyncio.create_task(bus.replay("reader", per_s=2))
+    first = (await inbox.next()).message.envelope.id
+    replay.cancel()
+    await asyncio.wait({replay})
+
+    async def back() -> bool:
+        return len(await bus.dead_letters("reader", limit=10)) == 5
+
+    await until(back)
+    assert await bus.replay("reader") == 5
+    assert sorted([first, *await inbox.ids(5)]) == ids
+
+
+@claim
+async def two_replays_at_once_replay_each_dead_letter_once(world: BusWorld) -> None:
+    bus, other = await world.bus(), await world.bus()
+    inbox, _ = await consume(bus, "reader", prefetch=30)
+    ids = [f"o{number:02}" for number in range(20)]
+    await _bury(bus, inbox, *ids)
+
+    async with asyncio.TaskGroup() as group:
+        both = [group.create_task(each.replay("reader", per_s=200)) for each in (bus, other)]
+
+    assert sum(replay.result() for replay in both) == 20
+    assert sorted(await inbox.ids(20)) == ids
+    assert await bus.dead_letters("reader", limit=10) == []
+
+
+@claim
+async def what_dies_of_being_replayed_is_not_replayed_again_at_once(world: BusWorld) -> None:
+    bus = await world.bus()
+    inbox, _ = await consume(bus, "reader", prefetch=10)
+    await _bury(bus, inbox, "o1", "o2", "o3")
+
+    replay = asyncio.create_task(bus.replay("reader", per_s=10))
+    for _ in range(3):
+        await (await inbox.next()).dead_letter("rejected", error="Reject: again", traceback="")
+
+    assert await replay == 3
+    letters = await bus.dead_letters("reader", limit=10)
+    assert sorted(letter.event_id for letter in letters) == ["o1", "o2", "o3"]
 
 
 @claim
@@ -691,7 +781,7 @@ async def a_dead_letter_that_is_replayed_is_handled(world: BusWorld) -> None:
 
     await until(buried)
     failing.clear()
-    await bus.replay("reader", None)
+    await bus.replay("reader")
     await until(lambda: len(seen) == 3 and dispatcher.in_flight == 0)
 
     assert seen == ["e1", "e1", "e1"]

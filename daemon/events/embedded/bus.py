@@ -6,22 +6,23 @@ process left behind.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
 from daemon.clock import Clock, Timer
 from daemon.errors import StoreUnavailableError
-from daemon.events.bus import Delivery, QueueState, Subscription
+from daemon.events.bus import REPLAY_PER_S, Delivery, QueueState, Subscription
 from daemon.events.embedded.consumer import EmbeddedConsumer, Ground
 from daemon.events.embedded.plan import compared
 from daemon.events.embedded.rows import dead_letter_of, row_of
-from daemon.events.model import DeadLetter, Message, matches
+from daemon.events.model import EVERYTHING, Choice, DeadLetter, Message, matches
+from daemon.events.pace import Pace
 from daemon.events.topology import Plan
 from daemon.log import get_logger
 from daemon.store.model import QueuedDelivery
 from daemon.store.port import Store
-from daemon.store.writes import Enqueue, Outcome, SettleDelivery, UpdateDelivery
+from daemon.store.writes import Enqueue, Outcome, SettleDelivery
 
 _AWAY_S = (0.1, 5.0)  # first and longest wait while the store is away
 _NOT_YET_S = 0.2  # when something is due that could not be taken: somebody else was faster, or has its turn first
@@ -228,40 +229,52 @@ class EmbeddedBus:
         await self.declare(subscriptions)
         return await self.plan(subscriptions, known=known)
 
-    async def dead_letters(self, subscriber: str, *, limit: int) -> list[DeadLetter]:
-        rows = await self._store.dead(self._app, subscriber, ids=None, limit=limit)
-        return [dead_letter_of(row) for row in rows]
+    async def dead_letters(self, subscriber: str, choice: Choice = EVERYTHING, *, limit: int) -> list[DeadLetter]:
+        return [dead_letter_of(row) async for row in self._dead(subscriber, choice, limit=limit)]
 
-    async def replay(self, subscriber: str, ids: Sequence[str] | None) -> int:
-        now_us = self._clock.now_us()
-
-        def again(row: QueuedDelivery) -> UpdateDelivery:
-            fresh = replace(
-                row, attempt=1, due_us=now_us, deliveries=0, reason="", error="", traceback="", dead_us=None
+    async def replay(self, subscriber: str, choice: Choice = EVERYTHING, *, per_s: float = REPLAY_PER_S) -> int:
+        pace = Pace(self._clock, per_s)
+        began_us = self._clock.now_us()
+        replayed = 0
+        async for row in self._dead(subscriber, choice):
+            if (row.dead_us or 0) > began_us:
+                continue  # what dies while we are at it, perhaps of being replayed, is not for this time
+            await pace.turn()
+            again = replace(
+                row,
+                seq=0,  # a new one: what somebody else does with the dead letter meanwhile must not meet this
+                attempt=1,
+                due_us=self._clock.now_us(),
+                deliveries=0,
+                reason="",
+                error="",
+                traceback="",
+                dead_us=None,
             )
-            return UpdateDelivery(fresh, "")
+            writes = SettleDelivery(row.seq, ""), Enqueue((again,))
+            replayed += await self._store.commit(*writes) is Outcome.APPLIED
+        return replayed
 
-        return await self._each_dead(subscriber, ids, again)
+    async def discard(self, subscriber: str, choice: Choice = EVERYTHING) -> int:
+        discarded = 0
+        async for row in self._dead(subscriber, choice):
+            discarded += await self._store.commit(SettleDelivery(row.seq, "")) is Outcome.APPLIED
+        return discarded
 
-    async def discard(self, subscriber: str, ids: Sequence[str] | None) -> int:
-        return await self._each_dead(subscriber, ids, lambda row: SettleDelivery(row.seq, ""))
-
-    async def _each_dead(
-        self,
-        subscriber: str,
-        ids: Sequence[str] | None,
-        write: Callable[[QueuedDelivery], UpdateDelivery | SettleDelivery],
-    ) -> int:
-        """Write something of every dead letter there is by now; return for how many that was done."""
-        done, seen = 0, set[int]()
-        while True:
-            rows = await self._store.dead(self._app, subscriber, ids=ids, limit=_PAGE)
-            fresh = [row for row in rows if row.seq not in seen]
-            if not fresh:
-                return done
-            seen.update(row.seq for row in fresh)
-            for outcome in [self._store.commit(write(row)) for row in fresh]:
-                done += await outcome is Outcome.APPLIED
+    async def _dead(
+        self, subscriber: str, choice: Choice, *, limit: int | None = None
+    ) -> AsyncIterator[QueuedDelivery]:
+        """Iterate over the dead letters that are meant, oldest first; each once, whatever becomes of it."""
+        ids = None if choice.ids is None else sorted(choice.ids)
+        after, count = 0, 0
+        while rows := await self._store.dead(self._app, subscriber, ids=ids, limit=_PAGE, after=after):
+            after = rows[-1].seq
+            for row in rows:
+                if count == limit:
+                    return
+                if choice.everything or choice.wants(dead_letter_of(row)):
+                    count += 1
+                    yield row
 
 
 def _state(depths: tuple[int, int, int]) -> tuple[int | None, int | None, int | None, int | None]:

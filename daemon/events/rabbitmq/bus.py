@@ -10,8 +10,8 @@ from yarl import URL
 
 from daemon.clock import Clock, SystemClock
 from daemon.errors import BrokerUnavailableError
-from daemon.events.bus import Delivery, QueueState, Subscription
-from daemon.events.model import DeadLetter, Message
+from daemon.events.bus import REPLAY_PER_S, Delivery, QueueState, Subscription
+from daemon.events.model import EVERYTHING, Choice, DeadLetter, Message
 from daemon.events.rabbitmq.connection import REFUSALS, Link, call, in_time
 from daemon.events.rabbitmq.consumer import RabbitConsumer
 from daemon.events.rabbitmq.deadletters import DeadLetters
@@ -228,17 +228,17 @@ class RabbitBus:
         await self._in_time(self._consume.wait_up())
         return await self._planner.apply(subscriptions, known)
 
-    async def dead_letters(self, subscriber: str, *, limit: int) -> list[DeadLetter]:
+    async def dead_letters(self, subscriber: str, choice: Choice = EVERYTHING, *, limit: int) -> list[DeadLetter]:
         await self._in_time(self._consume.wait_up())
-        return await self._dead_letters.look(subscriber, limit=limit)
+        return await self._dead_letters.look(subscriber, choice, limit=limit)
 
-    async def replay(self, subscriber: str, ids: Sequence[str] | None) -> int:
+    async def replay(self, subscriber: str, choice: Choice = EVERYTHING, *, per_s: float = REPLAY_PER_S) -> int:
         await self._in_time(self._consume.wait_up())
-        return await self._dead_letters.replay(subscriber, None if ids is None else frozenset(ids))
+        return await self._dead_letters.replay(subscriber, choice, per_s=per_s)
 
-    async def discard(self, subscriber: str, ids: Sequence[str] | None) -> int:
+    async def discard(self, subscriber: str, choice: Choice = EVERYTHING) -> int:
         await self._in_time(self._consume.wait_up())
-        return await self._dead_letters.discard(subscriber, None if ids is None else frozenset(ids))
+        return await self._dead_letters.discard(subscriber, choice)
 
     async def _depth(self, queue: str) -> tuple[int | None, int | None]:
         """Return how many messages wait, and how many consumers there are; None for what cannot be told."""

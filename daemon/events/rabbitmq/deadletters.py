@@ -1,13 +1,14 @@
 """Dead letters: seen, replayed, discarded."""
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aio_pika.exceptions import ChannelNotFoundEntity
 
 from daemon.clock import Clock, to_us
 from daemon.errors import BrokerUnavailableError, UnroutableError
-from daemon.events.model import DeadLetter
+from daemon.events.model import Choice, DeadLetter
+from daemon.events.pace import Pace
 from daemon.events.rabbitmq import wire
 from daemon.events.rabbitmq.connection import Link, call, close
 from daemon.events.rabbitmq.identity import fingerprint
@@ -28,25 +29,29 @@ class DeadLetters:
         self._publisher = publisher
         self._clock = clock
 
-    async def look(self, subscriber: str, *, limit: int) -> list[DeadLetter]:
-        """Return dead letters, oldest first."""
+    async def look(self, subscriber: str, choice: Choice, *, limit: int) -> list[DeadLetter]:
+        """Return the first that are meant, oldest first."""
         found: list[DeadLetter] = []
 
         async def keep(incoming: wire.Incoming) -> bool:
-            found.append(described(incoming, subscriber, now_us=self._clock.now_us()))
+            letter = described(incoming, subscriber, now_us=self._clock.now_us())
+            if choice.wants(letter):
+                found.append(letter)
             return False
 
-        await self._each(subscriber, keep, limit=limit)
+        await self._each(subscriber, keep, enough=lambda: len(found) >= limit)
         return found
 
-    async def replay(self, subscriber: str, ids: Collection[str] | None) -> int:
+    async def replay(self, subscriber: str, choice: Choice, *, per_s: float) -> int:
         """Put dead letters back on their subscriber's queue; each is durable there before it is taken from here."""
         queue = self._topology.queue(subscriber)
+        pace = Pace(self._clock, per_s)
 
         async def put_back(incoming: wire.Incoming) -> bool:
             letter = described(incoming, subscriber, now_us=0)
-            if ids is not None and letter.event_id not in ids:
+            if not choice.wants(letter):
                 return False
+            await pace.turn()
             properties = republished(incoming, letter.event_id)
             # The event's name: it goes straight to the queue, so its routing key no longer tells.
             properties.set_header(wire.ROUTING_KEY, letter.event_name)
@@ -60,33 +65,36 @@ class DeadLetters:
 
         return await self._each(subscriber, put_back)
 
-    async def discard(self, subscriber: str, ids: Collection[str] | None) -> int:
+    async def discard(self, subscriber: str, choice: Choice) -> int:
         """Delete dead letters."""
 
         async def drop(incoming: wire.Incoming) -> bool:
-            return ids is None or described(incoming, subscriber, now_us=0).event_id in ids
+            return choice.everything or choice.wants(described(incoming, subscriber, now_us=0))
 
         return await self._each(subscriber, drop)
 
     async def _each(
-        self, subscriber: str, take: Callable[[wire.Incoming], Awaitable[bool]], *, limit: int | None = None
+        self,
+        subscriber: str,
+        take: Callable[[wire.Incoming], Awaitable[bool]],
+        *,
+        enough: Callable[[], bool] = lambda: False,
     ) -> int:
         """Show each of those that are there now to `take`, and delete those that it takes; return how many."""
         queue = self._topology.dead(subscriber)
         what = f"read the queue {queue!r}"
         taken = 0
         seen: list[int] = []
+        there: int | None = None
         channel = await self._link.channel()
         try:
             underlay = await underlay_of(channel)
-            there = limit
-            while there is None or there > 0:
+            while (there is None or there > 0) and not enough():
                 got = await call(underlay.basic_get(queue), what)
                 if got.delivery_tag is None:
                     break
                 # What dies while we are at it, perhaps of being replayed, is not for this time.
-                there = 1 + (got.message_count or 0) if there is None else there
-                there -= 1
+                there = (got.message_count or 0) if there is None else there - 1
                 if await take(wire.Incoming.of(got, queue)):
                     await call(underlay.basic_ack(got.delivery_tag, wait=False), what)
                     taken += 1

@@ -6,6 +6,7 @@ import pika
 import pytest
 
 from daemon.errors import UnroutableError
+from daemon.events.model import Choice
 from tests.integration.rabbitmq.laboratory import Inbox, Laboratory, until
 
 
@@ -71,7 +72,7 @@ async def test_a_replayed_dead_letter_is_the_same_event_as_attempt_one(lab: Labo
     await first.retry(0, attempt=2, error="no")
     await (await inbox.next()).dead_letter("attempts_exhausted", error="no")
 
-    replayed = await bus.replay("greet", None)
+    replayed = await bus.replay("greet")
 
     again = await inbox.next()
     assert replayed == 1
@@ -89,13 +90,13 @@ async def test_dead_letters_are_replayed_and_discarded_by_id(lab: Laboratory) ->
     _, inbox = await lab.subscribe(bus, "greet", "customer.created")
     await _dead(lab, inbox, "e1", "e2", "e3", "e4")
 
-    replayed = await bus.replay("greet", ["e2", "nobody"])
-    discarded = await bus.discard("greet", ["e3"])
+    replayed = await bus.replay("greet", Choice(frozenset({"e2", "nobody"})))
+    discarded = await bus.discard("greet", Choice(frozenset({"e3"})))
 
     assert (replayed, discarded) == (1, 1)
     assert (await inbox.next()).message.envelope.id == "e2"
     assert [letter.event_id for letter in await bus.dead_letters("greet", limit=10)] == ["e1", "e4"]
-    assert await bus.discard("greet", None) == 2
+    assert await bus.discard("greet") == 2
 
 
 async def test_a_dead_letter_without_its_queue_is_not_replayed_into_nothing(lab: Laboratory) -> None:
@@ -107,7 +108,7 @@ async def test_a_dead_letter_without_its_queue_is_not_replayed_into_nothing(lab:
     await lab.delete_queue("greet")
 
     with pytest.raises(UnroutableError, match="no queue"):
-        await bus.replay("greet", None)
+        await bus.replay("greet")
 
     assert [letter.event_id for letter in await bus.dead_letters("greet", limit=10)] == ["e1"]
 

@@ -12,7 +12,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 
 from daemon.clock import SystemClock
 from daemon.events.bus import Subscription
-from daemon.events.model import message_of
+from daemon.events.model import Choice, message_of
 from daemon.events.publisher import EventBus
 from daemon.events.rabbitmq.codec import Properties, typed
 from daemon.trace import Trace
@@ -210,7 +210,7 @@ async def test_strange_properties_disturb_nothing_and_survive_retry_and_dead_let
     await second.dead_letter("rejected", error="no" * 5_000, traceback="here\n" * 5_000)
 
     [letter] = await bus.dead_letters("greet", limit=10)
-    assert await bus.replay("greet", ["e1"]) == 1
+    assert await bus.replay("greet", Choice(frozenset({"e1"}))) == 1
     replayed = await inbox.next()
     assert [first.attempt, second.attempt, replayed.attempt, letter.attempts] == [1, 2, 1, 2]
     assert first.message.envelope.headers == replayed.message.envelope.headers

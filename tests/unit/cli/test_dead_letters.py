@@ -107,6 +107,15 @@ def test_a_replayed_dead_letter_is_on_its_queue_again(sagad: Sagad, dead: Dead) 
     assert (states["greet"]["ready"], states["greet"]["dead_letters"], states["audit"]["ready"]) == (1, 1, 0)
 
 
+def test_a_replay_takes_its_time(sagad: Sagad, dead: Dead) -> None:
+    wrong = sagad("dead-letters", "replay", "--all", "--rate", "0")
+    replayed = sagad("dead-letters", "replay", "--error", "books", "--rate", "50")
+
+    assert (wrong.status, wrong.out) == (2, "")
+    assert (replayed.status, replayed.out) == (0, "Replayed 2 dead letters.\n")
+    assert dead() == [("greet", "e1"), ("greet", "e2")]
+
+
 def test_what_is_chosen_is_discarded_and_nothing_else(sagad: Sagad, dead: Dead) -> None:
     assert sagad("dead-letters", "discard", "e1", "--error", "books").out == "Discarded 1 dead letter.\n"
     assert dead() == [("audit", "e2"), ("greet", "e1"), ("greet", "e2")]

@@ -171,7 +171,28 @@ async def test_all_dead_letters_are_discarded(shop: Shop, client: httpx.AsyncCli
     assert (await client.get("/api/dead-letters")).json() == {"items": []}
 
 
-@pytest.mark.parametrize("choice", [{}, {"ids": ["e1"], "all": True}, {"all": False}])
+async def test_dead_letters_are_listed_and_replayed_by_their_error_at_a_rate(
+    shop: Shop, client: httpx.AsyncClient
+) -> None:
+    await dead_letter(shop, client, data={}, id="e1")
+
+    others = (await client.get("/api/dead-letters", params={"error": "timeout"})).json()["items"]
+    listed = (await client.get("/api/dead-letters", params={"error": "REJECT"})).json()["items"]
+    none = await client.post("/api/dead-letters/replay", json={"subscriber": "greet", "error": "timeout"})
+    one = await client.post("/api/dead-letters/replay", json={"subscriber": "greet", "error": "no", "rate": 5.5})
+
+    assert (others, [letter["event_id"] for letter in listed]) == ([], ["e1"])
+    assert (none.json(), one.json()) == ({"replayed": 0}, {"replayed": 1})
+
+
+@pytest.mark.parametrize("rate", [0, -1, "fast"])
+async def test_a_rate_is_above_zero(client: httpx.AsyncClient, rate: object) -> None:
+    answer = await client.post("/api/dead-letters/replay", json={"subscriber": "greet", "all": True, "rate": rate})
+
+    assert set(wrong_fields(answer)) == {"rate"}
+
+
+@pytest.mark.parametrize("choice", [{}, {"ids": ["e1"], "all": True}, {"error": "no", "all": True}, {"all": False}])
 @pytest.mark.parametrize("verb", ["replay", "discard"])
 async def test_what_to_replay_or_discard_is_said_in_one_way(
     shop: Shop, client: httpx.AsyncClient, verb: str, choice: dict[str, object]
@@ -180,7 +201,7 @@ async def test_what_to_replay_or_discard_is_said_in_one_way(
 
     answer = await client.post(f"/api/dead-letters/{verb}", json={"subscriber": "greet", **choice})
 
-    assert wrong_fields(answer) == {"body": "Needs either ids, or all: true"}
+    assert wrong_fields(answer) == {"body": "Needs either ids, error, or both; or all: true"}
     assert len((await client.get("/api/dead-letters")).json()["items"]) == 1
 
 
