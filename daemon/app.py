@@ -1,6 +1,7 @@
 """The composition root: the only module that names concrete classes."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
@@ -17,7 +18,7 @@ from daemon.engine.ports import Ports
 from daemon.engine.recovery import Recovery
 from daemon.engine.retention import Retention
 from daemon.errors import ConfigurationError, StoreEmptyError, StoreUnavailableError
-from daemon.events.bus import Bus, Consumer, Subscription
+from daemon.events.bus import Bus, Consumer, Fare, Subscription
 from daemon.events.dispatch import Dispatcher
 from daemon.events.handling import Surroundings
 from daemon.events.outbox import Outbox
@@ -226,13 +227,22 @@ class App:
         is_brokers = not self.config.broker.embedded and path.startswith(("/api/events", "/api/dead-letters"))
         return not self._is_up or (bool(self.store.trouble) and not is_brokers)
 
-    def states(self) -> dict[str, str]:
-        """Return how each subscriber fares: `consuming`, `paused` by its kill switch, or `out_of_service`."""
-        ready = {name for name, (_, consumer) in self.consumers.items() if consumer.ready}
-        return {
-            name: "out_of_service" if name not in ready else "paused" if dispatcher.paused else "consuming"
-            for name, dispatcher in self.dispatchers.items()
-        }
+    def fares(self) -> dict[str, Fare]:
+        """Return how each subscriber fares in this process, those that are turned off included."""
+        in_flight = Counter[str]()
+        for each in self.all_dispatchers():
+            in_flight[each.subscriber.id] += each.in_flight
+        return {name: Fare(*self._state(name), in_flight[name]) for name in self.queues}
+
+    def _state(self, name: str) -> tuple[str, str]:
+        dispatcher = self.dispatchers.get(name)
+        if dispatcher is None:
+            return "off", ""
+        _, consumer = self.consumers.get(name, (None, None))
+        if consumer is None or not consumer.ready:
+            away = "" if self.bus.connected else "The broker does not answer."
+            return "out_of_service", (consumer.trouble if consumer else "") or away
+        return "paused" if dispatcher.paused else "consuming", ""
 
     async def checks(self) -> dict[str, bool]:
         """Return what readiness depends on, by name, and whether it is well."""

@@ -91,8 +91,8 @@ def _http(app: App, lifecycle: Lifecycle, monitor: LoopMonitor) -> "HttpServer":
         ready=ready,
         draining=lambda: app.draining,
         away=app.is_away_for,
-        subscribers=lambda: {name: each.subscriber.patterns for name, each in app.dispatchers.items()},
-        states=app.states,
+        subscribers=lambda: app.queues,
+        fares=app.fares,
     )
     return HttpServer(create_api(ports), config.http.host, config.http.port)
 

@@ -99,6 +99,21 @@ class QueueState:
     dead: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Fare:
+    """How a subscriber fares in this process.
+
+    Attributes:
+        state: `consuming`; `paused` by its kill switch; `out_of_service`; or `off`, by the configuration.
+        trouble: Why it is out of service, in one sentence without secrets; may be empty.
+        in_flight: How many of its events are being handled here, or wait to be.
+    """
+
+    state: str
+    trouble: str
+    in_flight: int
+
+
 class Bus(Protocol):
     """Carries events from whoever publishes to every subscriber that wants them, at least once.
 

@@ -38,14 +38,15 @@ class EventsApi:
         """List the subscribers with what they take and how their queues stand; null is not known."""
         known = self._ports.subscribers()
         states = await self._ports.bus.queues(sorted(known))
-        fares = self._ports.states()
+        fares = self._ports.fares()
         items = [
             {
                 "id": state.subscriber,
                 "events": list(known[state.subscriber]),
-                "state": fares.get(state.subscriber, "out_of_service"),
+                "state": fares[state.subscriber].state,
+                "trouble": fares[state.subscriber].trouble,
                 "ready": state.ready,
-                "in_flight": state.in_flight,
+                "in_flight": fares[state.subscriber].in_flight if state.in_flight is None else state.in_flight,
                 "consumers": state.consumers,
                 "dead_letters": state.dead,
             }

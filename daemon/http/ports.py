@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from daemon.clock import Clock
 from daemon.config import HttpConfig
 from daemon.engine.engine import WorkflowEngine
-from daemon.events.bus import Bus
+from daemon.events.bus import Bus, Fare
 from daemon.events.publisher import EventBus
 
 Checks = Callable[[], Awaitable[Mapping[str, bool]]]
@@ -26,8 +26,8 @@ class ApiPorts:
         ready: Whether it takes work; while it drains, one of the checks fails.
         draining: Whether nothing new is taken any more.
         away: Whether what a request for this path changes could not be stored at the moment.
-        subscribers: The subscribers at the moment: by id, the event names or patterns that they take.
-        states: How they fare: `consuming`, `paused` by their kill switch, or `out_of_service`.
+        subscribers: The subscribers, those that are turned off included: by id, the events or patterns that they take.
+        fares: How they fare in this process.
     """
 
     app: str
@@ -42,4 +42,4 @@ class ApiPorts:
     draining: Callable[[], bool]
     away: Callable[[str], bool]
     subscribers: Callable[[], Mapping[str, Sequence[str]]]
-    states: Callable[[], Mapping[str, str]]
+    fares: Callable[[], Mapping[str, Fare]]

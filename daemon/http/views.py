@@ -124,12 +124,15 @@ class Workflows(BaseModel):
 class Subscriber(BaseModel):
     """A subscriber, and how its queue stands; null is not known.
 
-    `state`: `consuming`; `paused`, while the service seems to be down that its handler needs; or `out_of_service`.
+    `state`: `consuming`; `paused`, while the service seems to be down that its handler needs; `out_of_service`, for the
+    reason in `trouble`; or `off`, by the configuration. `in_flight` is of this process on RabbitMQ, and of all on the
+    embedded broker.
     """
 
     id: str
     events: list[str]
     state: str
+    trouble: str
     ready: int | None
     in_flight: int | None
     consumers: int | None

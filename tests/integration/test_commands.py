@@ -306,6 +306,38 @@ def test_it_works_from_another_folder(folder: Path, tmp_path_factory: pytest.Tem
         assert "no mistakes" in done.stdout
 
 
+def test_subscribers_are_listed_with_what_the_daemon_says_of_them(folder: Path, sagad: Sagad) -> None:
+    port = free_port()
+    served = {"SAGAD_HTTP__ENABLED": "true", "SAGAD_HTTP__PORT": str(port), "SAGAD_HTTP__TOKEN": "geheim"}
+    off = {"SAGAD_SUBSCRIBERS__AUDIT__ENABLED": "false"}
+    alone = {each["id"]: each for each in document(sagad("subscribers", "list", "--json", **off))}
+    with (folder / "daemon.log").open("wb") as log:
+        daemon = subprocess.Popen(command("run"), cwd=folder, env=environment() | served | off, stdout=log, stderr=log)
+
+    def listed() -> dict[str, dict[str, Any]]:
+        return {each["id"]: each for each in document(sagad("subscribers", "list", "--json", **served, **off))}
+
+    try:
+        await_true(
+            lambda: listed()["greet"]["state"] == "consuming",
+            timeout_s=30,
+            otherwise=lambda: (folder / "daemon.log").read_text(encoding="utf-8"),
+        )
+        found = listed()
+        stranger = document(sagad("subscribers", "list", "--json", **served | {"SAGAD_HTTP__TOKEN": "wrong"}))
+        table = sagad("subscribers", "list", **served, **off).stdout
+    finally:
+        daemon.terminate()
+        daemon.wait(30)
+
+    assert {name: each["state"] for name, each in alone.items()} == {"greet": None, "audit": "off"}
+    assert {name: each["state"] for name, each in found.items()} == {"greet": "consuming", "audit": "off"}
+    assert (found["greet"]["in_flight"], found["greet"]["trouble"], found["audit"]["enabled"]) == (0, "", False)
+    assert stranger[0]["state"] is None
+    assert "STATE" in table
+    assert "geheim" not in table
+
+
 def test_the_topology_on_rabbitmq_is_planned_and_applied(folder: Path, sagad: Sagad, amqp_url: str) -> None:
     app = f"test-{secrets.token_hex(4)}"
     broker = {"SAGAD_APP__NAME": app, "SAGAD_BROKER__URL": amqp_url, "SAGAD_BROKER__EXCHANGE": f"{app}-events"}

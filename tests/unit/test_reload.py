@@ -11,6 +11,7 @@ from daemon.clock import ManualClock
 from daemon.config import Config
 from daemon.container import Services
 from daemon.discovery import Discovered
+from daemon.events.bus import Fare
 from daemon.testing.memory import in_memory
 
 HOLD_TURNS = 200
@@ -74,17 +75,17 @@ async def shop() -> AsyncIterator[Shop]:
 async def test_what_runs_while_its_subscriber_is_turned_off_and_on_again_runs_once(shop: Shop) -> None:
     await shop.publish("o1", "o2")
     await shop.turn(on=False)
-    off = (list(shop.began), shop.app.states())
+    off = (list(shop.began), shop.app.fares())
     await shop.turn(on=True)
     on = list(shop.began)
 
     shop.gate.set()
     await shop.settle()
 
-    assert off == (["o1"], {})
+    assert off == (["o1"], {"note-order": Fare("off", "", 1)})
     assert on == ["o1"]
     assert shop.ended == ["o1", "o2"]
-    assert shop.app.states() == {"note-order": "consuming"}
+    assert shop.app.fares() == {"note-order": Fare("consuming", "", 0)}
 
 
 async def test_what_waits_while_its_subscriber_is_turned_off_goes_back_to_its_queue(shop: Shop) -> None:

@@ -17,7 +17,7 @@ from daemon.clock import SystemClock
 from daemon.config import HttpConfig
 from daemon.engine.engine import WorkflowEngine
 from daemon.engine.ports import Ports
-from daemon.events.bus import Delivery, Subscription
+from daemon.events.bus import Delivery, Fare, Subscription
 from daemon.events.embedded import EmbeddedBus
 from daemon.events.publisher import EventBus
 from daemon.http.api import create_api
@@ -172,7 +172,7 @@ class Shop:
                 draining=lambda: not self.ready["running"],
                 away=lambda path: path in self.away_for,
                 subscribers=self._subscribers,
-                states=lambda: dict.fromkeys(self._subscribers(), "paused"),
+                fares=lambda: dict.fromkeys(self._subscribers(), Fare("paused", "it sleeps", 3)),
             )
         )
 

@@ -127,6 +127,7 @@ async def test_subscribers_are_listed_with_their_queues(shop: Shop, client: http
             "id": "greet",
             "events": ["customer.*"],
             "state": "paused",
+            "trouble": "it sleeps",
             "ready": 0,
             "in_flight": 0,
             "consumers": None,
