@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import tempfile
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.services.process import Service, ServiceError, await_true, free_port
@@ -25,19 +25,29 @@ class Container(Service):
     Args:
         image: Name and tag.
         port: The port within.
+        more: Other ports within that are published too: `ports` tells where.
         files: Text by the path within, mounted read-only.
         env: Environment variables within.
     """
 
     def __init__(
-        self, image: str, *, port: int, files: Mapping[str, str] | None = None, env: Mapping[str, str] | None = None
+        self,
+        image: str,
+        *,
+        port: int,
+        more: Sequence[int] = (),
+        files: Mapping[str, str] | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         self.port = free_port()
+        self.ports = {within: free_port() for within in more}
         self.name = f"sagad-{secrets.token_hex(6)}"
         self.folder = Path(tempfile.mkdtemp(prefix="sagad-"))
         self.folder.chmod(0o755)  # the container's account is another
         options = ["--publish", f"127.0.0.1:{self.port}:{port}"]
+        for within, outside in self.ports.items():
+            options += ["--publish", f"127.0.0.1:{outside}:{within}"]
         for number, (path, text) in enumerate((files or {}).items()):
             (self.folder / str(number)).write_text(text)
             options += ["--volume", f"{self.folder / str(number)}:{path}:ro"]

@@ -24,6 +24,9 @@ SETTINGS = {
 }
 
 
+TLS_FILES = {"cacertfile": "ca.pem", "certfile": "server.pem", "keyfile": "server.key"}
+
+
 class RabbitNode(Server):
     """A RabbitMQ of one's own on 127.0.0.1, apart from any other on this machine.
 
@@ -32,16 +35,24 @@ class RabbitNode(Server):
     Args:
         scripts: The folder of RabbitMQ's own scripts, which unlike Debian's wrappers run as any user.
         settings: Lines of rabbitmq.conf, over `SETTINGS`.
+        tls: By the names in `TLS_FILES`, what it shows and trusts on a second port, where clients show certificates.
     """
 
-    def __init__(self, scripts: Path, settings: Mapping[str, str]) -> None:
+    def __init__(self, scripts: Path, settings: Mapping[str, str], tls: Mapping[str, str] | None = None) -> None:
         self._scripts = scripts
         super().__init__(account="rabbitmq")
         self.port = free_port()
         self.name = f"sagad-{self.port}@localhost"
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}/"
         self._env = self._environment()
-        configuration = conf({**SETTINGS, "listeners.tcp.1": f"127.0.0.1:{self.port}", **settings})
+        listeners = {"listeners.tcp.1": f"127.0.0.1:{self.port}"}
+        if tls is not None:
+            tls_port = free_port()
+            self.tls_url = f"amqps://guest:guest@localhost:{tls_port}/"
+            listeners |= {"listeners.ssl.1": f"127.0.0.1:{tls_port}", **tls_settings(self.folder)}
+            for name, text in tls.items():
+                (self.folder / name).write_text(text)
+        configuration = conf({**SETTINGS, **listeners, **settings})
         (self.folder / "rabbitmq.conf").write_text(configuration)
         (self.folder / "advanced.config").write_text("[].\n")
         (self.folder / "enabled_plugins").write_text("[].\n")
@@ -89,9 +100,15 @@ class RabbitNode(Server):
 class RabbitContainer(Container):
     """A RabbitMQ of one's own in a container, for a machine that has Docker and no RabbitMQ."""
 
-    def __init__(self, settings: Mapping[str, str]) -> None:
-        super().__init__("rabbitmq:4", port=5672, files={"/etc/rabbitmq/conf.d/90-sagad.conf": conf(settings)})
+    def __init__(self, settings: Mapping[str, str], tls: Mapping[str, str] | None = None) -> None:
+        folder = Path("/etc/rabbitmq/tls")
+        listeners = {"listeners.ssl.1": "5671", **tls_settings(folder)} if tls else {}
+        files = {"/etc/rabbitmq/conf.d/90-sagad.conf": conf({**listeners, **settings})}
+        files |= {str(folder / name): text for name, text in (tls or {}).items()}
+        super().__init__("rabbitmq:4", port=5672, more=[5671] if tls else [], files=files)
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}/"
+        if tls:
+            self.tls_url = f"amqps://guest:guest@localhost:{self.ports[5671]}/"
 
     def ctl(self, *arguments: str) -> str:
         """Run rabbitmqctl on this node and return what it prints."""
@@ -101,16 +118,18 @@ class RabbitContainer(Container):
         return speaks_amqp(self.port)
 
 
-def private_rabbit(settings: Mapping[str, str] | None = None) -> RabbitNode | RabbitContainer:
-    """Return a RabbitMQ of one's own, not yet started, with these lines of rabbitmq.conf.
+def private_rabbit(
+    settings: Mapping[str, str] | None = None, *, tls: Mapping[str, str] | None = None
+) -> RabbitNode | RabbitContainer:
+    """Return a RabbitMQ of one's own, not yet started, with these lines of rabbitmq.conf and these certificates.
 
     Raises:
         ServiceError: There is none on this machine, it cannot be installed, and there is no Docker.
     """
     if scripts := find_or_install("rabbitmq-server", find_scripts):
-        return RabbitNode(scripts, settings or {})
+        return RabbitNode(scripts, settings or {}, tls)
     if docker_answers():
-        return RabbitContainer(settings or {})
+        return RabbitContainer(settings or {}, tls)
     raise ServiceError(
         "The tests need RabbitMQ. Install it (Debian: apt-get install rabbitmq-server), start Docker, "
         "or name one that runs: SAGAD_TEST_AMQP_URL=amqp://user:password@host/"
@@ -126,6 +145,15 @@ def find_scripts() -> Path | None:
         *([Path(on_path).resolve().parent] if on_path else []),
     ]
     return next((folder for folder in candidates if (folder / "rabbitmq-server").exists()), None)
+
+
+def tls_settings(folder: Path) -> dict[str, str]:
+    """Return what makes RabbitMQ use the certificates in a folder, and ask clients for theirs."""
+    return {
+        **{f"ssl_options.{key}": str(folder / name) for key, name in TLS_FILES.items()},
+        "ssl_options.verify": "verify_peer",
+        "ssl_options.fail_if_no_peer_cert": "true",
+    }
 
 
 def conf(settings: Mapping[str, str]) -> str:

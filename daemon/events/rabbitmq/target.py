@@ -1,11 +1,14 @@
 """Where the broker is, and why it cannot be reached."""
 
+import re
 import ssl
 from dataclasses import dataclass
 
 from aio_pika import exceptions
 from aiormq.exceptions import ConnectionNotAllowed
 from yarl import URL
+
+_ALERT = re.compile(r"(SSL|TLS)V\d+_ALERT_[A-Z_]+")  # what the other side says; the library keeps only the text
 
 
 def vhost_of(url: URL) -> str:
@@ -67,11 +70,27 @@ class Target:
             )
         if isinstance(error, TimeoutError):
             return f"RabbitMQ at {self.place} did not answer within {self.timeout_s:g} s."
-        if isinstance(error, ssl.SSLError):
-            return f"TLS with {self.place} failed: {error.reason or error}. Check tls_ca, tls_cert and tls_key."
+        if why := self._why_tls(error):
+            return why
         if isinstance(error, FileNotFoundError | PermissionError):
             return f"A file that tls_ca, tls_cert or tls_key names cannot be read: {error.strerror}."
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         if self.url.password:
             reason = reason.replace(self.url.password, "***")
         return f"RabbitMQ at {self.place} cannot be reached: {reason}"
+
+    def _why_tls(self, error: BaseException) -> str:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return (
+                f"The certificate of RabbitMQ at {self.place} is not trusted: {error.verify_message.rstrip('.')}. "
+                "Check broker.tls_ca, and that broker.url names the host that the certificate is for."
+            )
+        if alert := _ALERT.search(str(error)):
+            said = alert[0].removeprefix("TLSV1_").removeprefix("TLSV13_").lower().replace("_", " ")
+            return (
+                f"RabbitMQ at {self.place} did not accept our side of TLS ({said}): check broker.tls_cert and "
+                "broker.tls_key, a certificate that it trusts and its key."
+            )
+        if isinstance(error, ssl.SSLError):
+            return f"TLS with {self.place} failed: {error.reason or error}. Check tls_ca, tls_cert and tls_key."
+        return ""
