@@ -274,6 +274,10 @@ class MemoryStore:
         self._queues.free(app, subscriber, lambda of: self._is_dead(of, to=owner))
         return self._queues.take(app, subscriber, owner, limit=limit, now_us=now_us, ordered=ordered)
 
+    async def park(self, delivery: QueuedDelivery) -> int:
+        self._queues.enqueue(Enqueue((delivery,)))
+        return self._queues.last_seq
+
     async def next_due_us(self, app: str, subscribers: Sequence[str], *, ordered: bool = False) -> int | None:
         return self._queues.next_due_us(app, subscribers, ordered=ordered)
 

@@ -49,19 +49,22 @@ class MemoryQueues:
 
     Args:
         hint: Called when a queue has changed.
+
+    Attributes:
+        last_seq: That of the delivery which was added last.
     """
 
     def __init__(self, hint: Callable[[], object]) -> None:
         self._hint = hint
-        self._last_seq = 0
+        self.last_seq = 0
         self._deliveries: dict[int, QueuedDelivery] = {}
         self._queues: defaultdict[tuple[str, str], _Queue] = defaultdict(_Queue)
 
     def enqueue(self, write: Enqueue) -> None:
         """Add deliveries at the end of their queues."""
         for delivery in write.deliveries:
-            self._last_seq += 1
-            self._put(replace(delivery, seq=self._last_seq))
+            self.last_seq += 1
+            self._put(replace(delivery, seq=self.last_seq))
         self._hint()
 
     def settle(self, write: SettleDelivery, undo: Undo = None) -> Outcome | None:

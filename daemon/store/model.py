@@ -238,7 +238,7 @@ class QueuedDelivery:
         due_us: Not to be delivered before.
         owner: Which process took it; empty: nobody.
         reason: Why it is a dead letter; empty: it is none.
-        properties: Of a delivery that goes back to the broker it came from: how; None for the embedded bus.
+        properties: Of a delivery that goes back to RabbitMQ, as marshalled for AMQP; None for the embedded bus.
     """
 
     seq: int

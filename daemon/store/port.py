@@ -146,7 +146,7 @@ class Store(Protocol):
     async def retire(self, owner: str) -> None:
         """End the lease: what this process still owns may be claimed by others at once."""
 
-    # --- embedded queues ---
+    # --- queues ---
     async def bindings(self, app: str) -> list[tuple[str, str]]:
         """Return (subscriber, pattern) of every queue."""
 
@@ -162,6 +162,12 @@ class Store(Protocol):
 
         `ordered`: at most one, the first of the queue that is no dead letter; nothing while that one is not due, or
         its owner lives. In the same transaction, so that two processes never hold two of one ordered queue.
+        """
+
+    async def park(self, delivery: QueuedDelivery) -> int:
+        """Put a delivery on its queue, owned or not, and return its `seq`.
+
+        When that raises, it may be there all the same.
         """
 
     async def next_due_us(self, app: str, subscribers: Sequence[str], *, ordered: bool = False) -> int | None:

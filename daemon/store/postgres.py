@@ -222,6 +222,9 @@ class PostgresStore:
             lambda link, taken: takeover.still_taken(link, owner, taken),
         )
 
+    async def park(self, delivery: QueuedDelivery) -> int:
+        return await self._call(lambda link: takeover.park(link, delivery))
+
     async def next_due_us(self, app: str, subscribers: Sequence[str], *, ordered: bool = False) -> int | None:
         query = queries.NEXT_DUE_IN_ORDER if ordered else queries.NEXT_DUE
         due_us: int | None = (await self._read(query, app, list(subscribers)))[0][0]

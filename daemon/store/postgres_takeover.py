@@ -63,6 +63,10 @@ _CLAIM_RECEIPT = f"""
         AND receipts.event_name = chosen.event_name AND receipts.event_id = chosen.event_id
     RETURNING {", ".join(f"receipts.{name}" for name in sql.RECEIPT_COLUMNS.split(", "))}"""
 _STILL_TAKEN = "SELECT seq FROM deliveries WHERE owner = $1 AND seq = ANY($2::bigint[]) FOR UPDATE"
+_NEW_DELIVERY = sql.columns(QueuedDelivery, without="seq")
+_PARK = f"""
+    INSERT INTO deliveries ({", ".join(_NEW_DELIVERY)})
+    VALUES ({", ".join(f"${at}" for at in range(1, len(_NEW_DELIVERY) + 1))}) RETURNING seq"""
 _STILL_NAMED = f"""
     SELECT {sql.RECEIPT_COLUMNS} FROM receipts WHERE owner = $1
         AND app = $2 AND subscriber = $3 AND source = $4 AND event_name = $5 AND event_id = $6 FOR UPDATE"""
@@ -143,6 +147,13 @@ async def still_taken(link: Link, owner: str, taken: Sequence[QueuedDelivery]) -
     rows = await fetch(link, _STILL_TAKEN, owner, [each.seq for each in taken])
     ours = {seq for (seq,) in rows}
     return [each for each in taken if each.seq in ours]
+
+
+async def park(link: Link, delivery: QueuedDelivery) -> int:
+    """Put a delivery on its queue; return its `seq`."""
+    values = [getattr(delivery, name) for name in _NEW_DELIVERY]
+    seq: int = await link.fetchval(_PARK, *values)
+    return seq
 
 
 async def claim_receipt(link: Link, *, app: str, subscriber: str, mark: str, owner: str) -> list[Receipt]:

@@ -158,6 +158,9 @@ class SqliteStore(SqliteFile):
             )
         )
 
+    async def park(self, delivery: QueuedDelivery) -> int:
+        return await self._call(lambda connection: takeover.park(connection, delivery), hints=True)
+
     async def next_due_us(self, app: str, subscribers: Sequence[str], *, ordered: bool = False) -> int | None:
         first = (
             "SELECT CASE owner WHEN '' THEN due_us END AS due_us FROM deliveries"

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from daemon.store import sql
 from daemon.store.model import FiringRecord, QueuedDelivery, Receipt, RunRecord
 from daemon.store.peers import Peers
+from daemon.store.statements import STATEMENTS
+from daemon.store.writes import Enqueue
 
 # SQLite's clock has milliseconds; `unixepoch('subsec')` is younger than what Python 3.11 may come with.
 _NOW_US = "CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER) * 1000"
@@ -104,6 +106,14 @@ def take(
         (owner, app, subscriber, *free, now_us, limit),
     ).fetchall()
     return sorted(map(sql.delivery, rows), key=lambda each: (each.due_us, each.seq))
+
+
+def park(connection: sqlite3.Connection, delivery: QueuedDelivery) -> int:
+    """Put a delivery on its queue; return its `seq`."""
+    statement = STATEMENTS[Enqueue]
+    (row,) = statement.rows(Enqueue((delivery,)))
+    seq: int = connection.execute(f"{statement.sql} RETURNING seq", row).fetchone()[0]
+    return seq
 
 
 def claim_receipt(

@@ -36,6 +36,20 @@ async def test_a_delivery_is_taken_as_it_was_enqueued_with_a_place_and_an_owner(
     assert taken == replace(queued, seq=taken.seq, owner=ME, deliveries=1)
 
 
+async def test_a_delivery_that_is_parked_is_its_owners_and_its_seq_is_told(store: Store) -> None:
+    await store.register(APP, OTHER, lease_s=60)
+    parked = delivery("e1", owner=OTHER, deliveries=1, properties=b"\x00\xff")
+    await enqueue(store, delivery("e0"))
+
+    seq = await store.park(parked)
+    taken = await take(store)
+    await store.retire(OTHER)
+
+    assert ids(taken) == ["e0"]
+    assert await take(store) == [replace(parked, seq=seq, owner=ME, deliveries=2)]
+    assert await store.commit(SettleDelivery(seq, ME)) == Outcome.APPLIED
+
+
 async def test_what_is_taken_is_not_given_to_anybody_else_while_its_owner_lives(store: Store) -> None:
     await store.register(APP, ME, lease_s=60)
     await store.register(APP, OTHER, lease_s=60)

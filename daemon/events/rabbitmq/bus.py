@@ -23,6 +23,7 @@ from daemon.events.rabbitmq.quarantine import Quarantine
 from daemon.events.rabbitmq.receipts import Receipts
 from daemon.events.rabbitmq.roll import Roll
 from daemon.events.rabbitmq.sending import Sender
+from daemon.events.rabbitmq.shelf import Shelf
 from daemon.events.rabbitmq.target import Target
 from daemon.events.rabbitmq.topology import Declare, Topology
 from daemon.events.topology import Plan
@@ -104,6 +105,14 @@ class RabbitBus:
         self._dead_letters = DeadLetters(
             self._consume, topology=self._topology, publisher=self._publisher, clock=self._clock
         )
+        self._shelf = Shelf(
+            store,
+            self._clock,
+            topology=self._topology,
+            publisher=self._publisher,
+            owner=owner,
+            subscribers=lambda: {each.subscription.id for each in self._consumers if not each.cancelled},
+        )
         self._consumers: dict[RabbitConsumer, None] = {}  # in the order in which they came
         self._roll = Roll()
         self._generations = (0, 0)
@@ -136,6 +145,7 @@ class RabbitBus:
     async def start(self) -> None:
         self._consume.start()
         self._publish.start()
+        self._shelf.start()
         watching = watch(
             lambda: list(self._consumers),
             lambda subscriber: self._depth(self._topology.queue(subscriber)),
@@ -150,6 +160,7 @@ class RabbitBus:
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.wait({self._watch})
+        await self._shelf.aclose()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._publisher.aclose())
             for consumer in list(self._consumers):
@@ -186,6 +197,7 @@ class RabbitBus:
                     owner=self._owner,
                     chance=self._chance,
                 ),
+                shelf=self._shelf,
                 alone=self._alone,
                 clock=self._clock,
                 chance=self._chance,

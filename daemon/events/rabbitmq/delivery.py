@@ -1,5 +1,6 @@
 """One delivery and its four ends: acknowledged, waiting, dead-lettered, released."""
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -14,14 +15,16 @@ from daemon.events.rabbitmq.codec import Properties
 from daemon.events.rabbitmq.connection import call
 from daemon.events.rabbitmq.outgoing import iso, republished
 from daemon.events.rabbitmq.publisher import HeadersTooLargeError, Publisher
+from daemon.events.rabbitmq.shelf import Shelf
 from daemon.events.rabbitmq.topology import Topology, tier_ms
 from daemon.log import get_logger
-from daemon.store.model import Receipt
+from daemon.store.model import QueuedDelivery, Receipt
 
 ERROR_MAX_BYTES = 4_096
 TRACEBACK_MAX_BYTES = 8_192
 AT_ONCE_MS = 50
 DEAD_LETTER_TRIES = 2
+PARKED_HEADERS_MAX_BYTES = 65_536  # so that they fit into a frame whatever is added
 
 _log = get_logger(__name__)
 
@@ -40,6 +43,7 @@ class Office:
     subscriber: str
     topology: Topology
     publisher: Publisher
+    shelf: Shelf
     clock: Clock
     settled: Callable[["RabbitDelivery"], None]
     released: Callable[["RabbitDelivery"], None]
@@ -56,6 +60,7 @@ class RabbitDelivery:
 
     __slots__ = (
         "_office",
+        "_parking",
         "_settling",
         "attempt",
         "begun",
@@ -65,7 +70,9 @@ class RabbitDelivery:
         "incoming",
         "message",
         "receipt",
+        "received_s",
         "redelivered",
+        "row",
         "subscriber",
         "tag",
     )
@@ -84,10 +91,13 @@ class RabbitDelivery:
         self.message = message
         self.attempt = incoming.attempt
         self.first_seen_us = first_seen_us
-        self.redelivered = incoming.redelivered
+        self.redelivered = incoming.interrupted
         self.incoming = incoming
         self.channel = channel
         self.receipt: Receipt | None = None  # what the store keeps of it, if anything
+        self.received_s = office.clock.monotonic_s()
+        self.row: QueuedDelivery | None = None  # where it is parked: the broker has been told that it is done
+        self._parking: asyncio.Task[None] | None = None
         self.begun = False  # whether that counts the start that is going on
         self.crashes = 0
         self._office = office
@@ -96,8 +106,8 @@ class RabbitDelivery:
 
     @property
     def alive(self) -> bool:
-        """Whether the broker still waits for our answer."""
-        return not self.channel.is_closed
+        """Whether the broker still waits for our answer, or the store does."""
+        return self.row is not None or not self.channel.is_closed
 
     def begin(self, receipt: Receipt) -> None:
         """Note that the start which is going on is counted, as the receipt says."""
@@ -110,36 +120,75 @@ class RabbitDelivery:
         same = RabbitDelivery(
             self._office, self.channel, self.tag, self.incoming, self.message, first_seen_us=receipt.first_seen_us
         )
-        same.attempt, same.receipt = receipt.attempt, receipt
+        same.attempt, same.receipt, same.received_s = receipt.attempt, receipt, self.received_s
         return same
 
     async def ack(self) -> bool:
-        return self._begin() and await self._acknowledge()
+        return await self._begin() and await self._acknowledge()
 
     async def release(self) -> bool:
-        if not self._begin():
+        if not await self._begin():
             return False
-        released = await self._answer(self.channel.basic_nack(self.tag, requeue=True, wait=False))
+        if self.row is not None:
+            released = await self._office.shelf.put_back(self.row, attempt=self.attempt, delay_s=0, error="")
+        else:
+            released = await self._answer(self.channel.basic_nack(self.tag, requeue=True, wait=False))
         self._office.released(self)
         return released
 
     async def retry(self, delay_s: float, *, attempt: int, error: str) -> bool:
-        if not self._begin():
+        if not await self._begin():
             return False
         if self._office.hold is not None:
             await self._office.hold(self, delay_s, attempt)
             return True
-        properties = self._properties(attempts=attempt - 1, error=error)
-        return await self.wait(math.ceil(delay_s * 1_000), properties)
+        if self.row is not None:
+            await self._office.passed_on(self)
+            put_back = await self._office.shelf.put_back(self.row, attempt=attempt, delay_s=delay_s, error=error)
+            self._office.settled(self)
+            return put_back
+        try:
+            await self._have_it_wait(delay_s, attempt, self._properties(attempts=attempt - 1, error=error))
+            await self._office.passed_on(self)
+            return await self._acknowledge()
+        except HeadersTooLargeError:
+            return await self._refuse()
+        except BrokerUnavailableError:
+            self._settling = False
+            raise
 
-    async def wait_on(self) -> None:
-        """Let it wait for what is left of a wait that was longer than the longest wait queue."""
-        if self._begin():
-            properties = self._properties(attempts=self.attempt - 1, error="")
-            await self.wait(self.incoming.remaining_ms, properties)
+    def park(self) -> asyncio.Task[None] | None:
+        """Have it go on here without the broker, which would lose its patience; None if that is under way, or done."""
+        if self._settling or self._parking is not None or self.channel.is_closed:
+            return None
+        self._parking = parking = asyncio.create_task(self._park())
+        parking.add_done_callback(self._parked)
+        return parking
+
+    def _parked(self, parking: asyncio.Task[None]) -> None:
+        if self.row is None:
+            self._parking = None  # to be tried again
+        if not parking.cancelled() and (error := parking.exception()) is not None:
+            _log.warning("event_not_parked", subscriber=self.subscriber, reason=str(error))
+
+    async def _park(self) -> None:
+        properties = self._properties(attempts=self.attempt - 1, error="")
+        if len(properties.marshal()) > PARKED_HEADERS_MAX_BYTES:
+            return
+        self.row = await self._office.shelf.park(
+            self.subscriber,
+            self.message,
+            self.incoming.body,
+            properties,
+            attempt=self.attempt,
+            first_seen_us=self.first_seen_us,
+        )
+        if self.channel.is_closed or not await self._answer(self.channel.basic_ack(self.tag, wait=False)):
+            row, self.row = self.row, None
+            await self._office.shelf.settle(row)  # the broker has it, and delivers it again
 
     async def dead_letter(self, reason: str, *, error: str, traceback: str = "") -> bool:
-        if not self._begin():
+        if not await self._begin():
             return False
         properties = self._properties(attempts=self.attempt, error=error)
         properties.set_header(wire.REASON, str(reason))
@@ -157,40 +206,26 @@ class RabbitDelivery:
                 _log.debug("dead_letter_unconfirmed", subscriber=self.subscriber, reason=str(problem))
         return await self._refuse()
 
-    async def wait(self, delay_ms: int, properties: Properties) -> bool:
-        """Put a copy where it waits, then let the original go; False if that comes again beside its copy."""
-        try:
-            await self._publish_waiting(delay_ms, properties)
-            await self._office.passed_on(self)
-            return await self._acknowledge()
-        except HeadersTooLargeError:
-            return await self._refuse()
-        except BrokerUnavailableError:
-            self._settling = False
-            raise
-
-    async def _publish_waiting(self, delay_ms: int, properties: Properties) -> None:
-        topology = self._office.topology
-        queue = topology.queue(self.subscriber)
+    async def _have_it_wait(self, delay_s: float, attempt: int, properties: Properties) -> None:
+        """Put a copy where it waits: at the broker, or in the store where the broker has no such wait."""
+        topology, delay_ms = self._office.topology, math.ceil(delay_s * 1_000)
+        queue, tier = topology.queue(self.subscriber), tier_ms(delay_ms)
         if delay_ms < AT_ONCE_MS:
             exchange = ""
+        elif tier is None:
+            due_us = self._office.clock.now_us() + round(delay_s * 1_000_000)
+            kept = {"attempt": attempt, "due_us": due_us, "first_seen_us": self.first_seen_us}
+            return await self._office.shelf.keep(self.subscriber, self.message, self.incoming.body, properties, **kept)
         else:
-            properties, exchange = await self._prepare_to_wait(delay_ms, properties)
+            properties = replace(properties, fields=dict(properties.fields), headers=dict(properties.headers))
+            properties.set_text("expiration", str(delay_ms))
+            if trouble := await topology.prepare_tier(tier):
+                raise BrokerUnavailableError(trouble)
+            exchange = topology.tier(tier)
         if not await self._publish(exchange, queue, properties):
             topology.forget()
             raise BrokerUnavailableError(f"RabbitMQ has no queue in which {queue!r} could wait.")
-
-    async def _prepare_to_wait(self, delay_ms: int, properties: Properties) -> tuple[Properties, str]:
-        """Return the properties of what waits, and the exchange that it waits behind."""
-        topology = self._office.topology
-        tier = tier_ms(delay_ms)
-        properties = replace(properties, fields=dict(properties.fields), headers=dict(properties.headers))
-        properties.set_text("expiration", str(min(delay_ms, tier)))
-        if delay_ms > tier:
-            properties.set_header(wire.REMAINING_MS, delay_ms - tier)
-        if trouble := await topology.prepare_tier(tier):
-            raise BrokerUnavailableError(trouble)
-        return properties, topology.tier(tier)
+        return None
 
     async def _publish(self, exchange: str, routing_key: str, properties: Properties) -> bool:
         """Publish; with less of what went wrong where the headers do not fit into a frame."""
@@ -212,20 +247,28 @@ class RabbitDelivery:
             properties.set_header(wire.ERROR, clipped(error, ERROR_MAX_BYTES))
         return properties
 
-    def _begin(self) -> bool:
-        """Tell whether this is the first to settle it, and the broker still wants to know."""
+    async def _begin(self) -> bool:
+        """Tell whether this is the first to settle it, and the broker still wants to know, or the store."""
+        if self._parking is not None:
+            await asyncio.wait({self._parking})
         if self._settling or not self.alive:
             return False
         self._settling = True
         return True
 
     async def _acknowledge(self) -> bool:
-        answered = self.alive and await self._answer(self.channel.basic_ack(self.tag, wait=False))
+        if self.row is not None:
+            answered = await self._office.shelf.settle(self.row)
+        else:
+            answered = self.alive and await self._answer(self.channel.basic_ack(self.tag, wait=False))
         self._office.settled(self)
         return answered
 
     async def _refuse(self) -> bool:
         """Leave it to the broker to dead-letter it, without our reasons."""
+        if self.row is not None:
+            self._settling = False
+            raise BrokerUnavailableError("RabbitMQ does not take the dead letter of an event that it was told is done.")
         answered = self.alive and await self._answer(self.channel.basic_reject(self.tag, requeue=False, wait=False))
         self._office.settled(self)
         return answered

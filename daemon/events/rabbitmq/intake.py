@@ -8,19 +8,21 @@ from dataclasses import replace
 import aiormq
 from aiormq.abc import DeliveredMessage
 
-from daemon.clock import Clock, new_id
-from daemon.errors import BrokerUnavailableError
+from daemon.clock import Clock, Timer, new_id
 from daemon.events.bus import Delivery
 from daemon.events.model import Envelope, Message
 from daemon.events.rabbitmq import wire
-from daemon.events.rabbitmq.connection import backoff_s
 from daemon.events.rabbitmq.delivery import Office, RabbitDelivery
 from daemon.events.rabbitmq.identity import fingerprint, renamed
 from daemon.events.rabbitmq.publisher import Publisher
 from daemon.events.rabbitmq.receipts import Receipts
+from daemon.events.rabbitmq.shelf import Shelf
 from daemon.events.rabbitmq.suspects import Suspects
 from daemon.events.rabbitmq.topology import Topology
 from daemon.log import get_logger
+from daemon.store.model import Receipt
+
+PARKED_FROM = 0.75  # of the longest time that something may be unanswered
 
 _log = get_logger(__name__)
 
@@ -32,6 +34,7 @@ class Intake:
         subscriber: Whose queue it is.
         receive: Takes deliveries over.
         receipts: Keeps what has to be known of deliveries when this process has died.
+        shelf: Keeps what the broker cannot.
         alone: Held by the one delivery of all subscribers that was started before without an end.
         ordered: Retries wait here, unanswered, so that nothing overtakes them.
         max_payload_bytes: Longest body.
@@ -47,6 +50,7 @@ class Intake:
         topology: Topology,
         publisher: Publisher,
         receipts: Receipts,
+        shelf: Shelf,
         alone: asyncio.Lock,
         clock: Clock,
         chance: Callable[[], float],
@@ -66,11 +70,12 @@ class Intake:
         self._ordered = ordered
         hold = self._hold if ordered else None
         self._office = Office(
-            subscriber, topology, publisher, clock, self._settled, self._released, self._passed_on, hold
+            subscriber, topology, publisher, shelf, clock, self._settled, self._released, self._passed_on, hold
         )
         self._unsettled: dict[int, RabbitDelivery] = {}
         self._receipts = receipts
         self._naming = asyncio.Lock()
+        self._timer: Timer | None = None
         self._tasks: set[asyncio.Task[object]] = set()
         self._suspects = Suspects(receive, receipts, alone, self._spawn)
 
@@ -111,6 +116,7 @@ class Intake:
         first_seen_us = incoming.first_seen_us(now_us)
         delivery = RabbitDelivery(self._office, channel, tag, incoming, message, first_seen_us=first_seen_us)
         self._unsettled[tag] = delivery
+        self._watch()
         if anonymous and problem is None:
             self._spawn(self._name(delivery))
         else:
@@ -136,8 +142,6 @@ class Intake:
             self._spawn(delivery.release())
         elif problem is not None:
             self._spawn(self._give_up(delivery, problem))
-        elif delivery.incoming.remaining_ms:
-            self._spawn(self._wait_on(delivery))
         elif self._ordered and delivery.redelivered and not self._suspects.knows(delivery):
             self._spawn(self._go_on_in_place(delivery))
         else:
@@ -160,6 +164,8 @@ class Intake:
 
     async def aclose(self) -> None:
         """End what is done here in the background."""
+        if self._timer is not None:
+            self._timer.cancel()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -199,13 +205,40 @@ class Intake:
         return self._unsettled.get(delivery.tag) is delivery
 
     def _forget(self, delivery: RabbitDelivery) -> bool:
-        if not self._has(delivery):
+        if not self._has(delivery) and delivery.row is None:
             return False
-        del self._unsettled[delivery.tag]
         self._suspects.ended(delivery)
-        if not self._unsettled:
-            self._emptied()
+        self._answered(delivery)
         return True
+
+    def _answered(self, delivery: RabbitDelivery) -> None:
+        """Note that the broker does not wait for an answer any more."""
+        if self._has(delivery):
+            del self._unsettled[delivery.tag]
+            if not self._unsettled:
+                self._emptied()
+
+    def _look_after(self) -> None:
+        """Park what the broker would soon lose its patience with; look again while there is anything."""
+        latest_s = self._clock.monotonic_s() - self._hold_max_s * PARKED_FROM
+        for delivery in list(self._unsettled.values()):
+            if delivery.received_s > latest_s:
+                break
+            if (parking := delivery.park()) is not None:
+                self._spawn(self._park(delivery, parking))
+        self._timer = None
+        if self._unsettled:
+            self._watch()
+
+    def _watch(self) -> None:
+        if self._timer is None and not self._ordered:
+            self._timer = self._clock.call_later(self._hold_max_s * (1 - PARKED_FROM), self._look_after)
+
+    async def _park(self, delivery: RabbitDelivery, parking: asyncio.Task[None]) -> None:
+        await asyncio.wait({parking})
+        if delivery.row is not None:
+            _log.debug("event_parked", subscriber=delivery.subscriber, event_id=delivery.message.envelope.id)
+            self._answered(delivery)
 
     async def _give_up(self, delivery: RabbitDelivery, problem: wire.UndecodableError) -> None:
         envelope = delivery.message.envelope
@@ -221,16 +254,6 @@ class Intake:
         )
         await delivery.dead_letter(problem.reason, error=str(problem))
 
-    async def _wait_on(self, delivery: RabbitDelivery) -> None:
-        failures = 0
-        while True:
-            try:
-                return await delivery.wait_on()
-            except BrokerUnavailableError as error:
-                _log.warning("event_waits_on", subscriber=delivery.subscriber, reason=str(error))
-            failures += 1
-            await self._clock.sleep(backoff_s(failures, self._chance()))
-
     async def _hold(self, delivery: RabbitDelivery, delay_s: float, attempt: int) -> None:
         """Have the next attempt wait in place; which one it is, and when it is due, outlives this process."""
         known = delivery.receipt or await self._receipts.of(delivery.message.envelope)
@@ -244,7 +267,7 @@ class Intake:
         )
         await self._receipts.put(receipt)
         if self._has(delivery):
-            self._wait_as(delivery.again(receipt))
+            self._wait_as(delivery, receipt)
 
     async def _go_on_in_place(self, delivery: RabbitDelivery) -> None:
         """Take up an ordered delivery where it stood when it was here, or in another process, the last time."""
@@ -252,13 +275,13 @@ class Intake:
         if not self._has(delivery):
             return
         if known.attempt > 1:
-            self._wait_as(delivery.again(known), was_here=False)
+            self._wait_as(delivery, known, was_here=False)
         else:
             self._suspects.take(delivery)
 
-    def _wait_as(self, waiting: RabbitDelivery, *, was_here: bool = True) -> None:
-        self._unsettled[waiting.tag] = waiting
-        self._suspects.ended(waiting)
+    def _wait_as(self, delivery: RabbitDelivery, receipt: Receipt, *, was_here: bool = True) -> None:
+        self._unsettled[delivery.tag] = waiting = delivery.again(receipt)
+        self._suspects.ended(delivery)
         self._spawn(self._wait_in_place(waiting, was_here=was_here))
 
     async def _wait_in_place(self, delivery: RabbitDelivery, *, was_here: bool) -> None:

@@ -54,7 +54,7 @@ class Suspects:
         self._suspects: deque[RabbitDelivery] = deque()
         self._trial: asyncio.Task[object] | None = None
         self._tried: RabbitDelivery | None = None  # while it is not handed on yet
-        self._out: dict[int, RabbitDelivery] = {}
+        self._out: set[RabbitDelivery] = set()
         self._ended = asyncio.Event()
         self._ours: OrderedDict[Key, None] = OrderedDict()
 
@@ -77,19 +77,22 @@ class Suspects:
 
     def ended(self, delivery: RabbitDelivery) -> None:
         """Note that a delivery is out no more."""
-        self._out.pop(delivery.tag, None)
+        self._out.discard(delivery)
         self._ended.set()
         self._go_on()
 
     def lost(self) -> None:
-        """Forget everything: the channel is lost, and it comes again."""
-        for delivery in self._out.values():
+        """Forget everything that is not parked: the channel is lost, and it comes again."""
+        for delivery in self._out:
             self._ours[key_of(delivery.message.envelope)] = None
             if len(self._ours) > OURS_MAX:
                 self._ours.popitem(last=False)
-        self._out.clear()
-        self._withdraw()
+        self._out = {delivery for delivery in self._out if delivery.row is not None}
+        for delivery in self._withdraw():
+            if delivery.row is not None:
+                (self._suspects if delivery.redelivered else self._fresh).append(delivery)
         self._ended.set()
+        self._go_on()
 
     def close(self) -> list[RabbitDelivery]:
         """Hand nothing on any more; return what was not."""
@@ -117,7 +120,7 @@ class Suspects:
             self._hand_on(self._fresh.popleft())
 
     def _hand_on(self, delivery: RabbitDelivery) -> None:
-        self._out[delivery.tag] = delivery
+        self._out.add(delivery)
         self._receive(delivery)
 
     async def _try(self, suspect: RabbitDelivery) -> None:

@@ -26,6 +26,7 @@ Declare = Literal["missing", "never"]
 Arguments = dict[str, str | int | bool]
 
 TIERS_MS = (1_000, 5_000, 30_000, 120_000, 600_000, 3_600_000, 21_600_000)
+SHARE = 0.75  # of a wait queue's time, that whatever waits there waits for
 DELIVERY_LIMIT = 100  # a backstop; retries are counted by ourselves
 LOOKING_LIMIT = 1_000_000  # looking at a dead letter counts as a delivery of it
 
@@ -40,9 +41,14 @@ class BindingMemory(Protocol):
         """Make these exactly the patterns that a queue is bound to."""
 
 
-def tier_ms(delay_ms: int) -> int:
-    """Return the smallest wait that is at least the delay, else the longest there is."""
-    return next((tier for tier in TIERS_MS if tier >= delay_ms), TIERS_MS[-1])
+def tier_ms(delay_ms: int) -> int | None:
+    """Return the smallest wait that is at least the delay; None if that is longer by more than a third.
+
+    What waits in a queue goes when everything before it has gone: nothing is late there by more than a quarter of the
+    queue's wait, since nothing in it waits for less than three quarters of that.
+    """
+    tier = next((tier for tier in TIERS_MS if tier >= delay_ms), None)
+    return tier if tier is not None and delay_ms >= SHARE * tier else None
 
 
 def queue_arguments(dead: str, *, ordered: bool) -> Arguments:

@@ -24,7 +24,7 @@ ATTEMPTS = "x-sagad-attempts"  # tries made so far; a waiting message comes back
 FIRST_SEEN = "x-sagad-first-seen"
 EXCHANGE = "x-sagad-exchange"
 ROUTING_KEY = "x-sagad-routing-key"
-REMAINING_MS = "x-sagad-remaining-ms"  # what is left of a wait that is longer than the longest wait queue
+INTERRUPTED = "x-sagad-interrupted"  # it comes from the store, and the process that had it there died
 REASON = "x-sagad-reason"
 ERROR = "x-sagad-error"
 TRACEBACK = "x-sagad-traceback"
@@ -100,10 +100,9 @@ class Incoming:
         return made + 1 if isinstance(made, int) and made >= 0 else 1
 
     @property
-    def remaining_ms(self) -> int:
-        """How much longer it has to wait."""
-        left = self.properties.header(REMAINING_MS) if self.returned else None
-        return left if isinstance(left, int) and left > 0 else 0
+    def interrupted(self) -> bool:
+        """Whether it was under way in a process that died, whatever the broker knows of that."""
+        return self.redelivered or (self.returned and INTERRUPTED.encode() in self.properties.headers)
 
     def first_seen_us(self, now_us: int) -> int:
         """When it first reached its subscriber; now, if nobody noted it."""

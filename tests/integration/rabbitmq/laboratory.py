@@ -76,6 +76,7 @@ class Laboratory:
     async def die(self, bus: RabbitBus) -> None:
         """End a bus as a killed process does: at once, and without a word to the store."""
         self.store.deaf = True
+        await bus._shelf.aclose()
         await bus._consume.aclose()
         await bus._publish.aclose()
         await until(lambda: all(consumer._intake.empty for consumer in bus._consumers))
@@ -120,6 +121,10 @@ class Laboratory:
             while not taken or taken[0] is None:
                 await self.amqp(take)
         return taken[0], taken[1], taken[2]
+
+    async def until_nothing_is_kept(self) -> None:
+        """Return once the store keeps no delivery, and knows nothing of any."""
+        await until(lambda: not self.store._queues.depths(self.app) and not self.store._receipts._receipts)
 
     async def amqp(self, work: Callable[[BlockingChannel], object]) -> None:
         """Do something on a channel of pika's."""

@@ -5,7 +5,10 @@ import asyncio
 import pika
 import pytest
 
+from daemon.events.embedded.rows import row_of
+from daemon.events.model import message_of
 from daemon.events.rabbitmq.topology import TIERS_MS, tier_ms
+from daemon.store.writes import Enqueue
 from tests.integration.rabbitmq.laboratory import Laboratory
 
 
@@ -16,15 +19,15 @@ async def test_an_event_is_retried_many_times_through_one_wait_queue(lab: Labora
     await lab.publish("customer.created", b'{"id": "c1"}', sent)
 
     seen = []
-    for attempt in range(1, 6):
+    for attempt in range(1, 11):
         delivery = await inbox.next()
         seen.append((delivery.attempt, delivery.message, delivery.first_seen_us, delivery.redelivered))
-        await delivery.retry(0.1, attempt=attempt + 1, error="ValueError: no")
+        await delivery.retry(0.75, attempt=attempt + 1, error="ValueError: no")
 
     last = await inbox.next()
     await last.ack()
-    assert [attempt for attempt, *_ in seen] == [1, 2, 3, 4, 5]
-    assert last.attempt == 6
+    assert [attempt for attempt, *_ in seen] == list(range(1, 11))
+    assert last.attempt == 11
     assert {(message.envelope.id, message.body) for _, message, *_ in seen} == {("e1", b'{"id": "c1"}')}
     assert last.message.envelope.name == "customer.created"
     assert last.message.envelope.headers == {"tenant": "acme"}
@@ -72,28 +75,86 @@ async def test_two_subscribers_share_a_wait_queue_and_each_gets_its_own_back(lab
     assert (first.waiting, second.waiting) == (0, 0)
 
 
-async def test_a_delay_beyond_the_longest_wait_queue_waits_on(lab: Laboratory) -> None:
+@pytest.mark.parametrize(
+    ("delay_ms", "tier"),
+    [
+        (749, None),
+        (750, 1_000),
+        (1_000, 1_000),
+        (1_001, None),
+        (3_750, 5_000),
+        (6_000, None),
+        (TIERS_MS[-1], TIERS_MS[-1]),
+        (TIERS_MS[-1] + 1, None),
+    ],
+)
+def test_a_delay_waits_in_the_smallest_queue_that_is_long_enough_or_in_the_store(
+    delay_ms: int, tier: int | None
+) -> None:
+    assert tier_ms(delay_ms) == tier
+
+
+async def test_a_short_wait_behind_a_long_one_is_not_held_up_by_it(lab: Laboratory) -> None:
+    """dramatiq#458: a queue lets go in its order, whatever its messages' own times say."""
     bus = await lab.bus()
     _, inbox = await lab.subscribe(bus, "greet", "customer.created")
-    queue = f"{lab.app}.greet"
-    left = pika.BasicProperties(
-        message_id="e1",
-        headers={"x-sagad-attempts": 1, "x-sagad-routing-key": "customer.created", "x-sagad-remaining-ms": 150},
-    )
+    for name in ("long", "short"):
+        await lab.publish("customer.created", b"{}", pika.BasicProperties(message_id=name))
+    waiting = {delivery.message.envelope.id: delivery for delivery in [await inbox.next(), await inbox.next()]}
+    loop = asyncio.get_running_loop()
 
-    await lab.publish(queue, b"{}", left, exchange="")
+    started_s = loop.time()
+    await waiting["long"].retry(3, attempt=2, error="no")
+    await waiting["short"].retry(1.2, attempt=2, error="no")
+    first, waited_s = await inbox.next(), loop.time() - started_s
+    second = await inbox.next()
 
-    delivery = await inbox.next()
-    assert (delivery.attempt, delivery.message.envelope.name) == (2, "customer.created")
-    await delivery.retry(TIERS_MS[-1] / 1_000 + 60, attempt=3, error="no")
-    _, waiting, _ = await lab.take(f"{lab.app}.wait.{TIERS_MS[-1]}")
-    assert waiting.headers["x-sagad-remaining-ms"] == 60_000
-    assert waiting.expiration == str(TIERS_MS[-1])
+    assert (first.message.envelope.id, second.message.envelope.id) == ("short", "long")
+    assert 1.2 <= waited_s < 2.5
+    assert (second.attempt, second.redelivered) == (2, False)
 
 
-@pytest.mark.parametrize(("delay_ms", "tier"), [(60, 1_000), (1_000, 1_000), (1_001, 5_000), (10**9, TIERS_MS[-1])])
-def test_a_delay_waits_in_the_smallest_queue_that_is_long_enough(delay_ms: int, tier: int) -> None:
-    assert tier_ms(delay_ms) == tier
+async def test_a_wait_that_no_queue_fits_survives_the_process_as_what_it_was(lab: Laboratory) -> None:
+    dying = await lab.bus()
+    _, inbox = await lab.subscribe(dying, "greet", "customer.created")
+    sent = pika.BasicProperties(message_id="e1", app_id="theirs", headers={"tenant": "acme"})
+    await lab.publish("customer.created", b'{"id": "c1"}', sent)
+    first = await inbox.next()
+    await first.retry(0.4, attempt=3, error="ValueError: no")
+    await lab.die(dying)
+
+    _, inbox = await lab.subscribe(await lab.bus(), "greet", "customer.created")
+    again = await inbox.next()
+
+    assert (again.message, again.attempt) == (first.message, 3)
+    assert again.first_seen_us // 1_000 == first.first_seen_us // 1_000
+    assert (again.crashes, again.redelivered) == (0, False)
+    await again.ack()
+    await lab.until_nothing_is_kept()
+
+
+async def test_what_waits_in_the_store_stays_there_while_its_queue_is_gone(lab: Laboratory) -> None:
+    bus = await lab.bus()
+    consumer, inbox = await lab.subscribe(bus, "greet", "customer.created")
+    await lab.publish("customer.created", b"{}", pika.BasicProperties(message_id="e1"))
+    await (await inbox.next()).retry(0.3, attempt=2, error="no")
+
+    await lab.delete_queue("greet")
+
+    again = await inbox.next(timeout_s=15)
+    assert (again.message.envelope.id, again.attempt, consumer.ready) == ("e1", 2, True)
+
+
+async def test_what_the_embedded_bus_had_left_is_published_when_the_application_moves_to_rabbitmq(
+    lab: Laboratory,
+) -> None:
+    message = message_of("customer.created", b"{}", source="shop", now_us=0, id="e1")
+    await lab.store.commit(Enqueue((row_of(message, app=lab.app, subscriber="greet", now_us=0),)))
+
+    _, inbox = await lab.subscribe(await lab.bus(), "greet", "customer.created")
+
+    moved = await inbox.next()
+    assert (moved.message.envelope.id, moved.message.envelope.name, moved.attempt) == ("e1", "customer.created", 1)
 
 
 async def test_an_ordered_subscriber_waits_in_place(lab: Laboratory) -> None:

@@ -1,6 +1,6 @@
 -- The hash of the body that counted: an event that comes again with another one can be told.
 ALTER TABLE handled ADD COLUMN body_hash BYTEA NOT NULL DEFAULT '';
--- How a delivery that a broker gave away goes back to it: JSON; NULL for those of the embedded bus.
+-- AMQP properties, as they are marshalled, of a delivery that goes back to RabbitMQ; NULL for those of the embedded bus.
 ALTER TABLE deliveries ADD COLUMN properties BYTEA;
 
 -- What is known of deliveries that belong to a broker. `mark` is empty unless the event came without an id.
