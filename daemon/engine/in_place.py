@@ -14,19 +14,19 @@ class Turn:
 
     def __init__(self) -> None:
         self._asked_s: float | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # of this turn; to ask for it takes longer than the time
 
     @property
     def is_short(self) -> bool:
         """Whether it is short still, since this was asked in it first."""
-        loop = asyncio.get_running_loop()
-        now_s = loop.time()
-        if self._asked_s is None:
-            self._asked_s = now_s
-            loop.call_soon(self._end)
-        return now_s - self._asked_s < _TURN_S
+        if self._loop is None or self._asked_s is None:
+            self._loop = asyncio.get_running_loop()
+            self._asked_s = self._loop.time()
+            self._loop.call_soon(self._end)
+        return self._loop.time() - self._asked_s < _TURN_S
 
     def _end(self) -> None:
-        self._asked_s = None
+        self._asked_s = self._loop = None
 
 
 def begin_in_place(work: Coroutine[Any, Any, T_co], context: Context) -> "Rest[T_co] | None":

@@ -7,7 +7,7 @@ from daemon.engine.control import Fenced, Forestalled
 from daemon.engine.ports import Ports
 from daemon.engine.watching import RunEvent, Told, events_of
 from daemon.store.model import RunRecord
-from daemon.store.writes import FenceRun, InsertRun, Outcome, PutGraph, PutStep, UpdateChild, UpdateRun, Write
+from daemon.store.writes import FenceRun, InsertRun, Known, Outcome, PutGraph, PutStep, UpdateChild, UpdateRun, Write
 
 _APPLIED = Outcome.APPLIED  # a name: an enum takes long to find its members
 
@@ -120,11 +120,12 @@ class Journal:
         self._flying += 1
         refused = self._refused
         news = self._ports.news
-        events: list[RunEvent] = []
+        events: list[RunEvent] | None = None
         if news.is_watched:  # records change while they are on their way
             events = events_of((*writes, *guards, head), self._runs, self._ports.clock.now_us())
         try:
-            outcome = await self._ports.store.commit(head, *guards, *writes)
+            found = self._ports.store.commit(head, *guards, *writes)
+            outcome = found.outcome if type(found) is Known else await found
         finally:
             self._flying -= 1
         if outcome is _APPLIED:

@@ -1,7 +1,7 @@
 """The store that forgets: everything in this process, applied at once. For tests, scripts and the in-memory engine."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from math import inf
@@ -24,6 +24,7 @@ from daemon.store.writes import (
     ForgetReceipt,
     GiveBack,
     InsertRun,
+    Known,
     Outcome,
     PutGraph,
     PutReceipt,
@@ -66,20 +67,7 @@ _GUARDS = frozenset(
 )
 
 
-class _Known:
-    """An outcome that is known already; awaiting it costs no future and no turn of the loop."""
-
-    __slots__ = ("_outcome",)
-
-    def __init__(self, outcome: Outcome) -> None:
-        self._outcome = outcome
-
-    def __await__(self) -> Generator[None, None, Outcome]:
-        return self._outcome
-        yield  # type: ignore[unreachable] # what makes this a generator
-
-
-_KNOWN = {outcome: _Known(outcome) for outcome in Outcome}
+_KNOWN = {outcome: Known(outcome) for outcome in Outcome}
 _APPLIED = _KNOWN[Outcome.APPLIED]
 
 

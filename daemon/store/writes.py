@@ -4,6 +4,7 @@ Many commits share one transaction (group commit). A guard is a write that may a
 is written, and the commit's outcome says why.
 """
 
+from collections.abc import Generator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -266,3 +267,20 @@ class Outcome(StrEnum):
     APPLIED = "applied"
     CONFLICT = "conflict"
     FENCED = "fenced"
+
+
+class Known:
+    """An outcome that is known already; awaiting it costs no future and no turn of the loop.
+
+    Attributes:
+        outcome: For whoever would not even await it.
+    """
+
+    __slots__ = ("outcome",)
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+
+    def __await__(self) -> Generator[None, None, Outcome]:
+        return self.outcome
+        yield  # type: ignore[unreachable] # what makes this a generator

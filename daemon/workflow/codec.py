@@ -104,14 +104,14 @@ class Codec:
                 data = plain(value)
             except ValueError as error:  # half a surrogate pair, or an int of too many digits
                 said = getattr(error, "reason", error)
-                raise CodecError(f"{said_of(what, of)} cannot be stored as JSON: {said}") from None
+                raise CodecError(f"{named(what, of)} cannot be stored as JSON: {said}") from None
             if len(data) > limit_bytes:
-                raise PayloadTooLargeError(said_of(what, of), len(data), limit_bytes)
+                raise PayloadTooLargeError(named(what, of), len(data), limit_bytes)
             return data, value
         proven = self._proven(value)
         data, fresh = (proven, _TAKEN) if proven is not None else self._round_trip(value, what, of)
         if len(data) > limit_bytes:
-            raise PayloadTooLargeError(said_of(what, of), len(data), limit_bytes)
+            raise PayloadTooLargeError(named(what, of), len(data), limit_bytes)
         return data, Held(data, self, fresh)
 
     def takes(self, other: "Codec") -> bool:
@@ -174,9 +174,9 @@ class Codec:
             fresh = self._decode(data)
             changed = difference(value, fresh)
         except (PydanticSerializationError, ValueError, TypeError, RecursionError):
-            raise self._refusal(value, said_of(what, of)) from None
+            raise self._refusal(value, named(what, of)) from None
         if changed is not None:
-            raise self._refusal(value, said_of(what, of))
+            raise self._refusal(value, named(what, of))
         return data, fresh
 
     def _refusal(self, value: Any, what: str) -> CodecError:
@@ -200,8 +200,8 @@ class Codec:
         )
 
 
-def said_of(what: str, of: str) -> str:
-    """Return whose value it is, as errors say it."""
+def named(what: str, of: str) -> str:
+    """Return whose value it is, as an error says it; as the arguments of `Codec.hold`."""
     return f"{what} {of!r}" if of else what
 
 

@@ -9,7 +9,7 @@ from pydantic import model_validator
 from daemon.errors import CodecError
 from daemon.events.model import Event
 from daemon.retry import Retry
-from daemon.workflow.codec import ANY, Codec, said_of
+from daemon.workflow.codec import ANY, Codec, named
 from daemon.workflow.definition import (
     COMPENSATION_RETRY,
     BoundStep,
@@ -34,9 +34,9 @@ class GoneCodec(Codec):
         super().__init__(Any)
         self._text = text
 
-    def hold(self, value: Any, limit_bytes: int, what: str, of: str = "") -> NoReturn:  # noqa: ARG002 - as its codec
+    def hold(self, value: Any, limit_bytes: int, what: str, of: str = "") -> NoReturn:  # noqa: ARG002 - as its base
         """Raise `CodecError`."""
-        raise CodecError(f"{said_of(what, of)} cannot be stored: the type {self._text} is missing")
+        raise CodecError(f"{named(what, of)} cannot be stored: the type {self._text} is missing")
 
     def decode(self, data: bytes) -> NoReturn:  # noqa: ARG002 - as the codec that it replaces
         """Raise `CodecError`."""
