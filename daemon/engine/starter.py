@@ -9,10 +9,11 @@ from typing import Any, Unpack
 
 from daemon.activation import current_activation
 from daemon.engine.control import Fenced
-from daemon.engine.driving import RunDriver, Surroundings
+from daemon.engine.driving import Surroundings
 from daemon.engine.execution import Execution
 from daemon.engine.in_place import Turn
 from daemon.engine.ports import Ports
+from daemon.engine.resuming import RunResumer
 from daemon.engine.starting import CALLED, check_same, graphs_of, new_record
 from daemon.engine.starts import Starts
 from daemon.errors import ForestalledError, StoreUnavailableError
@@ -25,7 +26,7 @@ from daemon.workflow.workflow import WorkflowBase
 _POLL_S = 0.25
 
 
-class RunStarter(RunDriver):
+class RunStarter(RunResumer):
     """Starts and joins runs; as `RunDriver` is made."""
 
     def __init__(self, ports: Ports, **around: Unpack[Surroundings]) -> None:
