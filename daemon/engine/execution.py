@@ -1,185 +1,33 @@
-"""One run while this process drives it: its values, its checkpoints, what failed, and the runs inside it."""
+"""What happens to one run while this process drives it: what becomes durable, what fails, and what stops it."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic_core import to_json
 
 from daemon.engine.control import Stop
 from daemon.engine.failures import INVOKE, describe_error
-from daemon.engine.journal import Journal
 from daemon.engine.pauses import wake
-from daemon.engine.ports import Ports
+from daemon.engine.standing import NO_LIMIT, Standing
 from daemon.log import get_logger
-from daemon.store.model import RunRecord, RunStatus, StepRecord, StepState
+from daemon.store.model import RunStatus, StepRecord, StepState
 from daemon.store.writes import PutStep
-from daemon.workflow.context import RunScope
-from daemon.workflow.rebuilding import Rebuilt
 from daemon.workflow.run import WorkflowRun
-from daemon.workflow.workflow import WorkflowBase
-
-if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Iterator
-
-    import svcs
-
-    from daemon.workflow.graph import Graph
-    from daemon.workflow.nodes import StepNode
 
 log = get_logger(__name__)
-_DEBUG = 10
 _DURABLE_WAIT_S = 1.0
-_NOTHING: Mapping[str, str] = {}
-_NO_LIMIT = timedelta()
 
 
-class Execution:
-    """One attempt of a run, or of a child inside it, driven by the task of the run at the top.
+class Execution(Standing):
+    """One attempt of a run, or of a child inside it, driven by the task of the run at the top; see `Standing`.
 
     Invariants: an effectful step starts only when everything before it in its branch is durable, and that commit was
     not fenced; `failing` is set, for the whole tree, before the first step is undone, and never cleared; `settled` is
     set only once the end of the run at the top, or its being parked, is durable.
-
-    Attributes:
-        parent: The run that it is a step of; None at the top.
-        children: The runs that are steps of this one, by the step's name, as far as they were begun.
-        graph: What it walks over: the one that it was started with.
-        lacks: What the present code does not have of the graph, in words, by the name of the node, or of the handler.
-        lost: The names of the handlers among them.
-        unread: What is stored and cannot be read by the present code, in words, by the name of the node that gave it.
-        passed: The hooks that it was past when another process let go of it.
-        calls: The steps that a node became when it was reached, by the node's name, then by what is in their brackets.
-        failures: The failed attempts of both phases, by step.
-        skips: The steps that failed ones have asked to skip to, and that were not reached yet.
-        edited: The JSON of inputs that were edited for this attempt, by the step's name.
-        undone: How many steps were undone.
-        abreast: Whether members of a parallel group of this run are running.
-        emitted: Orders the events that the whole run emitted: the number of the latest; 0 if there was none.
-        known: Slots whose stored decisions and results of transforms are in the values.
-        resumed: Whether another process began it, and may have left a step half done.
-        woken: Whether it was parked here, perhaps for long: it may have been taken over since, unnoticed.
-        limit: The timeout that struck.
-        sleepers: Whoever waits for a retry; woken when the run begins to fail.
-        waiters: Whoever waits for the run, and whether to its end or until it is parked.
-        is_debugged: Whether debug lines are written at all.
     """
 
-    __slots__ = (
-        "abreast",
-        "calls",
-        "cause",
-        "children",
-        "edited",
-        "emitted",
-        "errors",
-        "failing",
-        "failures",
-        "graph",
-        "is_debugged",
-        "journal",
-        "known",
-        "lacks",
-        "limit",
-        "lost",
-        "parent",
-        "passed",
-        "ports",
-        "record",
-        "resumed",
-        "scope",
-        "seq",
-        "settled",
-        "skips",
-        "sleepers",
-        "steps",
-        "stop",
-        "task",
-        "undone",
-        "unread",
-        "values",
-        "waiters",
-        "woken",
-        "workflow",
-    )
-
-    def __init__(
-        self,
-        ports: Ports,
-        workflow: WorkflowBase,
-        record: RunRecord,
-        scope: RunScope,
-        parent: "Execution | None" = None,
-        *,
-        rebuilt: Rebuilt | None = None,
-    ) -> None:
-        self.ports = ports
-        self.workflow = workflow
-        self.record = record
-        self.scope = scope
-        self.parent = parent
-        self.journal: Journal = Journal(ports, record) if parent is None else parent.journal
-        self.children: dict[str, Execution] = {}
-        self.graph: Graph = workflow.graph if rebuilt is None else rebuilt.graph
-        self.lacks: Mapping[str, str] = _NOTHING if rebuilt is None else rebuilt.lacks
-        self.lost: frozenset[str] = frozenset()
-        self.unread: Mapping[str, str] = _NOTHING
-        self.passed: frozenset[str] = frozenset()
-        self.values: list[Any] = [None] * self.graph.slots
-        self.steps: dict[str, StepRecord] = {}
-        self.failures: dict[str, list[dict[str, Any]]] = {}
-        self.known: set[int] = set()
-        self.calls: dict[str, dict[str, StepNode]] = {}
-        self.skips: set[str] = set()
-        self.edited: dict[str, bytes] = {}
-        self.errors: list[dict[str, Any]] = []
-        self.cause: BaseException | None = None
-        self.failing = False
-        self.abreast = False
-        self.emitted = 0
-        self.resumed = False
-        self.woken = False
-        self.settled = False
-        self.stop: Stop | None = None
-        self.limit = _NO_LIMIT
-        self.task: asyncio.Task[None] | None = None
-        self.seq = 0
-        self.undone = 0
-        self.sleepers: set[asyncio.Future[None]] = set()
-        self.waiters: list[tuple[asyncio.Future[WorkflowRun[Any]], bool]] = []
-        self.is_debugged = log.is_enabled_for(_DEBUG)
-
-    @property
-    def top(self) -> "Execution":
-        """The run at the top; it has the task and whoever waits.
-
-        Not kept: a run that points at itself is garbage that only the collector finds, with all that it holds.
-        """
-        return self if self.parent is None else self.parent.top
-
-    def tree(self) -> "Iterator[Execution]":
-        """Iterate over this run and all that were begun inside it."""
-        yield self
-        for child in self.children.values():
-            yield from child.tree()
-
-    def give(self, container: "svcs.Container") -> None:
-        """Give the steps of the whole tree their services."""
-        self.scope.container = container
-        for child in self.children.values():
-            child.give(container)
-
-    @property
-    def is_abreast(self) -> bool:
-        """Whether something else of the whole run may be running at the same time."""
-        run: Execution | None = self
-        while run is not None:
-            if run.abreast:
-                return True
-            run = run.parent
-        return False
+    __slots__ = ()
 
     # --- what becomes durable ---
 
@@ -312,7 +160,7 @@ class Execution:
         if not self.failing:
             self.begin_to_fail()
 
-    def halt(self, stop: Stop, limit: timedelta = _NO_LIMIT) -> None:
+    def halt(self, stop: Stop, limit: timedelta = NO_LIMIT) -> None:
         """Cancel the task that drives it, and with it all that is inside it.
 
         Args:
