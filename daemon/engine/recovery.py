@@ -1,6 +1,7 @@
 """Keeps this process's lease, takes over the runs of the dead, and takes up what others ask of its own."""
 
 import asyncio
+from math import inf
 
 from daemon.clock import Clock
 from daemon.engine.engine import WorkflowEngine
@@ -19,7 +20,8 @@ log = get_logger(__name__)
 class Recovery:
     """Announces this process to the store, and goes on with runs that nobody drives any more.
 
-    What other processes ask of its runs it learns by a hint, and by looking every two seconds.
+    What other processes ask of its runs it learns by a hint, and by looking every two seconds. Once it has missed the
+    store for longer than its lease, it takes nothing over for as long as a lease: its peers may have missed it, too.
 
     Args:
         claims: Whether to take over others' runs; a process that only starts runs of its own does not.
@@ -36,7 +38,8 @@ class Recovery:
         self._claims = claims
         self._tasks: tuple[asyncio.Task[None], ...] = ()
         self._hinted = asyncio.Event()
-        self._leased_until_s = -1.0
+        self._leased_until_s = inf  # it has none yet
+        self._spares_until_s = -inf
         self._is_lapsing = False
         self._unsubscribe = _nothing
 
@@ -44,12 +47,15 @@ class Recovery:
         """Take out the lease: what this process owns from now on is its own for as long as it lives."""
         asked_s = self._clock.monotonic_s()
         await self._store.register(self._app, self._owner, lease_s=LEASE_S)
+        if self._clock.monotonic_s() >= self._leased_until_s:
+            # It missed the store for so long: perhaps all did, and the others live, too, and are about to say so.
+            self._spares_until_s = self._clock.monotonic_s() + LEASE_S
         self._leased_until_s = asked_s + LEASE_S
 
     @property
     def is_leased(self) -> bool:
         """Whether the lease goes on for sure: else what this process takes, others take from it again at once."""
-        return self._clock.monotonic_s() < self._leased_until_s
+        return self._clock.monotonic_s() < self._leased_until_s < inf
 
     async def start(self) -> None:
         """Take over what is there to be taken over, and keep looking."""
@@ -77,13 +83,17 @@ class Recovery:
             await asyncio.wait(self._tasks)
         await self._store.retire(self._owner)
 
+    async def beat(self) -> None:
+        """Renew the lease, take over what there is, and take up what is asked of its own."""
+        await self.announce()
+        await self._take_over()
+        await self._engine.heed()
+
     async def _beat(self) -> None:
         while True:
             await self._clock.sleep(_AGAIN_S if self._is_lapsing else _BEAT_S)
             try:
-                await self.announce()
-                await self._take_over()
-                await self._engine.heed()
+                await self.beat()
                 self._is_lapsing = False
             except Exception as error:  # noqa: BLE001 - the next beat may be better
                 self._note("lease_not_renewed", error, is_known=self._is_lapsing)
@@ -115,7 +125,7 @@ class Recovery:
 
     async def _take_over(self) -> None:
         await self._engine.holding.review()
-        while self._claims:
+        while self._claims and self._clock.monotonic_s() >= self._spares_until_s:
             names = list(self._engine.workflows)
             declined = self._engine.holding.declined
             claimed = await self._store.claim_runs(self._app, self._owner, names, limit=_BATCH, without=declined)
