@@ -123,6 +123,8 @@ class PostgresStore:
     async def runs(
         self, app: str, wanted: RunFilter, *, after: str | None, limit: int, within_s: float = inf
     ) -> FoundRuns:
+        if not self._is_open:
+            raise StoreUnavailableError(_CLOSED)
         deadline_s = self._loop.time() + within_s
         asking = walks.pages(
             self._lists, app, wanted, after=after, limit=limit, is_over=lambda: self._loop.time() > deadline_s
