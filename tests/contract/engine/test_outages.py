@@ -12,8 +12,8 @@ from tests.contract.engine.outside import SECOND, Paid, ended, tell
 from tests.contract.engine.processes import APP, Process
 
 
-@workflow("paying")
-def _paying() -> Ref[Paid]:
+@workflow("outliving")
+def _outliving() -> Ref[Paid]:
     return wait_for_event(Paid, key="o-1", match=lambda event: event.order_id)
 
 
@@ -27,10 +27,10 @@ class Pair:
 
     async def miss_the_store(self) -> None:
         """Let an outage last for longer than a lease, and the process that looks after the dead come back first."""
-        self.first.engine.register([_paying])
+        self.first.engine.register([_outliving])
         await self.recovery.beat()
         await self.peer.announce()
-        await _paying(self.peer.container).run(run_id="p-1")
+        await _outliving(self.peer.container).run(run_id="p-1")
         self.clock.advance(LEASE_S * SECOND)
         await self.store.retire("peer")  # as if its lease were over
         await self.recovery.beat()
