@@ -34,12 +34,12 @@ async def run_another(number: int, ctx: StepContext) -> None:
     await inner(ctx.container).run(number)
 
 
-@workflow("inner")
+@workflow("traced-inside")
 def inner(number: Ref[int]) -> None:
     tell(number)
 
 
-@workflow("telling")
+@workflow("traced")
 def telling(number: Ref[int]) -> None:
     told = tell(number)
     inner.as_step(told)
