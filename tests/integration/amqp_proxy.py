@@ -48,26 +48,32 @@ class AmqpProxy(Proxy):
         if self._is_refusing:
             writer.transport.abort()
             return
-        there, back = await asyncio.open_connection(self._target.hostname, self._target.port)
+        try:
+            there, back = await self._connect()
+        except OSError:
+            writer.transport.abort()  # nobody listens there at the moment
+            return
         self._writers |= {writer, back}
-        with suppress(ConnectionError, asyncio.CancelledError, asyncio.IncompleteReadError):
+        with suppress(asyncio.CancelledError):
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._pass_on_frames(reader, back, writer))
-                group.create_task(self._pass_back(there, writer, asyncio.Event()))
+                group.create_task(self._until_reset(self._pass_on_frames(reader, back, writer), back))
+                group.create_task(self._until_reset(self._pass_back(there, writer, asyncio.Event()), writer))
 
     async def _pass_on_frames(
         self, reader: asyncio.StreamReader, server: asyncio.StreamWriter, client: asyncio.StreamWriter
     ) -> None:
-        server.write(await reader.readexactly(_HEADER_BYTES))
         with suppress(asyncio.IncompleteReadError):
+            server.write(await reader.readexactly(_HEADER_BYTES))
             while True:
                 head = await reader.readexactly(7)
                 data = head + await reader.readexactly(int.from_bytes(head[3:]) + 1)
+                await self._travel()
                 answer = self._answer(data) if (data[:1], data[7:11]) == _CONSUME else None
                 if answer is None:
                     server.write(data)
                 else:
                     client.write(frame.marshal(answer, _channel(answer, data)))
+        await self._travel()
         server.close()
 
     def _answer(self, data: bytes) -> frame.FrameTypes | None:

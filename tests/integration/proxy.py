@@ -1,8 +1,9 @@
-"""A TCP proxy in front of a server: it cuts connections when a test says so, and has requests arrive late."""
+"""A TCP proxy in front of a server: a test has it cut, freeze and slow connections, and requests arrive late."""
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
 
@@ -22,6 +23,9 @@ class Proxy:
         self._late: tuple[asyncio.StreamWriter, bytes] | None = None
         self._late_answer = asyncio.Event()
         self._is_refusing = False
+        self._delay_s = 0.0
+        self._flows = asyncio.Event()
+        self._flows.set()
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> Self:
@@ -33,7 +37,7 @@ class Proxy:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
-        self._cut()
+        self.cut()
 
     def cut_at(self, marker: bytes, *, before: bool) -> None:
         """Cut all connections when a client sends this: `before` the server gets it, or once it has answered it."""
@@ -54,58 +58,97 @@ class Proxy:
     def refuse(self) -> None:
         """Cut all connections, and refuse new ones."""
         self._is_refusing = True
-        self._cut()
+        self.cut()
 
     def accept(self) -> None:
         """Accept connections again."""
         self._is_refusing = False
 
-    def _cut(self) -> None:
+    def freeze(self) -> None:
+        """Let nothing through in either direction, not even that one side has closed; connections stay open."""
+        self._flows.clear()
+
+    def thaw(self) -> None:
+        """Let through what was held up, and what comes."""
+        self._flows.set()
+
+    def delay(self, delay_s: float) -> None:
+        """Let what comes from either side arrive this much later, in seconds; 0 at once."""
+        self._delay_s = delay_s
+
+    def cut(self) -> None:
+        """Cut all connections; who connects again is let through."""
         for writer in self._writers:
             writer.transport.abort()
         self._writers.clear()
+
+    async def _travel(self) -> None:
+        """Take as long as the network takes at the moment."""
+        if self._delay_s:
+            await asyncio.sleep(self._delay_s)
+        await self._flows.wait()
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        await self._travel()
+        return await asyncio.open_connection(self._target.hostname, self._target.port)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._is_refusing:
             writer.transport.abort()
             return
-        there, back = await asyncio.open_connection(self._target.hostname, self._target.port)
+        try:
+            there, back = await self._connect()
+        except OSError:
+            writer.transport.abort()  # nobody listens there at the moment
+            return
         self._writers |= {writer, back}
         answered = asyncio.Event()
-        with suppress(ConnectionError, asyncio.CancelledError):
+        with suppress(asyncio.CancelledError):
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._pass_on(reader, back, answered))
-                group.create_task(self._pass_back(there, writer, answered))
+                group.create_task(self._until_reset(self._pass_on(reader, back, answered), back))
+                group.create_task(self._until_reset(self._pass_back(there, writer, answered), writer))
+
+    async def _until_reset(self, direction: Coroutine[Any, Any, None], to: asyncio.StreamWriter) -> None:
+        """Pass on in one direction; when who sends there is gone without closing, so are we for the other side."""
+        try:
+            await direction
+        except ConnectionError:
+            await self._flows.wait()
+            to.transport.abort()
 
     async def _pass_on(self, reader: asyncio.StreamReader, server: asyncio.StreamWriter, armed: asyncio.Event) -> None:
         while data := await reader.read(65_536):
+            await self._travel()
             if self._marker is not None and self._marker in data:
                 self._marker = None
                 if self._holds:
                     self.cuts += 1
                     self._late = server, data
                     self._writers.remove(server)
-                    self._cut()
+                    self.cut()
                     return
                 if self._before:
                     self.cuts += 1
-                    self._cut()
+                    self.cut()
                     return
                 armed.set()
             server.write(data)
+        await self._travel()
         server.close()
 
     async def _pass_back(
         self, server: asyncio.StreamReader, client: asyncio.StreamWriter, armed: asyncio.Event
     ) -> None:
         while data := await server.read(65_536):
+            await self._travel()
             if client.transport.is_closing():
                 self._late_answer.set()
                 return
             if armed.is_set():
                 armed.clear()
                 self.cuts += 1
-                self._cut()
+                self.cut()
                 return
             client.write(data)
+        await self._travel()
         client.close()

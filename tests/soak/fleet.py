@@ -50,6 +50,10 @@ class Fleet:
         """Return the process id of a daemon."""
         return self._daemons[number].pid
 
+    def daemon(self, number: int) -> DaemonProcess:
+        """Return the process that a daemon is at the moment."""
+        return self._daemons[number]
+
     def logged(self) -> Iterator[Entry]:
         """Iterate over the log's lines of all daemons that there ever were."""
         for daemon in [*self._past, *self._daemons.values()]:
@@ -57,14 +61,16 @@ class Fleet:
 
     # --- what happens to them ---
 
-    def start(self, number: int) -> None:
-        """Start a daemon, and return once it is ready."""
+    def start(self, number: int, *, wait: bool = True) -> None:
+        """Start a daemon, and return once it is ready, or listens at least if it is not waited for."""
         folder = self._application.folder / "daemons" / f"{number}-{len(self._past)}"
         folder.mkdir(parents=True)
         daemon = DaemonProcess(self._application.command("run"), cwd=folder, env=os.environ)
         self._daemons[number] = daemon
         daemon.wait_for("daemon_started", timeout_s=_READY_S)
         self._addresses[number] = f"http://127.0.0.1:{daemon.port}"
+        if not wait:
+            return
         self.await_ready(number)
         self.ready_s.append(time.monotonic() - daemon.started_s)
 
@@ -96,6 +102,15 @@ class Fleet:
         if status != 0:
             self.violations.append(f"daemon {number} ended with status {status} after SIGTERM")
         self._bury(number)
+
+    def revive(self, number: int) -> bool:
+        """Start a daemon again if something that it handled has killed it, and tell whether it had."""
+        if self._daemons[number].status != -signal.SIGKILL:
+            return False
+        self._addresses.pop(number, None)
+        self._bury(number)
+        self.start(number, wait=False)
+        return True
 
     def suspend(self, number: int, for_s: float) -> None:
         """Stop a daemon for a time, as a debugger or a machine that sleeps would."""

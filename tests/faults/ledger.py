@@ -1,0 +1,143 @@
+"""What was published, and what has become of it: nothing may be missing, and what was done twice is counted."""
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+PLACED = frozenset({"left", "right", "straight"})
+EVERYBODY = PLACED | {"echo"}
+Pair = tuple[str, str]  # a subscriber, and an order
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a handler did.
+
+    Attributes:
+        at_s: When, on the machine's clock.
+        pid: Of its process.
+        what: `begun`, before anything can go wrong, or `done`, the effect itself.
+    """
+
+    at_s: float
+    pid: int
+    what: str
+    subscriber: str
+    order: str
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """How the ledger stands.
+
+    Attributes:
+        published: Orders that the broker, or the daemon, has confirmed.
+        handled: Pairs of a subscriber and an order with an effect.
+        dead: Pairs that are dead letters.
+        lost: Pairs that are neither.
+        repeated: Effects that had happened before.
+        wrong: What must not be, as sentences.
+    """
+
+    published: int
+    handled: int
+    dead: int
+    lost: Sequence[Pair]
+    repeated: int
+    wrong: Sequence[str] = field(default=())
+
+    def __str__(self) -> str:
+        return (
+            f"published {self.published:,}, handled {self.handled:,}, dead-lettered {self.dead:,}, "
+            f"lost {len(self.lost):,}, effects repeated {self.repeated:,}"
+        )
+
+
+class Ledger:
+    """The file that the handlers append to, and what was published.
+
+    Attributes:
+        expected: By order, the subscribers that have to have its effect.
+        given_up: By order, those that have to have it as a dead letter.
+        unknown: Orders whose publishing was never confirmed: they may be there, or not.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.expected: dict[str, frozenset[str]] = {}
+        self.given_up: dict[str, frozenset[str]] = {}
+        self.unknown: set[str] = set()
+        self.lines: list[Line] = []
+        self._done: Counter[Pair] = Counter()
+        self._begun: Counter[Pair] = Counter()
+        self._position = 0
+
+    def expect(self, order: str, handled: Collection[str], dead: Collection[str] = ()) -> None:
+        """Note that an order is published for certain, and who has to do what with it."""
+        self.given_up[order] = frozenset(dead)
+        self.expected[order] = frozenset(handled)
+
+    def read(self) -> None:
+        """Take in the lines that have come since the last call."""
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as file:
+            file.seek(self._position)
+            whole, _, _ = file.read().rpartition(b"\n")
+        if not whole:
+            return
+        self._position += len(whole) + 1
+        for line in (Line(*json.loads(text)) for text in whole.splitlines()):
+            self.lines.append(line)
+            (self._done if line.what == "done" else self._begun)[line.subscriber, line.order] += 1
+
+    def begun(self, subscriber: str, order: str) -> int:
+        """Return how often a handler has begun with an order."""
+        self.read()
+        return self._begun[subscriber, order]
+
+    def done(self, subscriber: str, order: str) -> int:
+        """Return how often an order has had its effect."""
+        self.read()
+        return self._done[subscriber, order]
+
+    def is_done(self, order: str) -> bool:
+        """Tell whether everybody has handled an order who has to."""
+        self.read()
+        return all(self._done[subscriber, order] for subscriber in self.expected[order])
+
+    def missing(self) -> list[Pair]:
+        """Return what has to be done and is not."""
+        self.read()
+        expected = list(self.expected.items())  # somebody may publish meanwhile
+        return [(each, order) for order, by in expected for each in by if not self._done[each, order]]
+
+    def balance(self, letters: Iterable[Pair]) -> Balance:
+        """Compare what was published with the effects, and with the dead letters that there are."""
+        missing, dead = set(self.missing()), set(letters)
+        awaited = {(each, order) for order, by in self.given_up.items() for each in by}
+        known = self.expected.keys() | self.unknown
+        wrong = [f"{each} of {order} is a dead letter" for each, order in sorted(dead - awaited)]
+        wrong += [f"nobody published {order}, done by {each}" for each, order in self._done if order not in known]
+        wrong += [
+            f"{each} of {order} is done and a dead letter" for each, order in sorted(dead) if self._done[each, order]
+        ]
+        return Balance(
+            published=len(self.expected),
+            handled=len(self._done),
+            dead=len(dead),
+            lost=sorted((missing | awaited) - dead),
+            repeated=self._done.total() - len(self._done),
+            wrong=wrong,
+        )
+
+    def disorder(self, subscriber: str, orders: Sequence[str]) -> list[Pair]:
+        """Return the neighbours among a subscriber's first effects that are not in the order of `orders`."""
+        self.read()
+        place = {order: number for number, order in enumerate(orders)}
+        seen = dict.fromkeys(line.order for line in self.lines if line.what == "done" and line.subscriber == subscriber)
+        of_it = [order for order in seen if order in place]
+        return [(a, b) for a, b in pairwise(of_it) if place[a] > place[b]]

@@ -1,0 +1,95 @@
+"""Queues are deleted, replaced by others, and wanted for other events than before."""
+
+import time
+from pathlib import Path
+
+import pika
+from pika.adapters.blocking_connection import BlockingChannel
+
+from tests.acceptance.process import until
+from tests.faults.laboratory import Laboratory
+
+SOURCE = Path(__file__).parent / "application/subscribers/keep_ledger.py"
+
+
+def test_a_queue_that_is_deleted_under_its_consumer_is_back_within_five_seconds(lab: Laboratory) -> None:
+    """aio-pika#334."""
+    lab.start()
+    held = lab.order(held=True)
+    lab.begun(held)
+
+    lab.amqp(lambda channel: channel.queue_delete(lab.queue("left")))
+    since_s = time.monotonic()
+    lab.daemon.wait_for("consumer_cancelled_by_broker", subscriber="left", timeout_s=5)
+    until(lambda: lab.subscribers()["left"]["consumers"] == 1, "left consumes", timeout_s=5)
+    lab.gate.touch()
+
+    lab.recovered("queue deleted", since_s=since_s)
+    assert [lab.ledger.begun(each, held) for each in ("left", "right", "straight")] == [1, 1, 1]
+
+
+def test_a_queue_with_other_arguments_stops_its_own_subscriber_alone_until_it_is_mended(lab: Laboratory) -> None:
+    """dramatiq#301."""
+    lab.start()
+    lab.order()
+    lab.balance()
+    left = lab.queue("left")
+
+    def replace(channel: BlockingChannel) -> None:
+        channel.queue_delete(left)
+        channel.queue_declare(left, durable=True)
+
+    def mend(channel: BlockingChannel) -> list[tuple[pika.BasicProperties, bytes]]:
+        kept = []
+        while (got := channel.basic_get(left, auto_ack=True))[0] is not None:
+            kept.append((got[1], got[2]))
+        channel.queue_delete(left)
+        return kept
+
+    lab.network.refuse()
+    lab.daemon.wait_for("broker_lost")
+    lab.amqp(replace)
+    lab.network.accept()
+    lab.daemon.wait_for("subscriber_out_of_service", subscriber="left")
+    meanwhile = lab.order()
+    others = ("right", "straight")
+    until(lambda: all(lab.ledger.done(each, meanwhile) for each in others), "the others go on")
+    states = lab.checks()
+    kept = lab.amqp(mend)
+    lab.network.cut()  # a new connection is a new chance
+    since_s = time.monotonic()
+    until(lambda: set(lab.checks().values()) == {"ok"}, "ready")
+
+    def put_back(channel: BlockingChannel) -> None:
+        for properties, body in kept:
+            properties.type = "order.placed"
+            channel.basic_publish("", left, body, properties)
+
+    lab.amqp(put_back)
+    lab.recovered("queue with other arguments", since_s=since_s)
+    assert {name for name, state in states.items() if state != "ok"} == {"subscriber:left"}
+    assert len(kept) == 1
+
+
+def test_a_subscriber_that_changed_its_events_gets_the_new_ones_and_drops_the_old(lab: Laboratory) -> None:
+    lab.start()
+    lab.order()
+    lab.balance()
+    lab.fleet.terminate(0)
+    others = ("right", "straight")
+    before = lab.order(handled=others)
+    source = SOURCE.read_text()
+    head, mark, rest = source.partition('@subscriber(OrderPlaced, id="left"')
+    assert mark
+    moved = 'class OrderMoved(OrderPlaced, name="order.moved"):\n    """Another event."""\n\n\n'
+    rest = rest.replace("event: OrderPlaced", "event: OrderMoved", 1)
+    changed = f'{head}{moved}@subscriber(OrderMoved, id="left"{rest}'
+    lab.application.add("subscribers/keep_ledger.py", changed)
+
+    lab.fleet.start(0)
+    since_s = time.monotonic()
+    lab.daemon.wait_for("event_handled", subscriber="left", event_id=before, outcome="ignored")
+    lab.order(handled=("left", "echo"), name="order.moved")
+
+    lab.recovered("subscriber changed its events", since_s=since_s, handled=others)
+    assert lab.ledger.begun("left", lab.orders[-1]) == 0
