@@ -1,7 +1,6 @@
 """The composition root: the only module that names concrete classes."""
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
@@ -18,8 +17,8 @@ from daemon.engine.ports import Ports
 from daemon.engine.recovery import Recovery
 from daemon.engine.retention import Retention
 from daemon.errors import ConfigurationError, StoreEmptyError, StoreUnavailableError
-from daemon.events.bus import Bus, Consumer, Fare, Subscription
-from daemon.events.dispatch import Dispatcher
+from daemon.events.bus import Bus
+from daemon.events.consumption import Consumption
 from daemon.events.handling import Surroundings
 from daemon.events.outbox import Outbox
 from daemon.events.publisher import EventBus
@@ -86,7 +85,7 @@ class App:
         )
         for provides, value in ((WorkflowEngine, self.engine), (Engine, self.engine), (EventBus, self.events)):
             self.services.register_value(provides, value)
-        self._around = Surroundings(
+        around = Surroundings(
             name,
             self.store,
             self.clock,
@@ -95,11 +94,8 @@ class App:
             max_payload_bytes=limit,
             prefetch=config.broker.prefetch,
         )
-        self.dispatchers = {
-            each.id: Dispatcher(each, self._around, options=self.options(each.id)) for each in self._subscribers(config)
-        }
-        self.consumers: dict[str, tuple[Subscription, Consumer]] = {}
-        self._retired: dict[str, Dispatcher] = {}
+        self.consumption = Consumption(self.bus, around)
+        self.consumption.want(self._subscribers(config), self.options)
         self.jobs = jobs_of(discovered, config)
         self.scheduler = Scheduler(
             self.jobs,
@@ -122,16 +118,7 @@ class App:
     def queues(self) -> dict[str, tuple[str, ...]]:
         """What the application has queues for, with their patterns: all subscribers, and the events that it awaits."""
         declared = {each.id: each.patterns for each in self.discovered.subscribers}
-        return declared | {name: each.subscriber.patterns for name, each in self.dispatchers.items()}
-
-    @property
-    def subscriptions(self) -> list[Subscription]:
-        """What the subscribers that are turned on want from the bus, and what takes in the events that are awaited."""
-        return [self._subscription(each) for each in self.dispatchers.values()]
-
-    async def declare(self) -> None:
-        """Make sure that every subscriber has its queue, so that nothing published from now on is lost."""
-        await self.bus.declare(self.subscriptions)
+        return declared | {name: each.subscriber.patterns for name, each in self.consumption.dispatchers.items()}
 
     async def start(self) -> None:
         """Open the store and begin to connect to the broker; does not wait for a broker that is away."""
@@ -149,9 +136,9 @@ class App:
         await self.patiently(self.recovery.announce)
         await self.bus.start()
         if self._is_daemon and self.config.broker.embedded:
-            await self.patiently(self.declare)  # before anybody can publish
+            await self.patiently(self.consumption.declare)  # before anybody can publish
         elif self._is_daemon:
-            self.bus.expect(list(self.dispatchers))  # the same, without waiting for a broker that is away
+            self.bus.expect(list(self.consumption.dispatchers))  # the same, without waiting for a broker that is away
         await self.outbox.start()
 
     async def patiently(self, attempt: Callable[[], Awaitable[object]]) -> None:
@@ -168,18 +155,6 @@ class App:
             await self.recovery.retire()
         await self.store.aclose()
 
-    async def consume(self) -> None:
-        """Consume for every subscriber that is not consumed for yet, and no longer for those that are gone."""
-        for name, (subscription, consumer) in list(self.consumers.items()):
-            dispatcher = self.dispatchers.get(name)
-            if dispatcher is None or self._subscription(dispatcher) != subscription:
-                await consumer.cancel()
-                del self.consumers[name]
-        for name, dispatcher in self.dispatchers.items():
-            if name not in self.consumers:
-                subscription = self._subscription(dispatcher)
-                self.consumers[name] = subscription, await self.bus.subscribe(subscription, dispatcher.receive)
-
     async def reload(self, config: Config) -> None:
         """Take up what a new configuration says of subscribers, jobs and options; see `restart_keys` for the rest.
 
@@ -188,7 +163,7 @@ class App:
             StoreUnavailableError: Likewise.
         """
         jobs = jobs_of(self.discovered, config)
-        wanted = {each.id: each for each in self._subscribers(config)}
+        wanted = self._subscribers(config)
         await self.scheduler.replace(jobs)
         self.jobs = jobs
         self.config = self.config.model_copy(
@@ -199,50 +174,16 @@ class App:
                 "log": config.log,
             }
         )
-        for name in set(self.dispatchers) - set(wanted):
-            self._retired[name] = self.dispatchers.pop(name)
-        for name, subscriber in wanted.items():
-            # One that was turned off goes on where it is: an event that it is still at must not be started once more.
-            dispatcher = self.dispatchers.get(name) or self._retired.pop(name, None)
-            if dispatcher is None:
-                self.dispatchers[name] = Dispatcher(subscriber, self._around, options=self.options(name))
-            else:
-                self.dispatchers[name] = dispatcher
-                dispatcher.subscriber, dispatcher.options = subscriber, self.options(name)
-        await self.consume()
-        self._retired = {name: each for name, each in self._retired.items() if not each.retire()}
+        self.consumption.want(wanted, self.options)
+        await self.consumption.consume()
 
     def _subscribers(self, config: Config) -> list[Subscriber[Any]]:
         return subscribers_of(self.discovered, config) + awaited_events(self.engine)
-
-    def _subscription(self, dispatcher: Dispatcher) -> Subscription:
-        return dispatcher.subscriber.subscription(self.config.broker.prefetch)
-
-    def all_dispatchers(self) -> list[Dispatcher]:
-        """Return the dispatchers that have something to do, those whose subscriber was turned off included."""
-        return [*self.dispatchers.values(), *self._retired.values()]
 
     def is_away_for(self, path: str) -> bool:
         """Tell whether what a request for this path changes could not be stored at the moment; a broker has its own."""
         is_brokers = not self.config.broker.embedded and path.startswith(("/api/events", "/api/dead-letters"))
         return not self._is_up or (bool(self.store.trouble) and not is_brokers)
-
-    def fares(self) -> dict[str, Fare]:
-        """Return how each subscriber fares in this process, those that are turned off included."""
-        in_flight = Counter[str]()
-        for each in self.all_dispatchers():
-            in_flight[each.subscriber.id] += each.in_flight
-        return {name: Fare(*self._state(name), in_flight[name]) for name in self.queues}
-
-    def _state(self, name: str) -> tuple[str, str]:
-        dispatcher = self.dispatchers.get(name)
-        if dispatcher is None:
-            return "off", ""
-        _, consumer = self.consumers.get(name, (None, None))
-        if consumer is None or not consumer.ready:
-            away = "" if self.bus.connected else "The broker does not answer."
-            return "out_of_service", (consumer.trouble if consumer else "") or away
-        return "paused" if dispatcher.paused else "consuming", ""
 
     async def checks(self) -> dict[str, bool]:
         """Return what readiness depends on, by name, and whether it is well."""
@@ -252,7 +193,7 @@ class App:
             "broker": self.bus.connected,
             "scheduler": self.scheduler.running,
         }
-        found |= {f"subscriber:{name}": consumer.ready for name, (_, consumer) in self.consumers.items()}
+        found |= {f"subscriber:{name}": ready for name, ready in self.consumption.readiness.items()}
         pings = await self.services.pings()
         return found | {f"service:{name}": well for name, well in pings.items()}
 
@@ -266,7 +207,7 @@ class Work:
     async def start(self) -> None:
         """Take up work."""
         await self._app.patiently(self._app.recovery.start)
-        await self._app.consume()
+        await self._app.consumption.consume()
         await self._app.patiently(self._app.scheduler.start)
         await self._app.retention.start()
 
@@ -278,8 +219,7 @@ class Work:
         await app.retention.aclose()
         async with asyncio.TaskGroup() as group:
             group.create_task(app.scheduler.quiesce())
-            for _, consumer in app.consumers.values():
-                group.create_task(consumer.cancel())
+            group.create_task(app.consumption.quiesce())
 
     async def drain(self) -> None:
         """Return when nothing that was taken is left."""
@@ -296,8 +236,7 @@ class Work:
         # Handlers first: until they have ended they may start runs.
         async with asyncio.TaskGroup() as group:
             group.create_task(self._app.scheduler.drain(grace_s))
-            for dispatcher in self._app.all_dispatchers():
-                group.create_task(dispatcher.drain(grace_s))
+            group.create_task(self._app.consumption.drain(grace_s))
         await self._app.engine.drain(grace_s)
 
 

@@ -92,7 +92,7 @@ def _http(app: App, lifecycle: Lifecycle, monitor: LoopMonitor) -> "HttpServer":
         draining=lambda: app.draining,
         away=app.is_away_for,
         subscribers=lambda: app.queues,
-        fares=app.fares,
+        fares=lambda: app.consumption.fares(app.queues),
     )
     return HttpServer(create_api(ports), config.http.host, config.http.port)
 
@@ -138,7 +138,8 @@ class StatusLine:
     def _show(self) -> None:
         app = self._app
         broker = "connected" if app.bus.connected else "NOT CONNECTED"
-        text = f"{_counted(len(app.dispatchers), 'subscriber')}, {_counted(len(app.jobs), 'job')}; broker {broker}"
+        subscribers, jobs = len(app.consumption.dispatchers), len(app.jobs)
+        text = f"{_counted(subscribers, 'subscriber')}, {_counted(jobs, 'job')}; broker {broker}"
         if app.store.trouble:
             text += f"; store: {app.store.trouble}"
         if text != self._shown:

@@ -50,7 +50,7 @@ def publish(
 
     async def send(app: "App") -> bool:
         if loaded.broker.embedded:  # an event that comes before the daemon's first start finds its queues
-            await app.declare()
+            await app.consumption.declare()
         return await app.events.send(message)
 
     if not perform(loaded, discovered, send):

@@ -34,7 +34,7 @@ def plan(
     json: JsonOption = False,
 ) -> None:
     """Show what is there, what is missing, different, stale or left over; changes nothing."""
-    loaded, found = _performed(config, lambda app: app.bus.plan(app.subscriptions, known=app.queues))
+    loaded, found = _performed(config, lambda app: app.bus.plan(app.consumption.subscriptions, known=app.queues))
     if definitions:
         show_json(_definitions(found, loaded))
     else:
@@ -48,7 +48,7 @@ def plan(
 @app.command()
 def apply(*, config: ConfigOption = CONFIG, json: JsonOption = False) -> None:
     """Declare and bind what is missing, unbind what no subscriber takes any more; deletes and changes nothing."""
-    loaded, found = _performed(config, lambda app: app.bus.apply(app.subscriptions, known=app.queues))
+    loaded, found = _performed(config, lambda app: app.bus.apply(app.consumption.subscriptions, known=app.queues))
     _show(found, loaded, json=json)
     for trouble in found.troubles:
         note(trouble)

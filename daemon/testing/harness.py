@@ -122,7 +122,7 @@ class Harness:
         )
         stack.push_async_callback(self._close)
         await self._app.start()
-        await self._app.consume()
+        await self._app.consumption.consume()
         await self._app.scheduler.start()
         self.container = await stack.enter_async_context(self._app.services.handler_container())
 
@@ -184,7 +184,7 @@ class Harness:
     @property
     def dead_letters(self) -> list[DeadLetter]:
         """The dead letters of all subscribers, in the order in which they died."""
-        found = [_at_once(self._bus.dead_letters(each, limit=_ALL)) for each in self._app.dispatchers]
+        found = [_at_once(self._bus.dead_letters(each, limit=_ALL)) for each in self._app.consumption.dispatchers]
         return sorted((letter for letters in found for letter in letters), key=attrgetter("dead_us"))
 
 

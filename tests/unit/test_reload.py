@@ -63,11 +63,11 @@ def config(*, enabled: bool = True) -> Config:
 async def shop() -> AsyncIterator[Shop]:
     opened = Shop()
     await opened.app.start()
-    await opened.app.consume()
+    await opened.app.consumption.consume()
     yield opened
     opened.gate.set()
     await opened.settle()
-    for _, consumer in opened.app.consumers.values():
+    for _, consumer in opened.app.consumption.consumers.values():
         await consumer.cancel()
     await opened.app.aclose()
 
@@ -75,7 +75,7 @@ async def shop() -> AsyncIterator[Shop]:
 async def test_what_runs_while_its_subscriber_is_turned_off_and_on_again_runs_once(shop: Shop) -> None:
     await shop.publish("o1", "o2")
     await shop.turn(on=False)
-    off = (list(shop.began), shop.app.fares())
+    off = (list(shop.began), shop.app.consumption.fares(shop.app.queues))
     await shop.turn(on=True)
     on = list(shop.began)
 
@@ -85,7 +85,7 @@ async def test_what_runs_while_its_subscriber_is_turned_off_and_on_again_runs_on
     assert off == (["o1"], {"note-order": Fare("off", "", 1)})
     assert on == ["o1"]
     assert shop.ended == ["o1", "o2"]
-    assert shop.app.fares() == {"note-order": Fare("consuming", "", 0)}
+    assert shop.app.consumption.fares(shop.app.queues) == {"note-order": Fare("consuming", "", 0)}
 
 
 async def test_what_waits_while_its_subscriber_is_turned_off_goes_back_to_its_queue(shop: Shop) -> None:
@@ -106,7 +106,7 @@ async def test_one_dispatcher_serves_a_subscriber_however_often_it_is_turned_off
     for _ in range(5):
         await shop.turn(on=False)
         await shop.turn(on=True)
-        seen.update(shop.app.all_dispatchers())
+        seen.update(shop.app.consumption.all_dispatchers())
 
     assert len(seen) == 1
     assert shop.began == ["o1"]
@@ -115,10 +115,10 @@ async def test_one_dispatcher_serves_a_subscriber_however_often_it_is_turned_off
 async def test_a_dispatcher_that_has_nothing_left_to_do_is_dropped(shop: Shop) -> None:
     await shop.publish("o1")
     await shop.turn(on=False)
-    running = len(shop.app.all_dispatchers())
+    running = len(shop.app.consumption.all_dispatchers())
     shop.gate.set()
     await shop.settle()
 
     await shop.turn(on=False)
 
-    assert (running, shop.app.all_dispatchers()) == (1, [])
+    assert (running, shop.app.consumption.all_dispatchers()) == (1, [])
