@@ -338,6 +338,38 @@ def test_subscribers_are_listed_with_what_the_daemon_says_of_them(folder: Path, 
     assert "geheim" not in table
 
 
+def test_a_subscriber_is_out_of_service_with_the_reason_why(folder: Path, sagad: Sagad, amqp_url: str) -> None:
+    app, port = f"test-{secrets.token_hex(4)}", free_port()
+    broker = {"SAGAD_APP__NAME": app, "SAGAD_BROKER__URL": amqp_url, "SAGAD_BROKER__EXCHANGE": f"{app}-events"}
+    served = broker | {"SAGAD_HTTP__ENABLED": "true", "SAGAD_HTTP__PORT": str(port)}
+    with closing(pika.BlockingConnection(pika.URLParameters(amqp_url))) as connection:
+        connection.channel().queue_declare(f"{app}.greet", durable=True)  # not as it should be
+    with (folder / "daemon.log").open("wb") as log:
+        daemon = subprocess.Popen(command("run"), cwd=folder, env=environment() | served, stdout=log, stderr=log)
+
+    def listed() -> dict[str, dict[str, Any]]:
+        return {each["id"]: each for each in document(sagad("subscribers", "list", "--json", **served))}
+
+    try:
+        await_true(
+            lambda: listed()["audit"]["state"] == "consuming" and listed()["greet"]["trouble"] != "",
+            timeout_s=30,
+            otherwise=lambda: (folder / "daemon.log").read_text(encoding="utf-8"),
+        )
+        found = listed()
+    finally:
+        daemon.terminate()
+        daemon.wait(30)
+        with closing(pika.BlockingConnection(pika.URLParameters(amqp_url))) as connection:
+            channel = connection.channel()
+            for each in ("greet", "greet.dead", "audit", "audit.dead"):
+                channel.queue_delete(f"{app}.{each}")
+            channel.exchange_delete(f"{app}-events")
+
+    assert (found["greet"]["state"], found["audit"]["in_flight"]) == ("out_of_service", 0)
+    assert "inequivalent arg" in found["greet"]["trouble"]
+
+
 def test_the_topology_on_rabbitmq_is_planned_and_applied(folder: Path, sagad: Sagad, amqp_url: str) -> None:
     app = f"test-{secrets.token_hex(4)}"
     broker = {"SAGAD_APP__NAME": app, "SAGAD_BROKER__URL": amqp_url, "SAGAD_BROKER__EXCHANGE": f"{app}-events"}
