@@ -130,7 +130,9 @@ class RabbitDelivery:
         if not await self._begin():
             return False
         if self.row is not None:
-            released = await self._office.shelf.put_back(self.row, attempt=self.attempt, delay_s=0, error="")
+            released = await self._office.shelf.put_back(
+                self.row, attempt=self.attempt, delay_s=0, error="", interrupted=self.redelivered
+            )
         else:
             released = await self._answer(self.channel.basic_nack(self.tag, requeue=True, wait=False))
         self._office.released(self)

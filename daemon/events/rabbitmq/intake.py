@@ -182,7 +182,7 @@ class Intake:
 
     def _released(self, delivery: RabbitDelivery) -> None:
         if self._forget(delivery):
-            if not delivery.redelivered:
+            if not delivery.redelivered and delivery.row is None:  # which is not marked when it comes again
                 # Its first start, which nobody counted, was no crash: whoever has it next is told so.
                 delivery.receipt = replace(
                     delivery.receipt or self._receipts.fresh(delivery.message.envelope), starts=-1

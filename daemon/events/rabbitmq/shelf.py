@@ -90,10 +90,12 @@ class Shelf:
         """Take off what is done; False if somebody else has taken it over."""
         return await self._store.commit(SettleDelivery(row.seq, self._owner)) is Outcome.APPLIED
 
-    async def put_back(self, row: QueuedDelivery, *, attempt: int, delay_s: float, error: str) -> bool:
+    async def put_back(
+        self, row: QueuedDelivery, *, attempt: int, delay_s: float, error: str, interrupted: bool = False
+    ) -> bool:
         """Have what was parked come again; False if somebody else has taken it over."""
         due_us = self._clock.now_us() + round(delay_s * 1_000_000)
-        again = replace(row, owner="", deliveries=0, attempt=attempt, due_us=due_us, error=error)
+        again = replace(row, owner="", deliveries=int(interrupted), attempt=attempt, due_us=due_us, error=error)
         applied = await self._store.commit(UpdateDelivery(again, self._owner)) is Outcome.APPLIED
         self._woken.set()
         return applied
