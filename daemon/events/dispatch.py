@@ -26,7 +26,7 @@ from typing import Any
 from daemon.events import verdict as verdicts
 from daemon.events.breaker import PAUSE_S, Breaker
 from daemon.events.bus import Delivery
-from daemon.events.handling import Handling, Identity, Surroundings, identity_of, patiently
+from daemon.events.handling import Handling, Identity, Surroundings, identity_of, note_difference, patiently
 from daemon.events.recall import Recall
 from daemon.events.subscriber import Subscriber
 from daemon.events.verdict import Verdict
@@ -235,6 +235,4 @@ class Dispatcher:
 
     def _compare(self, delivery: Delivery, body_hash: int) -> None:
         if hash(delivery.message.body) != body_hash:
-            envelope = delivery.message.envelope
-            reason = "two deliveries with this source, name and id have different payloads; the first one counts"
-            self._log.warning("event_differs", event_id=envelope.id, event_name=envelope.name, reason=reason)
+            note_difference(delivery)

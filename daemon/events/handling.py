@@ -5,6 +5,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from hashlib import blake2b
 from typing import Any, TypeVar
 
 import svcs
@@ -87,6 +88,24 @@ def identity_of(delivery: Delivery) -> Identity:
     return envelope.source, envelope.name, envelope.id
 
 
+def body_hash(delivery: Delivery) -> bytes:
+    """Return what tells the bodies of two deliveries of one event apart, in other processes, too."""
+    return blake2b(delivery.message.body, digest_size=8).digest()
+
+
+def note_difference(delivery: Delivery) -> None:
+    """Log that an event came again with another body."""
+    envelope = delivery.message.envelope
+    reason = "two deliveries with this source, name and id have different payloads; the first one counts"
+    _log.warning(
+        "event_differs",
+        subscriber=delivery.subscriber,
+        event_id=envelope.id,
+        event_name=envelope.name,
+        reason=reason,
+    )
+
+
 class Handling:
     """One handling of an event, and every delivery that shares its end.
 
@@ -141,7 +160,10 @@ class Handling:
         if not wanted(self._subscriber, self.first.message.envelope.name):
             return verdicts.IGNORED
         try:
-            if await self._patiently(self._was_handled) is not None:
+            known = await self._patiently(self._was_handled)
+            if known is not None:
+                if known and known != body_hash(self.first):
+                    note_difference(self.first)
                 return verdicts.DUPLICATE
             if self.first.crashes >= MAX_CRASHES:
                 return verdicts.dead(DeadReason.CRASHED, f"It was started {self.first.crashes} times and never ended.")
@@ -255,7 +277,8 @@ class Handling:
     async def _commit(self) -> bool:
         """Make durable that the event was handled, and what was emitted; False if another handling was faster."""
         around, (source, name, event_id) = self._around, self.identity
-        handled = RecordHandled(around.app, self._subscriber.id, source, name, event_id, around.clock.now_us())
+        now_us, hashed = around.clock.now_us(), body_hash(self.first)
+        handled = RecordHandled(around.app, self._subscriber.id, source, name, event_id, now_us, hashed)
         staged = self._staging.writes if self._staging is not None else ()
         outcome = await self._patiently(lambda: around.store.commit(handled, *staged))
         if staged and outcome is Outcome.APPLIED:

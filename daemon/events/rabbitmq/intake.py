@@ -75,6 +75,7 @@ class Intake:
         self._unsettled: dict[int, RabbitDelivery] = {}
         self._receipts = receipts
         self._naming = asyncio.Lock()
+        self._giving_up = asyncio.Lock()  # one at a time: they may be large
         self._timer: Timer | None = None
         self._tasks: set[asyncio.Task[object]] = set()
         self._suspects = Suspects(receive, receipts, alone, self._spawn)
@@ -113,6 +114,8 @@ class Intake:
             problem = error if isinstance(error, wire.UndecodableError) else wire.UndecodableError(unforeseen)
             event_id, name = wire.identify(incoming)
             message = Message(Envelope(event_id or missing_id(), name, self._clock.now(), ""), incoming.body)
+        if problem is None and len(message.body) > self._max_payload_bytes:
+            problem = wire.too_large("payload", len(message.body), self._max_payload_bytes)
         first_seen_us = incoming.first_seen_us(now_us)
         delivery = RabbitDelivery(self._office, channel, tag, incoming, message, first_seen_us=first_seen_us)
         self._unsettled[tag] = delivery
@@ -252,7 +255,8 @@ class Intake:
             reason=str(problem.reason),
             error=str(problem),
         )
-        await delivery.dead_letter(problem.reason, error=str(problem))
+        async with self._giving_up:
+            await delivery.dead_letter(problem.reason, error=str(problem))
 
     async def _hold(self, delivery: RabbitDelivery, delay_s: float, attempt: int) -> None:
         """Have the next attempt wait in place; which one it is, and when it is due, outlives this process."""

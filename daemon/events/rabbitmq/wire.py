@@ -50,6 +50,12 @@ class UndecodableError(Exception):
         super().__init__(why)
 
 
+def too_large(what: str, size_bytes: int, limit_bytes: int) -> UndecodableError:
+    """Return why something is not even looked at."""
+    limit = f"the limit is {limit_bytes:,} (daemon.max_payload_bytes)"
+    return UndecodableError(f"the {what} is {size_bytes:,} bytes; {limit}", DeadReason.TOO_LARGE)
+
+
 @dataclass(frozen=True, slots=True)
 class Incoming:
     """A message as it was taken from a queue.
@@ -189,8 +195,7 @@ def _binary(properties: Properties) -> dict[str, Any]:
 
 def _structured(raw: bytes, content_type: str, max_payload_bytes: int) -> tuple[dict[str, Any], bytes]:
     if len(raw) > max_payload_bytes:
-        limit = f"the limit is {max_payload_bytes:,} (daemon.max_payload_bytes)"
-        raise UndecodableError(f"the event is {len(raw):,} bytes; {limit}", DeadReason.TOO_LARGE)
+        raise too_large("event", len(raw), max_payload_bytes)
     if not content_type.startswith(STRUCTURED):
         raise UndecodableError(f"the content type {content_type[:80]!r} is not supported; send {STRUCTURED}")
     event = _parsed(raw)

@@ -1,5 +1,6 @@
 """Whatever a publisher sends: what can be read is delivered, the rest is dead-lettered, and nobody else suffers."""
 
+import asyncio
 import base64
 import json
 import struct
@@ -162,6 +163,24 @@ async def test_what_is_no_event_is_dead_lettered_as_it_came(lab: Laboratory, cas
     assert (letter.reason, letter.body, letter.event_name) == ("undecodable", body, "customer.created")
     assert letter.error
     assert letter.event_id
+
+
+async def test_a_payload_that_is_too_large_is_given_up_before_anybody_takes_it(lab: Laboratory) -> None:
+    bus = await lab.bus(max_payload_bytes=100)
+    _, inbox = await lab.subscribe(bus, "greet", "customer.created", prefetch=2)
+    for number in range(3):
+        await lab.publish("customer.created", b"[" * 101, pika.BasicProperties(message_id=f"large-{number}"))
+    await lab.publish("customer.created", b"[" * 100, pika.BasicProperties(message_id="fits"))
+
+    assert (await inbox.next()).message.envelope.id == "fits"
+
+    async with asyncio.timeout(10):
+        while len(letters := await bus.dead_letters("greet", limit=10)) < 3:  # noqa: ASYNC110 - the broker sets no event
+            await asyncio.sleep(0.01)
+    assert {(letter.event_id, str(letter.reason), len(letter.body)) for letter in letters} == {
+        (f"large-{number}", "too_large", 101) for number in range(3)
+    }
+    assert "the payload is 101 bytes; the limit is 100 (daemon.max_payload_bytes)" in letters[0].error
 
 
 async def test_a_structured_event_that_is_too_large_is_not_decoded(lab: Laboratory) -> None:

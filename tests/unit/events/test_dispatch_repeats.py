@@ -129,6 +129,23 @@ async def test_the_same_id_under_another_name_or_source_is_another_event(desk: D
     assert seen == [("till", "order.placed"), ("web", "order.placed"), ("till", "order.paid")]
 
 
+async def test_another_body_is_told_by_a_process_that_never_saw_the_first(
+    desk: Desk, log: list[dict[str, Any]]
+) -> None:
+    gated = Gated()
+    gated.gate.set()
+    await desk.dispatch(desk.dispatcher(gated.subscriber), Handed(order()))
+    await desk.dispatch(desk.dispatcher(gated.subscriber), Handed(order()))
+    before = [line["event"] for line in log].count("event_differs")
+
+    await desk.dispatch(desk.dispatcher(gated.subscriber), Handed(order(body=b'{"id": "other"}')))
+
+    (line,) = [line for line in log if line["event"] == "event_differs"]
+    assert before == 0
+    assert gated.began == ["e1"]
+    assert (line["subscriber"], line["event_id"]) == ("note-order", "e1")
+
+
 async def test_two_bodies_under_one_identity_are_logged_and_the_first_counts(
     desk: Desk, log: list[dict[str, Any]]
 ) -> None:
