@@ -3,7 +3,7 @@
 import secrets
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -37,7 +37,13 @@ class Laboratory:
     """
 
     def __init__(
-        self, node: Node, folder: Path, told: Callable[[str], object], *, daemons: int = 1, **settings: Any
+        self,
+        node: Node,
+        folder: Path,
+        told: Callable[[str], object],
+        *,
+        daemons: int = 1,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.node = node
         self.broker = Broker(node.url)
@@ -49,7 +55,7 @@ class Laboratory:
         self._told = told
         self._folder = folder
         self._daemons = daemons
-        self._settings = settings
+        self._settings = settings or {}
         self._numbers = threading.Lock()
         self._stack = ExitStack()
 
@@ -105,6 +111,51 @@ class Laboratory:
         self.node.ctl("eval", "[dets:sync(Each) || Each <- dets:all()].")
         self.node.kill()
 
+    @contextmanager
+    def patience(self, timeout_s: int) -> Iterator[None]:
+        """Have the broker wait so long for an acknowledgement, on channels opened here, until it restarts."""
+        self._set_patience(timeout_s, tick_s=1)
+        try:
+            yield
+        finally:
+            self._set_patience(1_800, tick_s=60)
+
+    def _set_patience(self, timeout_s: int, *, tick_s: int) -> None:
+        keys = {"consumer_timeout": timeout_s * 1000, "channel_tick_interval": tick_s * 1000}
+        self.node.ctl("eval", ", ".join(f"application:set_env(rabbit, {key}, {ms})" for key, ms in keys.items()) + ".")
+
+    def replace_queue(self, subscriber: str) -> None:
+        """Delete a queue with all that is in it, and declare one with other arguments in its place."""
+
+        def replace(channel: BlockingChannel) -> None:
+            channel.queue_delete(self.queue(subscriber))
+            channel.queue_declare(self.queue(subscriber), durable=True)
+
+        self.amqp(replace)
+
+    def mend_queue(self, subscriber: str) -> int:
+        """Have a replaced queue declared as it should be; return how many messages it had, which are in the new one."""
+        queue = self.queue(subscriber)
+        kept: list[tuple[pika.BasicProperties, bytes]] = []
+
+        def take(channel: BlockingChannel) -> None:
+            while (got := channel.basic_get(queue, auto_ack=True))[0] is not None:
+                kept.append((got[1], got[2]))
+            channel.queue_delete(queue)
+
+        def put_back(channel: BlockingChannel) -> None:
+            channel.confirm_delivery()
+            for properties, body in kept:
+                properties.type = properties.type or "order.placed"
+                channel.basic_publish("", queue, body, properties, mandatory=True)
+
+        self.amqp(take)
+        self.network.cut()  # a new connection is a new chance
+        for number in self.fleet.numbers:
+            self.fleet.await_ready(number)
+        self.amqp(put_back)
+        return len(kept)
+
     def amqp(self, work: Callable[[BlockingChannel], T]) -> T:
         """Do something on the broker, as an operator would."""
         connection = pika.BlockingConnection(pika.URLParameters(self.node.url))
@@ -114,7 +165,7 @@ class Laboratory:
             connection.close()
 
     def set_patience(self, timeout_s: int) -> None:
-        """Have the broker wait so long for an acknowledgement, on channels that are opened from now on."""
+        """Have the broker wait so long for an acknowledgement, on channels that are opened until it is restarted."""
         keys = {"consumer_timeout": timeout_s * 1000, "channel_tick_interval": 1_000 if timeout_s < 60 else 60_000}
         self.node.ctl("eval", ", ".join(f"application:set_env(rabbit, {key}, {ms})" for key, ms in keys.items()) + ".")
 

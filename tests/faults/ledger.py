@@ -63,6 +63,7 @@ class Ledger:
         expected: By order, the subscribers that have to have its effect.
         given_up: By order, those that have to have it as a dead letter.
         unknown: Orders whose publishing was never confirmed: they may be there, or not.
+        buried: What was a dead letter when the broker was emptied.
     """
 
     def __init__(self, path: Path) -> None:
@@ -70,6 +71,7 @@ class Ledger:
         self.expected: dict[str, frozenset[str]] = {}
         self.given_up: dict[str, frozenset[str]] = {}
         self.unknown: set[str] = set()
+        self.buried: set[Pair] = set()
         self.lines: list[Line] = []
         self._done: Counter[Pair] = Counter()
         self._begun: Counter[Pair] = Counter()
@@ -117,7 +119,7 @@ class Ledger:
 
     def balance(self, letters: Iterable[Pair]) -> Balance:
         """Compare what was published with the effects, and with the dead letters that there are."""
-        missing, dead = set(self.missing()), set(letters)
+        missing, dead = set(self.missing()), {*letters, *self.buried}
         awaited = {(each, order) for order, by in self.given_up.items() for each in by}
         known = self.expected.keys() | self.unknown
         wrong = [f"{each} of {order} is a dead letter" for each, order in sorted(dead - awaited)]

@@ -15,9 +15,8 @@ TIMEOUT_S = 6
 def impatient(lab: Laboratory) -> Iterator[Laboratory]:
     """The laboratory, whose broker waits six seconds for an acknowledgement."""
     lab.application.configure({"broker.consumer_timeout_s": TIMEOUT_S})
-    lab.set_patience(TIMEOUT_S)
-    yield lab
-    lab.set_patience(1_800)
+    with lab.patience(TIMEOUT_S):
+        yield lab
 
 
 def test_long_and_often_retried_events_are_handled_on_a_broker_that_waits_six_seconds(impatient: Laboratory) -> None:

@@ -38,6 +38,7 @@ class OrderPlaced(Event, name="order.placed"):
 
     Attributes:
         pause_s: How long handling it takes, in seconds.
+        slow_s: How much longer `left` takes.
         fails: How many attempts of `left` fail.
         held: It is handled once the file `gate` is there.
         rejected: Nobody takes it.
@@ -46,6 +47,7 @@ class OrderPlaced(Event, name="order.placed"):
 
     id: str
     pause_s: float = 0
+    slow_s: float = 0
     fails: int = 0
     held: bool = False
     rejected: bool = False
@@ -82,7 +84,7 @@ async def handle(who: str, event: OrderPlaced, ctx: SubscriberContext) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     while event.held and not Path(ctx.options["gate"]).exists():  # noqa: ASYNC110 - another process makes it
         await asyncio.sleep(0.01)
-    await asyncio.sleep(event.pause_s)
+    await asyncio.sleep(event.pause_s + (event.slow_s if who == "left" else 0))
     if event.rejected:
         raise Reject("as it was told to")
     if who == "left" and ctx.attempt <= event.fails:
