@@ -13,6 +13,9 @@ from daemon.engine.unfinished import end_in_doubt, end_unfinished, steps_in_doub
 from daemon.engine.values import result_of
 from daemon.store.model import RunStatus
 
+# Names, since an enum takes long to find its members.
+_COMPENSATING, _RUNNING, _COMPLETED = RunStatus.COMPENSATING, RunStatus.RUNNING, RunStatus.COMPLETED
+
 
 async def drive(run: Execution) -> None:
     """Go forward or back until the run has ended, or is parked; either is durable when this returns.
@@ -46,7 +49,7 @@ async def drive(run: Execution) -> None:
 async def _go(run: Execution) -> bool:
     """Go as far as it goes; tell whether the run has ended, else it is to be let go of."""
     try:
-        if run.record.status is RunStatus.COMPENSATING or not await _forward_from_doubt(run):
+        if run.record.status is _COMPENSATING or not await _forward_from_doubt(run):
             await roll_back(run, RunStatus.REVERTED)
     except Parked as why:
         _park(run, why)
@@ -56,8 +59,8 @@ async def _go(run: Execution) -> bool:
 
 def _park(run: Execution, why: Parked) -> None:
     """Let go of the run until it is due; a rollback stays one, and a run's deadline is never slept through."""
-    if run.record.status is RunStatus.COMPENSATING:
-        run.set_status(RunStatus.COMPENSATING, why.wake_us, why.waiting_for)
+    if run.record.status is _COMPENSATING:
+        run.set_status(_COMPENSATING, why.wake_us, why.waiting_for)
     else:
         parked = why.within(run.record.deadline_us)
         run.set_status(RunStatus.WAITING, parked.wake_us, parked.waiting_for)
@@ -95,7 +98,7 @@ async def _forward(run: Execution) -> bool:
             time_is_up(run)
             return False
         timer = run.ports.clock.call_later(left_s, lambda: interrupt(run))
-    run.set_status(RunStatus.RUNNING)
+    run.set_status(_RUNNING)
     try:
         await go_forward(run)
         _hold_result(run)
@@ -112,7 +115,7 @@ async def _forward(run: Execution) -> bool:
         if timer is not None:
             timer.cancel()
     release(run)
-    run.finish(RunStatus.COMPLETED)
+    run.finish(_COMPLETED)
     return True
 
 

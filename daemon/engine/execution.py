@@ -51,7 +51,7 @@ class Execution(Standing):
     def set_status(self, status: RunStatus, wake_us: int | None = None, waiting_for: str = "") -> None:
         """Note where the run stands; the next commit writes it."""
         record = self.record
-        if (record.status, record.wake_us, record.waiting_for) != (status, wake_us, waiting_for):
+        if record.status is not status or record.wake_us != wake_us or record.waiting_for != waiting_for:
             record.become(status)
             record.wake_us, record.waiting_for = wake_us, waiting_for
             self.journal.note(record)

@@ -1,6 +1,6 @@
 """What a run and its children have decided, in order, on its way to the store."""
 
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any
 
 from daemon.engine.control import Fenced, Forestalled
@@ -107,27 +107,23 @@ class Journal:
             else:
                 head = InsertRun(self._record)
         ahead, pending, children, stale = self._ahead, self.pending, self._children, self.stale
-        writes: list[Write] = [*ahead, *pending] if ahead else pending
+        writes = pending
+        if ahead:
+            writes = [*ahead, *pending]
+            self._ahead = []
         if children:
             now_us = self._ports.clock.now_us()
             for record in children.values():
                 record.updated_us = now_us
             writes = [*writes, *map(UpdateChild, children.values())]
             self._children = {}
-        if ahead:
-            self._ahead = []
         self.pending, self.stale = [], False
-        self._flying += 1
-        refused = self._refused
-        news = self._ports.news
+        refused, news = self._refused, self._ports.news
         events: list[RunEvent] | None = None
         if news.is_watched:  # records change while they are on their way
             events = events_of((*writes, *guards, head), self._runs, self._ports.clock.now_us())
-        try:
-            found = self._ports.store.commit(head, *guards, *writes)
-            outcome = found.outcome if type(found) is Known else await found
-        finally:
-            self._flying -= 1
+        found = self._ports.store.commit(head, *guards, *writes)
+        outcome = found.outcome if type(found) is Known else await self._landed(found)
         if outcome is _APPLIED:
             if events:
                 news.tell(events, self._told)
@@ -141,3 +137,10 @@ class Journal:
         self._children = {**children, **self._children}
         self.stale = stale or self.stale
         return False
+
+    async def _landed(self, commit: Awaitable[Outcome]) -> Outcome:
+        self._flying += 1
+        try:
+            return await commit
+        finally:
+            self._flying -= 1

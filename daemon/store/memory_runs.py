@@ -88,7 +88,7 @@ class MemoryRuns:
         """Replace what may change in a run."""
         record = write.record
         before = self._runs.get(record.key)
-        if before is None or (before[_OWNER], before[_EPOCH]) != (record.owner, record.epoch):
+        if before is None or before[_EPOCH] != record.epoch or before[_OWNER] != record.owner:
             return Outcome.FENCED
         if undo is not None:
             undo.append(lambda: self._put(_run_of(before)))
@@ -256,7 +256,8 @@ class MemoryRuns:
             return
         if record.status in _LIVE:
             self._unended[record.app, record.workflow].add(key)
-            self._ended.pop(key, None)
+            if key in self._ended:
+                del self._ended[key]
             if record.waiting_for == QUEUED:
                 self._queued[record.app, record.workflow].add(key)
             elif self._queued:
