@@ -45,13 +45,13 @@ class Deck:
         self._database = database
         self._calm = calm
         self._chance = chance
-        self._kinds = kinds
+        self.kinds = kinds
         self._cards: list[str] = []
 
     def strike(self) -> str:
         """Have the next fault happen, and return its kind once it is over and the outside is well."""
         if not self._cards:
-            self._cards = [kind for kind in self._kinds for _ in range(DECK[kind])]
+            self._cards = [kind for kind in self.kinds for _ in range(DECK[kind])]
             self._chance.shuffle(self._cards)
         kind = self._cards.pop()
         does: dict[str, Callable[[], object]] = {

@@ -155,8 +155,8 @@ def _trouble(plan: EventPlan, lab: Laboratory, deck: Deck, seconds: list[tuple[s
     until_s = time.monotonic() + plan.seconds
     while (left_s := until_s - time.monotonic()) > 0:
         time.sleep(min(left_s, plan.pause_s * chance.uniform(0.4, 1.6)))
-        if time.monotonic() > until_s:
-            break
+        if time.monotonic() > until_s or not deck.kinds:
+            continue
         kind = deck.strike()
         well_s = time.monotonic()
         new = lab.order()
