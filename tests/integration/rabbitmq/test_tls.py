@@ -100,9 +100,9 @@ async def test_who_shows_no_certificate_is_refused_and_told_which_key_it_takes(
 ) -> None:
     bus = await lab.bus(url=node.tls_url, tls_ca=tls["tls_ca"])
 
-    await until(lambda: bus.trouble != "")
+    # The broker may have closed before its answer was read; it gives the same one at the next attempt.
+    await until(lambda: "(alert certificate required): check broker.tls_cert" in bus.trouble)
     assert not bus.connected
-    assert "(alert certificate required): check broker.tls_cert" in bus.trouble
     assert "guest:guest" not in bus.trouble
 
 
@@ -113,9 +113,9 @@ async def test_who_shows_a_certificate_of_another_authority_is_refused(
 
     bus = await lab.bus(url=node.tls_url, **tls | {"tls_cert": str(certificate), "tls_key": str(key)})
 
-    await until(lambda: bus.trouble != "")
+    # The broker may have closed before its answer was read; it gives the same one at the next attempt.
+    await until(lambda: "(alert unknown ca): check broker.tls_cert" in bus.trouble)
     assert not bus.connected
-    assert "(alert unknown ca): check broker.tls_cert" in bus.trouble
 
 
 async def test_a_certificate_that_is_not_there_is_named_by_its_key(
