@@ -9,7 +9,7 @@ import typer
 from daemon.cli.loading import load_application, perform
 from daemon.cli.options import CONFIG, ConfigOption, JsonOption, group
 from daemon.cli.output import note, printable, show, show_fields, show_json, show_table, show_title
-from daemon.clock import from_us
+from daemon.clock import from_us, iso_of
 from daemon.errors import DaemonError, did_you_mean
 from daemon.events.bus import REPLAY_PER_S
 from daemon.events.model import Choice, DeadLetter
@@ -217,8 +217,8 @@ def _as_json(letter: DeadLetter) -> dict[str, Any]:
         "reason": letter.reason,
         "error": letter.error,
         "attempts": letter.attempts,
-        "first_seen_at": from_us(letter.first_seen_us).isoformat(),
-        "dead_at": from_us(letter.dead_us).isoformat(),
+        "first_seen_at": iso_of(letter.first_seen_us),
+        "dead_at": iso_of(letter.dead_us),
         "headers": dict(letter.headers),
         "data": data,
         "traceback": letter.traceback,

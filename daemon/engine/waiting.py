@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from daemon.clock import from_us, to_us
+from daemon.clock import iso_of, to_us
 from daemon.engine.control import Failed
 from daemon.engine.execution import Execution
 from daemon.engine.pauses import set_running, set_waiting, wait_until
@@ -64,7 +64,7 @@ def _due_us(run: Execution, node: SleepNode, now_us: int) -> int:
 
 
 def _until(record: StepRecord) -> str:
-    return f"{record.name} until {from_us(record.due_us or 0).isoformat()}"
+    return f"{record.name} until {iso_of(record.due_us or 0)}"
 
 
 def topic_of_event(workflow: str, node: WaitNode, key: Any) -> str:

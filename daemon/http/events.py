@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import Query
 from pydantic_core import from_json
 
-from daemon.clock import from_us
+from daemon.clock import iso_of
 from daemon.errors import did_you_mean
 from daemon.events.model import Choice, DeadLetter, encode_data, message_of
 from daemon.http.ports import ApiPorts
@@ -100,6 +100,6 @@ def _dead_letter_json(letter: DeadLetter) -> dict[str, Any]:
         "error": letter.error,
         "traceback": letter.traceback,
         "attempts": letter.attempts,
-        "first_seen_at": from_us(letter.first_seen_us).isoformat(),
-        "dead_at": from_us(letter.dead_us).isoformat(),
+        "first_seen_at": iso_of(letter.first_seen_us),
+        "dead_at": iso_of(letter.dead_us),
     }

@@ -11,7 +11,7 @@ from pydantic_core import from_json
 from typing_extensions import TypeVar
 
 from daemon.activation import Trigger
-from daemon.clock import from_us
+from daemon.clock import from_us, iso_of
 from daemon.errors import RemoteError, RunNotCompleted, WorkflowFailed
 from daemon.store.model import RunRecord, RunStatus, StepRecord, StepState
 from daemon.workflow.codec import Codec
@@ -256,8 +256,8 @@ class WorkflowRun(Generic[Out_co]):
             ],
             "compensated": self.compensated,
             "steps": {step.name: _step_json(step) for step in self._shown()},
-            "created_at": self.created_at.isoformat(),
-            "updated_at": self.updated_at.isoformat(),
+            "created_at": iso_of(self.record.created_us),
+            "updated_at": iso_of(self.record.updated_us),
             "waiting_for": self.waiting_for or None,
         }
 
@@ -323,7 +323,7 @@ def _step_json(step: StepRecord) -> dict[str, Any]:
         "input": _loaded(step.input),
         "output": _loaded(step.output),
         "attempts": step.attempts,
-        "started_at": from_us(step.started_us).isoformat(),
-        "ended_at": None if step.ended_us is None else from_us(step.ended_us).isoformat(),
+        "started_at": iso_of(step.started_us),
+        "ended_at": None if step.ended_us is None else iso_of(step.ended_us),
         "errors": _failures_json(step.failures),
     }

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.clock import Clock, ManualClock, SystemClock, first_id, from_us, new_id, to_us
+from daemon.clock import Clock, ManualClock, SystemClock, first_id, from_us, iso_of, new_id, to_us
 
 SECOND = timedelta(seconds=1)
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -142,6 +142,16 @@ def test_a_clock_does_not_go_back() -> None:
         ManualClock().advance(-SECOND)
     with pytest.raises(ValueError, match="aware datetime"):
         ManualClock(datetime(2026, 1, 1))  # noqa: DTZ001
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_moments_are_written_as_datetime_writes_them(moment: datetime) -> None:
+    assert iso_of(to_us(moment)) == moment.isoformat()
+
+
+@pytest.mark.parametrize("moment_us", [-1, 0, 1, 999_999, 1_000_000])
+def test_moments_around_the_epoch_are_written_as_datetime_writes_them(moment_us: int) -> None:
+    assert iso_of(moment_us) == from_us(moment_us).isoformat()
 
 
 FORKED = """
