@@ -44,23 +44,12 @@ class AmqpProxy(Proxy):
         self.answers: dict[str, Answer] = {}
         self.asked: dict[str, int] = {}
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._is_refusing:
-            writer.transport.abort()
-            return
-        try:
-            there, back = await self._connect()
-        except OSError:
-            writer.transport.abort()  # nobody listens there at the moment
-            return
-        self._writers |= {writer, back}
-        with suppress(asyncio.CancelledError):
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._until_reset(self._pass_on_frames(reader, back, writer), back))
-                group.create_task(self._until_reset(self._pass_back(there, writer, asyncio.Event()), writer))
-
-    async def _pass_on_frames(
-        self, reader: asyncio.StreamReader, server: asyncio.StreamWriter, client: asyncio.StreamWriter
+    async def _pass_on(
+        self,
+        reader: asyncio.StreamReader,
+        server: asyncio.StreamWriter,
+        client: asyncio.StreamWriter,
+        armed: asyncio.Event,  # noqa: ARG002 - nothing is cut here: `cut_at` is for other protocols
     ) -> None:
         with suppress(asyncio.IncompleteReadError):
             server.write(await reader.readexactly(_HEADER_BYTES))

@@ -105,7 +105,7 @@ class Proxy:
         answered = asyncio.Event()
         with suppress(asyncio.CancelledError):
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._until_reset(self._pass_on(reader, back, answered), back))
+                group.create_task(self._until_reset(self._pass_on(reader, back, writer, answered), back))
                 group.create_task(self._until_reset(self._pass_back(there, writer, answered), writer))
 
     async def _until_reset(self, direction: Coroutine[Any, Any, None], to: asyncio.StreamWriter) -> None:
@@ -116,7 +116,13 @@ class Proxy:
             await self._flows.wait()
             to.transport.abort()
 
-    async def _pass_on(self, reader: asyncio.StreamReader, server: asyncio.StreamWriter, armed: asyncio.Event) -> None:
+    async def _pass_on(
+        self,
+        reader: asyncio.StreamReader,
+        server: asyncio.StreamWriter,
+        client: asyncio.StreamWriter,  # noqa: ARG002 - for those who answer instead of the server
+        armed: asyncio.Event,
+    ) -> None:
         while data := await reader.read(65_536):
             await self._travel()
             if self._marker is not None and self._marker in data:

@@ -4,7 +4,6 @@ import json
 import math
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
-from enum import Flag, IntEnum, StrEnum
 from functools import cached_property
 from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import UUID
@@ -23,38 +22,10 @@ from pydantic import (
     model_validator,
 )
 
+from tests.unit.workflow.kinds import Kind, Line, Number, Right, Size, Text
 from tests.unit.workflow.readings import assert_same, is_proven
 
 T = TypeVar("T")
-
-
-class Size(IntEnum):
-    SMALL = 1
-    LARGE = 2
-
-
-class Kind(StrEnum):
-    A = "a"
-
-
-class Right(Flag):
-    READ = 1
-    WRITE = 2
-
-
-class Text(str):
-    """Equal to a text, and none."""
-
-    __slots__ = ()
-
-
-class Number(int):
-    """Equal to a number, and none."""
-
-
-class Line(BaseModel):
-    sku: str
-    count: int = 1
 
 
 class Gift(Line):

@@ -3,7 +3,7 @@
 import math
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
-from enum import Enum, Flag, IntEnum, StrEnum
+from enum import Enum
 from types import NoneType
 from typing import Annotated, Any, Literal, Optional, get_args, get_origin
 from uuid import UUID
@@ -12,41 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import AfterValidator, BaseModel, Field, create_model
 
+from tests.unit.workflow.kinds import Kind, Line, Number, Right, Size, Text
 from tests.unit.workflow.readings import assert_same
 
 
 class Colour(Enum):
     RED = "red"
     BLUE = "blue"
-
-
-class Size(IntEnum):
-    SMALL = 1
-    LARGE = 2
-
-
-class Kind(StrEnum):
-    A = "a"
-
-
-class Right(Flag):
-    READ = 1
-    WRITE = 2
-
-
-class Text(str):
-    """Equal to a text, and none."""
-
-    __slots__ = ()
-
-
-class Number(int):
-    """Equal to a number, and none."""
-
-
-class Line(BaseModel):
-    sku: str
-    count: int = 1
 
 
 SCALARS: dict[Any, st.SearchStrategy[Any]] = {
