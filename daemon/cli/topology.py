@@ -81,9 +81,13 @@ def _show(found: Plan, config: "Config", *, json: bool) -> None:
     if not found.items:
         note("There are no subscribers.")
         return
-    rows = [(item.state, item.kind, item.name, item.wanted.get("routing_key")) for item in found.items]
+    rows = [
+        (item.state, item.kind, item.name, item.wanted.get("routing_key"))
+        for item in found.items
+        if item.state is not State.LATER
+    ]
     show_table(("state", "kind", "name", "routing key"), rows)
-    _show_lines("To know", [f"{_title(item)}: {item.detail}" for item in found.items if item.detail])
+    _show_lines("To know", _details(found))
     _show_lines("For an administrator", list(found.commands))
     show("")
     show(_summary(found))
@@ -93,8 +97,17 @@ def _show_lines(title: str, lines: list[str]) -> None:
     if lines:
         show("")
         show_title(title)
-        for line in dict.fromkeys(lines):
+        for line in lines:
             show(printable(line))
+
+
+def _details(found: Plan) -> list[str]:
+    """Return what there is to know of the items, each sentence once, with the names of those that it is about."""
+    about: dict[str, dict[str, None]] = {}
+    for item in found.items:
+        if item.detail:
+            about.setdefault(item.detail, {})[_title(item)] = None
+    return [f"{', '.join(titles)}: {detail}" for detail, titles in about.items()]
 
 
 def _title(item: Item) -> str:

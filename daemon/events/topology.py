@@ -14,6 +14,7 @@ class State(StrEnum):
     Attributes:
         OK: It is there, as it is wanted.
         MISSING: It is wanted and not there; for a binding: nobody remembers having made it.
+        LATER: It is not there, and is declared when it is first needed.
         DIFFERENT: It is there with other properties; nobody changes it.
         ORPHAN: A queue whose subscriber the application no longer has.
         STALE: A binding that its subscriber no longer wants.
@@ -22,6 +23,7 @@ class State(StrEnum):
 
     OK = "ok"
     MISSING = "missing"
+    LATER = "later"
     DIFFERENT = "different"
     ORPHAN = "orphan"
     STALE = "stale"

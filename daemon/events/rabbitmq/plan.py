@@ -8,6 +8,7 @@ import asyncio
 import re
 import shlex
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from aio_pika import ExchangeType, exceptions
@@ -32,7 +33,7 @@ from daemon.events.topology import Item, Plan, State
 T = TypeVar("T")
 
 _DEAD_LIMITS = '{"max-length":100000,"message-ttl":2592000000}'
-_LAZY = "The first retry that waits so long declares it."
+_LATER = "The first retry that waits so long declares it."
 
 
 class Planner:
@@ -127,13 +128,17 @@ class Planner:
 
     async def _tier(self, milliseconds: int) -> list[Item]:
         name = self._topology.tier(milliseconds)
-        [exchange] = await self._exchange(name, ExchangeType.FANOUT, lazy=True)
-        queue = await self._queue(name, wait_arguments(milliseconds), lazy=True)
+        [exchange] = await self._exchange(name, ExchangeType.FANOUT)
+        queue = await self._queue(name, wait_arguments(milliseconds))
         state = State.MISSING if State.MISSING in (exchange.state, queue.state) else State.OK
-        binding = Item("binding", name, {"exchange": name, "routing_key": ""}, state, _LAZY if state != "ok" else "")
-        return [exchange, queue, binding]
+        tier = [exchange, queue, Item("binding", name, {"exchange": name, "routing_key": ""}, state)]
+        if self._declare == "never":
+            return tier
+        return [
+            replace(item, state=State.LATER, detail=_LATER) if item.state is State.MISSING else item for item in tier
+        ]
 
-    async def _exchange(self, name: str, kind: ExchangeType, *, lazy: bool = False) -> list[Item]:
+    async def _exchange(self, name: str, kind: ExchangeType) -> list[Item]:
         wanted = {"type": kind.value, "durable": True}
         state, detail = await self._compared(
             lambda channel: channel.get_exchange(name),
@@ -143,16 +148,16 @@ class Planner:
         if state is State.DIFFERENT and "'type'" not in detail:
             # Somebody else's, perhaps; it can be published to, and bound to.
             state, detail = State.OK, f"It is used as it is. {detail.partition('. ')[0]}."
-        return [Item("exchange", name, wanted, state, _LAZY if lazy and state is State.MISSING else detail)]
+        return [Item("exchange", name, wanted, state, detail)]
 
-    async def _queue(self, name: str, arguments: Arguments, *, lazy: bool = False) -> Item:
+    async def _queue(self, name: str, arguments: Arguments) -> Item:
         wanted = {"durable": True, "arguments": arguments}
         state, detail = await self._compared(
             lambda channel: channel.get_queue(name),
             lambda channel: channel.declare_queue(name, durable=True, arguments=dict(arguments)),
             f"the queue {name!r}",
         )
-        return Item("queue", name, wanted, state, _LAZY if lazy and state is State.MISSING else detail)
+        return Item("queue", name, wanted, state, detail)
 
     async def _orphan(self, subscriber: str, patterns: list[str]) -> list[Item]:
         found = []
@@ -216,7 +221,7 @@ def definitions(items: Sequence[Item], vhost: str) -> dict[str, Any]:
     place = {"vhost": vhost}
     kept: Mapping[str, list[dict[str, Any]]] = {"exchanges": [], "queues": [], "bindings": []}
     for item in items:
-        if item.state not in (State.MISSING, State.UNKNOWN):
+        if item.state not in (State.MISSING, State.LATER, State.UNKNOWN):
             continue
         if item.kind == "binding":
             ends = {"source": item.wanted["exchange"], "destination": item.name, "destination_type": "queue"}

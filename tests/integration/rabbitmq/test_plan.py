@@ -32,10 +32,23 @@ async def test_looking_creates_nothing(lab: Laboratory) -> None:
 
     plans = [await bus.plan([GREET, LEDGER]) for _ in range(2)]
 
-    assert [set(states(plan)) for plan in plans] == [{State.MISSING}] * 2
+    assert [set(states(plan)) for plan in plans] == [{State.MISSING, State.LATER}] * 2
     assert plans[0].lacks
     [state] = await bus.queues(["greet"])
     assert (state.ready, state.dead) == (None, None)
+
+
+async def test_a_daemon_has_declared_all_but_what_the_first_retry_that_waits_so_long_declares(lab: Laboratory) -> None:
+    bus = await lab.bus()
+    await lab.subscribe(bus, "greet", *GREET.patterns)
+
+    plan = await bus.plan([GREET])
+
+    assert not plan.lacks
+    assert {item.name for item in plan.of(State.LATER)} <= {
+        f"{lab.app}.wait.{milliseconds}" for milliseconds in TIERS_MS
+    }
+    assert {item.name for item in plan.of(State.OK)} >= {f"{lab.app}.greet", f"{lab.app}.greet.dead"}
 
 
 @pytest.mark.parametrize("declare", ["missing", "never"])
