@@ -61,7 +61,7 @@ def stage(app: str, events: int) -> list[StageEvent]:
         id = secrets.token_hex(16)
         trace = Trace.of({}, "benchmark", str(at))
         message = message_of(NAME, BODY, source=app, now_us=0, id=id, trace=trace)
-        made.append(StageEvent(OutgoingEvent(id, app, f"handler-{at}", 1, pack(message), 0)))
+        made.append(StageEvent(OutgoingEvent(id, app, f"handler-{at}", 1, pack(message), 0, "benchmark")))
     return made
 
 
@@ -86,7 +86,7 @@ async def through_outbox(url: str, events: int, taken: list[tuple[float, float]]
         writes = stage(app, events)
         for at in range(0, events, STAGED_AT_ONCE):
             await store.commit(*writes[at : at + STAGED_AT_ONCE])
-        outbox = Outbox(store, bus, app=app, clock=SystemClock())
+        outbox = Outbox(store, bus, app=app, owner="benchmark", clock=SystemClock())
         confirmed = bus.expect_confirmed(events)
         async with measured(events, taken):
             await outbox.start()

@@ -68,7 +68,16 @@ class App:
         self.store = store or _store(config, disk_failed)
         self.bus = bus or _bus(config, self.store, owner, self.clock, lambda: self.recovery.is_leased)
         self.events = EventBus(self.bus, app=name, clock=self.clock, max_payload_bytes=limit)
-        self.outbox = Outbox(self.store, self.bus, app=name, clock=self.clock, look_s=look_s)
+        self.outbox = Outbox(
+            self.store,
+            self.bus,
+            app=name,
+            owner=owner,
+            clock=self.clock,
+            look_s=look_s,
+            is_leased=lambda: self.recovery.is_leased,
+            may_take_over=lambda: self.recovery.may_take_over,
+        )
         ports = Ports(self.store, self.clock, name, owner, limit, config.daemon.park_after_s)
         self.engine = WorkflowEngine(
             ports, containers=self.services.handler_container, options=self.options, on_staged=self.outbox.poke
@@ -92,6 +101,7 @@ class App:
             self.services.handler_container,
             self.outbox.poke,
             max_payload_bytes=limit,
+            owner=owner,
             prefetch=config.broker.prefetch,
         )
         self.consumption = Consumption(self.bus, around)

@@ -19,6 +19,7 @@ class Staging:
 
     Args:
         app: The source of the events.
+        owner: The process that publishes them, while it lives.
         origin: Names the handling and its attempt, the same in every repetition of it; events of one origin are
             published in order.
         clock: Says when they happened.
@@ -36,6 +37,7 @@ class Staging:
         "_count",
         "_max_payload_bytes",
         "_origin",
+        "_owner",
         "_trace",
         "writes",
     )
@@ -44,6 +46,7 @@ class Staging:
         self,
         *,
         app: str,
+        owner: str,
         origin: str,
         clock: Clock,
         cause: Envelope | None,
@@ -52,6 +55,7 @@ class Staging:
         trace: Trace,
     ) -> None:
         self._app = app
+        self._owner = owner
         self._origin = origin
         self._clock = clock
         self._cause = cause
@@ -76,7 +80,9 @@ class Staging:
         )
         if len(message.body) > self._max_payload_bytes:
             raise PayloadTooLargeError(f"event {name_of(type(event))!r}", len(message.body), self._max_payload_bytes)
-        write = StageEvent(OutgoingEvent(event_id, self._app, self._origin, self._count, pack(message), now_us))
+        write = StageEvent(
+            OutgoingEvent(event_id, self._app, self._origin, self._count, pack(message), now_us, self._owner)
+        )
         if immediately:
             self._commit_now(write)
         else:

@@ -87,4 +87,5 @@ def _packed(run: Execution, emitted: Emitted, seed: str) -> bytes:
 
 def _outgoing(run: Execution, packed: bytes, seq: int) -> OutgoingEvent:
     event_id = unpack(packed).envelope.id
-    return OutgoingEvent(event_id, run.ports.app, run.top.record.key, seq, packed, run.ports.clock.now_us())
+    ports = run.ports
+    return OutgoingEvent(event_id, ports.app, run.top.record.key, seq, packed, ports.clock.now_us(), ports.owner)

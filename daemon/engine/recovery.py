@@ -57,6 +57,11 @@ class Recovery:
         """Whether the lease goes on for sure: else what this process takes, others take from it again at once."""
         return self._clock.monotonic_s() < self._leased_until_s < inf
 
+    @property
+    def may_take_over(self) -> bool:
+        """Whether what dead processes left may be taken now: all who live had the time to say so."""
+        return self.is_leased and self._clock.monotonic_s() >= self._spares_until_s
+
     async def start(self) -> None:
         """Take over what is there to be taken over, and keep looking."""
         if self._claims:

@@ -45,6 +45,7 @@ class Surroundings:
         container: Makes a handler's container; it is closed when the handler has ended.
         poke: Called when something was staged for the outbox.
         max_payload_bytes: A body above this is not even decoded.
+        owner: This process's id in the store: it publishes what is staged; empty: nobody in particular does.
         prefetch: How many deliveries of a subscriber may be unsettled here at one time, before its own share.
         chance: Random numbers from 0 to 1, for the jitter of retries.
     """
@@ -55,6 +56,7 @@ class Surroundings:
     container: Callable[[], svcs.Container]
     poke: Callable[[], object]
     max_payload_bytes: int = 1_048_576
+    owner: str = ""
     prefetch: int = 20
     chance: Callable[[], float] = random.random
 
@@ -251,6 +253,7 @@ class Handling:
         if self._staging is None:
             self._staging = Staging(
                 app=self._around.app,
+                owner=self._around.owner,
                 origin="\x00".join((self._subscriber.id, *self.identity, str(self.first.attempt))),
                 clock=self._around.clock,
                 cause=self.first.message.envelope,

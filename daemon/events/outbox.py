@@ -1,5 +1,8 @@
 """Relays what runs and handlers staged to the bus: at least once, in the order of each origin.
 
+Each process relays what it staged itself. What nobody owns, and what a dead process left, is taken over first, by one
+of those that live: now and then, and at the beginning of a round, before anything later of the same origin is read.
+
 An event is dropped from the store after the bus has confirmed it. Between the two lies a crash that publishes it again,
 with the same id. Origins do not wait for each other; within one, an event is sent when the one before is confirmed, so
 that a failure in the middle never reverses two.
@@ -10,12 +13,14 @@ Invariants:
 * An origin whose event was not taken is stuck: nothing of it is sent before it is tried again, which is after a wait
   that doubles, and when all others have had their turn. A poke does not try it again.
 * Events whose name the broker has refused once are not tried meanwhile: a queue that is full refuses all of them.
+* A process that may count as dead sends nothing: others may have taken its events over, and be sending them.
 * While the broker or the store is away nothing is tried but after that wait, however often it is poked.
 """
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from enum import Enum
+from math import inf
 from typing import Any, TypeVar
 
 from daemon.clock import Clock, Timer
@@ -29,6 +34,8 @@ from daemon.store.writes import DropOutgoing
 
 _AWAY_S = (0.1, 5.0)  # first and longest wait while the broker or the store is away, or an origin is stuck
 _PAGE = 500
+_TAKEN = 1_000  # at one time, from nobody and from the dead
+_TAKE_OVER_S = 2.0
 T = TypeVar("T")
 _log = get_logger(__name__)
 
@@ -45,15 +52,34 @@ class Outbox:
     """Relays an application's staged events; `poke` after every commit that stages one.
 
     Args:
-        look_s: How often to look without being poked, in seconds: for what a process left behind that has died.
+        owner: This process's id in the store.
+        look_s: How often to look without being poked, in seconds: for what a process left behind that has died. Two
+            seconds at most.
+        is_leased: Tells whether this process counts as alive for sure.
+        may_take_over: Tells whether what others left may be taken over now.
     """
 
-    def __init__(self, store: Store, bus: Bus, *, app: str, clock: Clock, look_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        store: Store,
+        bus: Bus,
+        *,
+        app: str,
+        owner: str,
+        clock: Clock,
+        look_s: float = _TAKE_OVER_S,
+        is_leased: Callable[[], bool] = lambda: True,
+        may_take_over: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._store = store
         self._bus = bus
         self._app = app
+        self._owner = owner
         self._clock = clock
-        self._look_s = look_s
+        self._look_s = min(look_s, _TAKE_OVER_S)
+        self._is_leased = is_leased
+        self._may_take_over = may_take_over
+        self._takes_over_at_s = -inf
         self._woken = asyncio.Event()
         self._away = False
         self._closing = False
@@ -130,6 +156,7 @@ class Outbox:
         """Send what is staged and not stuck."""
         self._is_round_over = False
         dropping: asyncio.Task[object] | None = None
+        await self._take_over()
         page = await self._read()
         while page:
             self._passed = max(event.position for event in page)
@@ -152,8 +179,22 @@ class Outbox:
         self._begin_round()
         return _Left.NOTHING
 
+    async def _take_over(self) -> None:
+        """Have what nobody owns, and what the dead left, be this process's, from time to time.
+
+        Only at the beginning of a round: it may have to be sent before what was passed already.
+        """
+        now_s = self._clock.monotonic_s()
+        if self._passed or self._closing or now_s < self._takes_over_at_s or not self._may_take_over():
+            return
+        taken = await self._store.claim_outgoing(self._app, self._owner, limit=_TAKEN)
+        if taken == _TAKEN:
+            self._woken.set()  # there may be more
+        else:
+            self._takes_over_at_s = now_s + self._look_s
+
     async def _read(self) -> list[OutgoingEvent]:
-        return await self._store.outgoing(self._app, limit=_PAGE, after=self._passed)
+        return await self._store.outgoing(self._app, limit=_PAGE, after=self._passed, owner=self._owner)
 
     async def _drop(self, ids: Sequence[str]) -> None:
         await self._store.commit(DropOutgoing(tuple(ids)))
@@ -173,6 +214,8 @@ class Outbox:
     async def _send(self, origin: str, chain: Sequence[OutgoingEvent], sent: list[str]) -> None:
         """Send events of one origin, one after the other, until one is not taken."""
         for event in chain:
+            if not self._is_leased():
+                break
             message = unpack(event.message)
             name = message.envelope.name
             if name in self._refused:

@@ -239,6 +239,7 @@ class Firing:
             record, around = self.record, self._around
             self._staging = Staging(
                 app=around.app,
+                owner=around.owner,
                 origin="\x00".join(("job", record.job, str(record.scheduled_us), str(record.attempt))),
                 clock=around.clock,
                 cause=None,

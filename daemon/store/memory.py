@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
 from math import inf
 
 from daemon.clock import Clock, SystemClock
 from daemon.store.listing import in_order
 from daemon.store.memory_firings import MemoryFirings
+from daemon.store.memory_outbox import MemoryOutbox
 from daemon.store.memory_queues import MemoryQueues
 from daemon.store.memory_receipts import MemoryReceipts
 from daemon.store.memory_runs import MemoryRuns, Undo
@@ -87,8 +87,7 @@ class MemoryStore:
         self._steps = MemorySteps()
         self._runs = MemoryRuns(keep_ended, forgotten=self._steps.forget, hint=self._hint)
         self._graphs: dict[str, PutGraph] = {}
-        self._outbox: dict[str, OutgoingEvent] = {}
-        self._staged = 0
+        self._outbox = MemoryOutbox()
         self._receipts = MemoryReceipts()
         self._firings = MemoryFirings()
         self._signals = MemorySignals()
@@ -118,8 +117,8 @@ class MemoryStore:
             ForgetReceipt: self._receipts.forget,
             PutStep: self._steps.put,
             PutGraph: self._put_graph,
-            StageEvent: self._stage_event,
-            DropOutgoing: self._drop_outgoing,
+            StageEvent: self._outbox.stage,
+            DropOutgoing: self._outbox.drop,
             Enqueue: self._queues.enqueue,
         }
 
@@ -169,15 +168,6 @@ class MemoryStore:
         if not write.workflows or self._runs.has_unended(write.signal.app, write.workflows):
             self._signals.put(replace(write.signal))
             self._hint()
-
-    def _stage_event(self, write: StageEvent) -> None:
-        if write.event.id not in self._outbox:
-            self._staged += 1
-            self._outbox[write.event.id] = replace(write.event, position=self._staged)
-
-    def _drop_outgoing(self, write: DropOutgoing) -> None:
-        for id_ in write.ids:
-            self._outbox.pop(id_, None)
 
     # --- runs ---
     async def run(self, app: str, run_id: str) -> RunRecord | None:
@@ -295,9 +285,11 @@ class MemoryStore:
         return self._firings.take_over(app, owner, jobs, limit=limit, is_dead=lambda of: self._is_dead(of, to=owner))
 
     # --- outbox ---
-    async def outgoing(self, app: str, *, limit: int, after: int = 0) -> list[OutgoingEvent]:
-        staged = (replace(each) for each in self._outbox.values() if each.app == app and each.position > after)
-        return in_order(list(islice(staged, limit)))
+    async def claim_outgoing(self, app: str, owner: str, *, limit: int) -> int:
+        return self._outbox.claim(app, owner, limit=limit, is_dead=lambda of: self._is_dead(of, to=owner))
+
+    async def outgoing(self, app: str, *, limit: int, after: int = 0, owner: str | None = None) -> list[OutgoingEvent]:
+        return in_order(self._outbox.page(app, limit=limit, after=after, owner=owner))
 
     # --- retention ---
     async def prune_runs(

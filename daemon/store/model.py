@@ -216,6 +216,7 @@ class OutgoingEvent:
     """An event that a run or a handler emitted, on its way to the bus: the outbox.
 
     Attributes:
+        owner: Which process publishes it, while it lives: the one that staged it; empty: nobody in particular.
         position: Given by the store; orders the outbox. 0 before it is stored.
     """
 
@@ -225,6 +226,7 @@ class OutgoingEvent:
     seq: int
     message: bytes
     created_us: int
+    owner: str = ""
     position: int = field(default=0, compare=False)
 
 

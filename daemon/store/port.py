@@ -206,10 +206,19 @@ class Store(Protocol):
         """Take over running firings of these jobs whose owner is dead, earliest first; `attempt` is raised by 1."""
 
     # --- outbox ---
-    async def outgoing(self, app: str, *, limit: int, after: int = 0) -> list[OutgoingEvent]:
+    async def claim_outgoing(self, app: str, owner: str, *, limit: int) -> int:
+        """Take over staged events of which the owner is dead or nobody; return how many. In one transaction.
+
+        Those of one owner are taken over in the order of their positions.
+        """
+
+    async def outgoing(self, app: str, *, limit: int, after: int = 0, owner: str | None = None) -> list[OutgoingEvent]:
         """Return staged events in the order of their commits; those of one origin in the order of `seq`.
 
         `after`: only those behind this position. One whose commit was overtaken by a later one may lie before it.
+
+        `owner`: only this process's, and of these none as long as another one has one of the same origin with a
+        smaller `seq`; None: everybody's.
         """
 
     # --- retention: each call is one transaction, and returns how many it deleted ---

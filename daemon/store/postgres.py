@@ -271,8 +271,15 @@ class PostgresStore:
         )
 
     # --- outbox ---
-    async def outgoing(self, app: str, *, limit: int, after: int = 0) -> list[OutgoingEvent]:
-        return in_order([sql.outgoing_event(row) for row in await self._read(queries.OUTGOING, app, after, limit)])
+    async def claim_outgoing(self, app: str, owner: str, *, limit: int) -> int:
+        return await self._call(lambda link: takeover.claim_outgoing(link, app=app, owner=owner, limit=limit))
+
+    async def outgoing(self, app: str, *, limit: int, after: int = 0, owner: str | None = None) -> list[OutgoingEvent]:
+        if owner is None:
+            rows = await self._read(queries.OUTGOING, app, after, limit)
+        else:
+            rows = await self._read(queries.OWN_OUTGOING, app, owner, after, limit)
+        return in_order(list(map(sql.outgoing_event, rows)))
 
     # --- retention ---
     async def prune_runs(

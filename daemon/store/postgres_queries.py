@@ -97,4 +97,26 @@ RECEIPT = f"""
 FIRINGS = f"""
     SELECT {FIRING_COLUMNS} FROM firings WHERE app = $1 AND job = $2 AND scheduled_us < $3
     ORDER BY scheduled_us DESC LIMIT $4"""
+OUTBOX_ORDER = "app, owner, position"
 OUTGOING = f"SELECT {EVENT_COLUMNS} FROM outbox WHERE app = $1 AND position > $2 ORDER BY position LIMIT $3"
+
+
+def of_process(owner: str, after: str) -> str:
+    """Return what says that a staged event is behind a position, of an application (`$1`) and an owner.
+
+    It is to be ordered by `OUTBOX_ORDER`: only one index has them so, which equalities would hide from the planner.
+    """
+    behind, until = f"($1, {owner}, {after})", f"($1, {owner}, {2**63 - 1})"
+    return f"({OUTBOX_ORDER}) > {behind} AND ({OUTBOX_ORDER}) <= {until}"
+
+
+# A scalar is asked for each row, where EXISTS may become a join with everything that others have.
+OWN_OUTGOING = f"""
+    SELECT {EVENT_COLUMNS} FROM outbox
+    WHERE {of_process("$2", "$3")} AND (
+        SELECT 1 FROM outbox AS earlier
+        WHERE earlier.origin = outbox.origin AND earlier.app = outbox.app AND earlier.seq < outbox.seq
+            AND earlier.owner <> outbox.owner
+        LIMIT 1
+    ) IS NULL
+    ORDER BY {OUTBOX_ORDER} LIMIT $4"""

@@ -1,4 +1,4 @@
-"""What processes on one PostgreSQL take over from nobody and from the dead: runs, deliveries and firings.
+"""What processes on one PostgreSQL take over from nobody and from the dead: runs, deliveries, firings, staged events.
 
 Every function works in a transaction of its own. Rows that others are just writing are left to them, and to the next
 look.
@@ -10,7 +10,7 @@ from daemon.store import sql
 from daemon.store.model import FiringRecord, QueuedDelivery, Receipt, RunRecord
 from daemon.store.postgres_guards import mutex
 from daemon.store.postgres_link import Link, fetch
-from daemon.store.postgres_queries import RUN_OWNERS
+from daemon.store.postgres_queries import OUTBOX_ORDER, RUN_OWNERS, of_process
 from daemon.store.sql import UNENDED_ROOT, UNHANDLED, Row
 
 _DELIVERY_OWNERS = """
@@ -62,6 +62,20 @@ _CLAIM_RECEIPT = f"""
     WHERE receipts.app = chosen.app AND receipts.subscriber = chosen.subscriber AND receipts.source = chosen.source
         AND receipts.event_name = chosen.event_name AND receipts.event_id = chosen.event_id
     RETURNING {", ".join(f"receipts.{name}" for name in sql.RECEIPT_COLUMNS.split(", "))}"""
+EVENT_OWNERS = """
+    WITH RECURSIVE each(owner) AS (
+        SELECT min(owner) FROM outbox WHERE app = $1
+        UNION ALL
+        SELECT (SELECT min(owner) FROM outbox WHERE app = $1 AND owner > each.owner)
+        FROM each WHERE each.owner IS NOT NULL
+    )
+    SELECT owner FROM each WHERE owner IS NOT NULL"""
+CLAIM_OUTGOING = f"""
+    WITH chosen AS MATERIALIZED (
+        SELECT position FROM outbox WHERE {of_process("$3", "0")} ORDER BY {OUTBOX_ORDER} LIMIT $4
+        FOR NO KEY UPDATE SKIP LOCKED
+    )
+    UPDATE outbox SET owner = $2 FROM chosen WHERE outbox.position = chosen.position RETURNING 1"""
 _STILL_TAKEN = "SELECT seq FROM deliveries WHERE owner = $1 AND seq = ANY($2::bigint[]) FOR UPDATE"
 _NEW_DELIVERY = sql.columns(QueuedDelivery, without="seq")
 _PARK = f"""
@@ -182,6 +196,14 @@ async def claim_firings(link: Link, *, app: str, owner: str, jobs: Sequence[str]
         return []
     rows = await fetch(link, _CLAIM_FIRINGS, app, owner, free, list(jobs), limit)
     return sorted(map(sql.firing_record, rows), key=lambda each: each.scheduled_us)
+
+
+async def claim_outgoing(link: Link, *, app: str, owner: str, limit: int) -> int:
+    """Give staged events of nobody and of the dead to `owner`; return how many."""
+    claimed = 0
+    for free in await _free(link, await fetch(link, EVENT_OWNERS, app), to=owner):
+        claimed += len(await fetch(link, CLAIM_OUTGOING, app, owner, free, limit - claimed))
+    return claimed
 
 
 async def still_claimed(link: Link, owner: str, claimed: Sequence[FiringRecord]) -> list[FiringRecord]:

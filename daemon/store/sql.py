@@ -106,6 +106,17 @@ SIGNALLED = f"""
             AND {_WANTED_ROOT} AND EXISTS (SELECT 1 FROM signals WHERE topic = steps.awaits AND {_ITS_SIGNAL})
     ) ORDER BY key"""
 
+# The staged events of all owners, and those of one process that no other one's of the same origin come before: these
+# are few, so that it is asked of each by itself.
+OUTGOING = f"SELECT {EVENT_COLUMNS} FROM outbox WHERE app = ? AND position > ? ORDER BY position LIMIT ?"
+OWN_OUTGOING = f"""
+    SELECT {EVENT_COLUMNS} FROM outbox INDEXED BY outbox_by_owner
+    WHERE app = ? AND owner = ? AND position > ? AND NOT EXISTS (
+        SELECT 1 FROM outbox AS earlier INDEXED BY outbox_by_origin
+        WHERE earlier.origin = outbox.origin AND earlier.app = outbox.app AND earlier.seq < outbox.seq
+            AND earlier.owner <> outbox.owner)
+    ORDER BY position LIMIT ?"""
+
 # Those of many keys, which are passed as JSON, of events that are handled.
 HANDLED = """
     SELECT asked.key, handled.body_hash FROM json_each(?) AS asked CROSS JOIN handled

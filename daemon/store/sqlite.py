@@ -223,9 +223,17 @@ class SqliteStore(SqliteFile):
         )
 
     # --- outbox ---
-    async def outgoing(self, app: str, *, limit: int, after: int = 0) -> list[OutgoingEvent]:
-        query = f"SELECT {sql.EVENT_COLUMNS} FROM outbox WHERE app = ? AND position > ? ORDER BY position LIMIT ?"
-        return in_order([sql.outgoing_event(row) for row in await self._read(query, app, after, limit)])
+    async def claim_outgoing(self, app: str, owner: str, *, limit: int) -> int:
+        return await self._call(
+            lambda connection: takeover.claim_outgoing(connection, self._peers, app=app, owner=owner, limit=limit)
+        )
+
+    async def outgoing(self, app: str, *, limit: int, after: int = 0, owner: str | None = None) -> list[OutgoingEvent]:
+        if owner is None:
+            rows = await self._read(sql.OUTGOING, app, after, limit)
+        else:
+            rows = await self._read(sql.OWN_OUTGOING, app, owner, after, limit)
+        return in_order(list(map(sql.outgoing_event, rows)))
 
     # --- retention ---
     async def prune_runs(

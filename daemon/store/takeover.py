@@ -1,4 +1,4 @@
-"""What processes on one SQLite file take over from nobody and from the dead: runs, deliveries and firings.
+"""What processes on one SQLite file take over from nobody and from the dead: runs, deliveries, firings, staged events.
 
 Every function works on the connection that writes, inside of its transaction.
 """
@@ -25,6 +25,15 @@ _DELIVERY_OWNERS = """
             SELECT min(owner) FROM deliveries
             WHERE app = :app AND subscriber = :subscriber AND reason = '' AND owner > each.owner
         )
+        FROM each WHERE each.owner IS NOT NULL
+    )
+    SELECT owner FROM each WHERE owner IS NOT NULL"""
+
+_EVENT_OWNERS = """
+    WITH RECURSIVE each(owner) AS (
+        SELECT min(owner) FROM outbox WHERE app = :app
+        UNION ALL
+        SELECT (SELECT min(owner) FROM outbox WHERE app = :app AND owner > each.owner)
         FROM each WHERE each.owner IS NOT NULL
     )
     SELECT owner FROM each WHERE owner IS NOT NULL"""
@@ -150,6 +159,16 @@ def claim_firings(
         (owner, app, *free, json.dumps(jobs), limit),
     ).fetchall()
     return sorted(map(sql.firing_record, rows), key=lambda each: each.scheduled_us)
+
+
+def claim_outgoing(connection: sqlite3.Connection, peers: Peers, *, app: str, owner: str, limit: int) -> int:
+    """Give staged events of nobody and of the dead to `owner`; return how many."""
+    claimed = 0
+    for free in _free(connection, peers, connection.execute(_EVENT_OWNERS, {"app": app}), to=owner):
+        chosen = "SELECT position FROM outbox WHERE app = ? AND owner = ? ORDER BY position LIMIT ?"
+        query = f"UPDATE outbox SET owner = ? WHERE position IN ({chosen})"
+        claimed += connection.execute(query, (owner, app, free, limit - claimed)).rowcount
+    return claimed
 
 
 def _free(connection: sqlite3.Connection, peers: Peers, owners: Iterable[tuple[str]], *, to: str) -> list[str]:

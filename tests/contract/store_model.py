@@ -208,7 +208,24 @@ class StoreModel:
             firing.attempt += 1
         return free[:limit]
 
+    def claim_outgoing(self, owner: str, limit: int) -> int:
+        free = [each for each in self.rows.outbox.values() if self.is_dead(each.owner, to=owner)]
+        chosen = sorted(free, key=lambda each: each.owner)[:limit]
+        for event in chosen:
+            event.owner = owner
+        return len(chosen)
+
     # --- what is read ---
+    def outgoing(self, owner: str | None) -> list[OutgoingEvent]:
+        """Return the staged events of a process, or of all; where those of an origin are, in the order of `seq`."""
+        staged = list(self.rows.outbox.values())
+        others = [each for each in staged if owner not in (None, each.owner)]
+        first = {of.origin: min(each.seq for each in others if each.origin == of.origin) for of in others}
+        mine = [each for each in staged if each not in others and each.seq <= first.get(each.origin, each.seq)]
+        left = sorted(mine, key=lambda each: each.seq, reverse=True)
+        by_origin = {origin: [each for each in left if each.origin == origin] for origin in {e.origin for e in mine}}
+        return [by_origin[each.origin].pop() for each in mine]
+
     def listed(self) -> list[RunRecord]:
         """Return all runs, newest first."""
         return [self.rows.runs[key] for key in sorted(self.rows.runs, reverse=True)]

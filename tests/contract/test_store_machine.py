@@ -129,14 +129,14 @@ class StoreMachine(StoreDriver):
         guard: Write = UpdateRun(run) if emits else FenceRun(run.key, run.owner, run.epoch)
         of_it = {"state": StepState.WAITING, "awaits": TOPICS[name]} if waits else {}
         step = records.step("", f"step-{name}", run_key=run.key, seq=name + 2, **of_it)
-        self.commit(guard, PutStep(step), *[self.event()] * emits, poison=poison, more=more)
+        self.commit(guard, PutStep(step), *[self.event(run.owner)] * emits, poison=poison, more=more)
 
     @precondition(has_runs)
     @rule(more=yes, at=few, stale=stales, status=st.sampled_from(ENDS), poison=rarely)
     def end(self, *, more: bool, at: int, stale: str, status: RunStatus, poison: bool) -> None:
         run = self.changed(self.run_at(at, is_going), status, stale)
         last = PutStep(records.step("", "last", run_key=run.key, seq=9))
-        self.commit(UpdateRun(run), last, self.event(), poison=poison, more=more)
+        self.commit(UpdateRun(run), last, self.event(run.owner), poison=poison, more=more)
 
     def changed(self, run: RunRecord, status: RunStatus, stale: str) -> RunRecord:
         """Return a run as its owner would have it be, or a former owner."""
@@ -227,15 +227,22 @@ class StoreMachine(StoreDriver):
         self.commit(FenceRun(run.key, run.owner, run.epoch), none_came, PutStep(step), more=more)
 
     # --- events and jobs ---
-    @rule(more=yes, name=few)
-    def handle(self, *, more: bool, name: int) -> None:
+    @rule(more=yes, name=few, of=st.none() | owners)
+    def handle(self, *, more: bool, name: int, of: int | None) -> None:
         done = RecordHandled(self.app, "greet", "crm", "made", f"{name}", self.later())
-        self.commit(done, self.event(), more=more)
+        self.commit(done, self.event("" if of is None else self.owner(of)), more=more)
 
-    @rule(count=few, more=yes)
-    def relay(self, count: int, *, more: bool) -> None:
-        found = self.read("outgoing", self.app, limit=MANY)
+    @rule(count=few, of=owners, more=yes)
+    def relay(self, count: int, of: int, *, more: bool) -> None:
+        found = self.read("outgoing", self.app, limit=MANY, owner=self.owner(of))
+        assert found == self.model.outgoing(self.owner(of))
         self.commit(DropOutgoing(tuple(event.id for event in found[:count])), more=more)
+
+    @rule(of=owners, dead=owners, limit=few)
+    def take_over_events(self, of: int, dead: int, limit: int) -> None:
+        self.die(dead)
+        count = self.read("claim_outgoing", self.app, self.owner(of), limit=limit + 1)
+        assert count == self.model.claim_outgoing(self.owner(of), limit + 1)
 
     @rule(more=yes, at=few, of=owners)
     def fire(self, *, more: bool, at: int, of: int) -> None:

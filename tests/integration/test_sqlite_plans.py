@@ -12,6 +12,7 @@ from daemon.store.model import QUEUED, RunStatus, StepState
 from daemon.store.sqlite import SqliteStore
 from daemon.store.writes import (
     ClaimFiring,
+    DropOutgoing,
     FenceRun,
     ForgetReceipt,
     InsertRun,
@@ -19,11 +20,12 @@ from daemon.store.writes import (
     PutStep,
     RequireAwaiting,
     RequireNoSignal,
+    StageEvent,
     TakePlace,
     UpdateChild,
     UpdateRun,
 )
-from tests.contract.records import APP, ME, came, child, firing, handled, receipt, run, started, step
+from tests.contract.records import APP, ME, came, child, firing, handled, outgoing, receipt, run, started, step
 
 LATE_US = 2_000_000_000_000_000
 # Steps that wait for a signal are the only rows of this index.
@@ -53,6 +55,10 @@ async def ask_everything(store: SqliteStore) -> None:
         came("a", "place-order", "ship-order"),
     )
     await store.commit(PutReceipt(receipt("e1")), ForgetReceipt(APP, "greet", "crm", "customer.created", "e2"))
+    await store.commit(StageEvent(outgoing("e1")), StageEvent(outgoing("e2", owner=ME)))
+    await store.claim_outgoing(APP, ME, limit=10)
+    await store.outgoing(APP, limit=10, owner=ME)
+    await store.commit(DropOutgoing(("e1",)))
     await store.claim_receipt(APP, "greet", "mark-1", ME)
     await store.receipt(APP, "greet", "crm", "customer.created", "e1")
     await store.commit(UpdateRun(run("1")), handled("e1"), started("3", owner=""))
@@ -90,7 +96,7 @@ async def plans(store: SqliteStore, tmp_path: Path) -> dict[str, list[str]]:
 
 
 async def test_nothing_that_is_asked_while_runs_go_on_walks_over_all_of_a_table(plans: dict[str, list[str]]) -> None:
-    walk = re.compile(r"SCAN (runs|its|root|old|steps|signals|handled|receipts|firings|later)\b")
+    walk = re.compile(r"SCAN (runs|its|root|old|steps|signals|handled|receipts|firings|later|outbox|earlier)\b")
 
     walks = {query: part for query, plan in plans.items() for part in plan if walk.match(part)}
 
@@ -110,6 +116,9 @@ async def test_nothing_that_is_asked_while_runs_go_on_walks_over_all_of_a_table(
         "SEARCH handled USING COVERING INDEX handled_by_time (app=? AND handled_us<?)",
         "SEARCH receipts USING COVERING INDEX receipts_by_time (app=? AND first_seen_us<?)",
         "SEARCH receipts USING INDEX receipts_by_mark (app=? AND subscriber=? AND mark=?)",
+        "SEARCH outbox USING INDEX outbox_by_owner (app=? AND owner=? AND position>?)",
+        "SEARCH outbox USING COVERING INDEX outbox_by_owner (app=? AND owner=?)",
+        "SEARCH earlier USING COVERING INDEX outbox_by_origin (origin=? AND app=? AND seq<?)",
         "SEARCH firings USING PRIMARY KEY (app=? AND job=? AND scheduled_us<?)",
     ],
 )

@@ -158,11 +158,11 @@ async def test_what_is_staged_while_the_broker_is_away_from_the_start_leaves_whe
     ship.proxy.refuse()
     await ship.connect()
     await ship.consume(_return)
-    outbox = Outbox(ship.store, ship.bus, app="shop", clock=ship.clock)
+    outbox = Outbox(ship.store, ship.bus, app="shop", owner="p1", clock=ship.clock)
     await outbox.start()
     for at in range(3):
         message = message_of("customer.created", b"{}", source="shop", now_us=0, id=f"e{at}")
-        await ship.store.commit(StageEvent(OutgoingEvent(f"e{at}", "shop", "run-1", at, pack(message), 0)))
+        await ship.store.commit(StageEvent(OutgoingEvent(f"e{at}", "shop", "run-1", at, pack(message), 0, "p1")))
     outbox.poke()
     away = [event.id for event in await ship.store.outgoing("shop", limit=10)]
 

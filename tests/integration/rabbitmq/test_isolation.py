@@ -70,7 +70,7 @@ async def stage(store: SqliteStore, app: str, ids: set[str]) -> None:
     staged = []
     for event_id in sorted(ids):
         message = message_of("order.placed", b"{}", source="shop", now_us=0, id=event_id)
-        staged.append(StageEvent(OutgoingEvent(event_id, app, event_id, 1, pack(message), 0)))
+        staged.append(StageEvent(OutgoingEvent(event_id, app, event_id, 1, pack(message), 0, "p1")))
     await store.commit(*staged)
 
 
@@ -83,7 +83,7 @@ async def test_what_is_staged_while_a_broker_comes_back_empty_reaches_every_subs
     bus, crowd = await lab.bus(store=store), Crowd()
     await crowd.subscribe(lab, bus)
     await until(lambda: all(consumer.ready for consumer in crowd.consumers), timeout_s=30)
-    outbox = Outbox(store, bus, app=lab.app, clock=SystemClock())
+    outbox = Outbox(store, bus, app=lab.app, owner="p1", clock=SystemClock())
     await outbox.start()
     ids = {f"e{number}" for number in range(100)}
 
@@ -107,7 +107,7 @@ async def test_what_was_staged_before_the_start_waits_for_the_subscribers_of_a_n
     await stage(store, lab.app, {"e1"})
     bus, crowd = await lab.bus(store=store), Crowd()
     bus.expect(list(crowd.seen))
-    outbox = Outbox(store, bus, app=lab.app, clock=SystemClock())
+    outbox = Outbox(store, bus, app=lab.app, owner="p1", clock=SystemClock())
     await outbox.start()
     await until(lambda: bus.connected)
 

@@ -7,43 +7,14 @@ from datetime import timedelta
 import pytest
 
 from daemon.clock import ManualClock
-from daemon.errors import BrokerUnavailableError
-from daemon.events.embedded import EmbeddedBus
-from daemon.events.model import Message, message_of, pack
+from daemon.events.model import message_of, pack
 from daemon.events.outbox import Outbox
 from daemon.store.memory import MemoryStore
 from daemon.store.model import OutgoingEvent
 from daemon.store.writes import StageEvent
+from tests.unit.events.watched import WatchedBus
 
 HOLD_TURNS = 50
-
-
-class WatchedBus(EmbeddedBus):
-    """Keeps what was sent; refuses while `away`, names that are `full`, and always ids that are in `refused`."""
-
-    def __init__(self, store: MemoryStore, clock: ManualClock) -> None:
-        super().__init__(store, app="shop", owner="p1", clock=clock)
-        self.away = False
-        self.refused: set[str] = set()
-        self.full: set[str] = set()
-        self.tries = 0
-        self.sent: list[str] = []
-
-    @property
-    def connected(self) -> bool:
-        return not self.away
-
-    async def send(self, message: Message) -> bool:
-        self.tries += 1
-        await asyncio.sleep(0)
-        if self.away:
-            raise BrokerUnavailableError("away")
-        if message.envelope.name in self.full:
-            raise BrokerUnavailableError("the broker did not take it")
-        if message.envelope.id in self.refused:
-            raise ValueError("half a surrogate pair")
-        self.sent.append(message.envelope.id)
-        return True
 
 
 class Post:
@@ -53,12 +24,12 @@ class Post:
         self.clock = ManualClock()
         self.store = MemoryStore(self.clock)
         self.bus = WatchedBus(self.store, self.clock)
-        self.outbox = Outbox(self.store, self.bus, app="shop", clock=self.clock)
+        self.outbox = Outbox(self.store, self.bus, app="shop", owner="p1", clock=self.clock)
 
     async def stage(self, *ids: str, origin: str = "run-1", name: str = "order.noted", first: int = 0) -> None:
         for seq, id in enumerate(ids, first):
             message = message_of(name, b"{}", source="shop", now_us=0, id=id)
-            await self.store.commit(StageEvent(OutgoingEvent(id, "shop", origin, seq, pack(message), 0)))
+            await self.store.commit(StageEvent(OutgoingEvent(id, "shop", origin, seq, pack(message), 0, "p1")))
 
     async def settle(self) -> None:
         for _ in range(HOLD_TURNS):
