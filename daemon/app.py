@@ -51,7 +51,7 @@ class App:
         store: Store | None = None,
         bus: Bus | None = None,
         services: Services | None = None,
-        look_s: float = 5.0,
+        look_s: float = 2.0,
         disk_failed: Callable[[Exception], object] = lambda _: None,
         store_away: Callable[[StoreUnavailableError], object] | None = None,
     ) -> None:
@@ -75,7 +75,7 @@ class App:
             owner=owner,
             clock=self.clock,
             look_s=look_s,
-            is_leased=lambda: self.recovery.is_leased,
+            is_leased=lambda: not self.recovery.is_lapsed,
             may_take_over=lambda: self.recovery.may_take_over,
         )
         ports = Ports(self.store, self.clock, name, owner, limit, config.daemon.park_after_s)

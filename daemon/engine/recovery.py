@@ -58,6 +58,11 @@ class Recovery:
         return self._clock.monotonic_s() < self._leased_until_s < inf
 
     @property
+    def is_lapsed(self) -> bool:
+        """Whether others may take this process for dead: the lease that it renews from `start` on is over."""
+        return bool(self._tasks) and not self.is_leased
+
+    @property
     def may_take_over(self) -> bool:
         """Whether what dead processes left may be taken now: all who live had the time to say so."""
         return self.is_leased and self._clock.monotonic_s() >= self._spares_until_s

@@ -35,7 +35,6 @@ from daemon.store.writes import DropOutgoing
 _AWAY_S = (0.1, 5.0)  # first and longest wait while the broker or the store is away, or an origin is stuck
 _PAGE = 500
 _TAKEN = 1_000  # at one time, from nobody and from the dead
-_TAKE_OVER_S = 2.0
 T = TypeVar("T")
 _log = get_logger(__name__)
 
@@ -53,9 +52,8 @@ class Outbox:
 
     Args:
         owner: This process's id in the store.
-        look_s: How often to look without being poked, in seconds: for what a process left behind that has died. Two
-            seconds at most.
-        is_leased: Tells whether this process counts as alive for sure.
+        look_s: How often to look without being poked, in seconds: for what a process left behind that has died.
+        is_leased: Tells whether this process counts as alive.
         may_take_over: Tells whether what others left may be taken over now.
     """
 
@@ -67,7 +65,7 @@ class Outbox:
         app: str,
         owner: str,
         clock: Clock,
-        look_s: float = _TAKE_OVER_S,
+        look_s: float = 2.0,
         is_leased: Callable[[], bool] = lambda: True,
         may_take_over: Callable[[], bool] = lambda: True,
     ) -> None:
@@ -76,7 +74,7 @@ class Outbox:
         self._app = app
         self._owner = owner
         self._clock = clock
-        self._look_s = min(look_s, _TAKE_OVER_S)
+        self._look_s = look_s
         self._is_leased = is_leased
         self._may_take_over = may_take_over
         self._takes_over_at_s = -inf
