@@ -106,6 +106,9 @@ class RunDriver(RunReader, ABC):
             rest = begin_in_place(self._drive(run), context)
         except asyncio.CancelledError:
             return  # its own: the waiter knows
+        finally:
+            if self._ports.alone:
+                run.journal.show()
         if rest is not None:
             run.task = asyncio.create_task(rest, name=f"run {run.record.run_id}", context=context)
 

@@ -1,6 +1,7 @@
 """What a run and its children have decided, in order, on its way to the store."""
 
 from collections.abc import Awaitable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 from daemon.engine.control import Fenced, Forestalled
@@ -22,6 +23,8 @@ class Journal:
         stale: Whether the run's row is to be written with the next commit.
         unborn: Whether the run's start is not written yet: it goes with the first commit that there is. So it is where
             whatever started the run comes again if this process dies, and starts the run again.
+        unseen: Whether nobody can look at the run before `show`, nor go on with it if this process dies: until then
+            nothing of it has to be written.
     """
 
     __slots__ = (
@@ -37,12 +40,14 @@ class Journal:
         "pending",
         "stale",
         "unborn",
+        "unseen",
     )
 
     def __init__(self, ports: Ports, record: RunRecord) -> None:
         self.pending: list[Write] = []
         self.stale = False
         self.unborn = False
+        self.unseen = False
         self._ports = ports
         self._record = record
         self._fence = FenceRun(record.key, ports.owner, record.epoch)
@@ -59,12 +64,18 @@ class Journal:
 
     @property
     def is_clear(self) -> bool:
-        """Whether everything that was decided so far is durable; else `flush` makes it so.
+        """Whether everything that was decided so far is durable, if it has to be; else `flush` makes it so.
 
         What runs abreast may have taken along what is not durable yet: then the next commit tells, as they keep their
         order.
         """
-        return not self.pending and not self._flying
+        return self.unseen or (not self.pending and not self._flying)
+
+    def show(self) -> None:
+        """Have what is decided written: somebody may look at the run from now on. The store applies it at once."""
+        if self.unborn or self.pending:
+            with suppress(StopIteration):
+                self.flush().send(None)
 
     def flush(self, *guards: Write) -> Coroutine[Any, Any, bool]:
         """Make what is pending durable; False if one of `guards` refused: then nothing was written, and all is kept.
@@ -101,7 +112,7 @@ class Journal:
 
     async def _commit(self, head: Write, guards: tuple[Write, ...]) -> bool:
         if self.unborn:
-            self.unborn = False
+            self.unborn = self.unseen = False
             if guards:  # which may refuse, and then the run has begun all the same
                 await self._commit(InsertRun(self._record), ())
             else:

@@ -58,5 +58,5 @@ class _Shared:
 
 
 def _engine(containers: Containers) -> WorkflowEngine:
-    ports = Ports(MemoryStore(), SystemClock(), "local", "local", _MAX_PAYLOAD_BYTES, _PARK_AFTER_S)
+    ports = Ports(MemoryStore(), SystemClock(), "local", "local", _MAX_PAYLOAD_BYTES, _PARK_AFTER_S, alone=True)
     return WorkflowEngine(ports, containers=containers)

@@ -15,6 +15,8 @@ class Ports:
         max_payload_bytes: The longest JSON of one value.
         park_after_s: Longer waits than this are not waited for in a task.
         news: Tells whoever watches the runs.
+        alone: Whether nobody else has the store, which applies a commit at once and keeps nothing beyond this process:
+            what nobody can look at need not be written yet.
     """
 
     store: Store
@@ -24,3 +26,4 @@ class Ports:
     max_payload_bytes: int
     park_after_s: float
     news: News = field(default_factory=News)
+    alone: bool = False

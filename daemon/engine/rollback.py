@@ -61,7 +61,8 @@ async def roll_back(run: Execution, end: RunStatus) -> None:
             each.set_status(RunStatus.COMPENSATING)
     if is_due and not is_begun:
         run.set_status(RunStatus.COMPENSATING)
-        await run.journal.put_run()  # from here on a crash never turns the run forward again
+        if not run.journal.unseen:
+            await run.journal.put_run()  # from here on a crash never turns the run forward again
     await _walk_back(run, run.graph.nodes)
     gave_up = any(error["phase"] == COMPENSATE for error in run.errors)
     run.finish(RunStatus.FAILED if gave_up else RunStatus.CANCELLED if run.cancelling else end)

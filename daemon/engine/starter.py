@@ -63,6 +63,8 @@ class RunStarter(RunResumer):
         if in_place and not self._turn.is_short:
             await self._ports.clock.sleep(0)  # others have their turn first
         record, held = new_record(self._ports, workflow, value, run_id, trigger)
+        if in_place and self._ports.alone:
+            return await self._answer(self._unseen(workflow, record, held), options.wait)
         repeats = activation is not None and activation.repeats and options.run_id is None
         may_wait = repeats and options.wait is not False and workflow.max_concurrency is None
         fresh = run_id is None
@@ -100,15 +102,13 @@ class RunStarter(RunResumer):
         if live is not None:
             check_same(live.record, record, workflow, options)
             return live
-        if self._closing:
-            msg = "This process is stopping and starts no runs any more."
-            raise StoreUnavailableError(msg)
+        self._refuse_if_closing()
         self._starts.begin(record.run_id)
         run: Execution | None = None
         try:
             existing = None
             if may_wait and await self._ports.store.run(record.app, record.run_id) is None:
-                run = self._launch_unborn(workflow, record, held)
+                run = self._launch(self._unborn(workflow, record, held))
             else:
                 existing = await self._insert(workflow, record, options)
             if run is None and existing is None:
@@ -153,13 +153,30 @@ class RunStarter(RunResumer):
         run.values[0] = held
         return run if in_place else self._launch(run)
 
-    def _launch_unborn(self, workflow: WorkflowBase, record: RunRecord, held: Any) -> Execution:
-        """Drive a run whose start becomes durable with what it writes first."""
+    def _unborn(self, workflow: WorkflowBase, record: RunRecord, held: Any) -> Execution:
+        """Return a run whose start becomes durable with what it writes first."""
         run = self._readying.begun(workflow, record)
         run.values[0], run.journal.unborn = held, True
         for graph in graphs_of(workflow, self._graphs):
             run.journal.put_ahead(graph)
-        return self._launch(run)
+        return run
+
+    def _unseen(self, workflow: WorkflowBase, record: RunRecord, held: Any) -> Execution:
+        """Return a run that is driven once it is awaited, and that nobody can look at before it has to wait.
+
+        Whoever watches is told of each step, and therefore has it written by itself.
+        """
+        self._refuse_if_closing()
+        self._ports.news.tell_run(record, record.created_us)
+        run = self._unborn(workflow, record, held)
+        self._graphs.add(record.graph_hash)
+        run.journal.unseen = not self._ports.news.is_watched
+        return run
+
+    def _refuse_if_closing(self) -> None:
+        if self._closing:
+            msg = "This process is stopping and starts no runs any more."
+            raise StoreUnavailableError(msg)
 
     async def _rescue(self, workflow: WorkflowBase, record: RunRecord, held: Any) -> None:
         """Go on with a run whose starter was cancelled while its start was being committed, if it was."""

@@ -24,14 +24,14 @@ LEASE_S = 1e6
 class Process:
     """A process with an engine: its container, and what the engine was given."""
 
-    def __init__(self, store: Store, clock: Clock, owner: str, *, limit: int = 1 << 20) -> None:
+    def __init__(self, store: Store, clock: Clock, owner: str, *, limit: int = 1 << 20, alone: bool = False) -> None:
         self.store = store
         self.clock = clock
         self.owner = owner
         self.staged = 0
         self.registry = svcs.Registry()
         self.container = svcs.Container(self.registry)
-        ports = Ports(store, clock, APP, owner, limit, 30.0)
+        ports = Ports(store, clock, APP, owner, limit, 30.0, alone=alone)
         self.engine = WorkflowEngine(
             ports,
             containers=lambda: svcs.Container(self.registry),
