@@ -20,8 +20,8 @@ class Staging:
     Args:
         app: The source of the events.
         owner: The process that publishes them, while it lives.
-        origin: Names the handling and its attempt, the same in every repetition of it; events of one origin are
-            published in order.
+        origin: Names the handling and its attempt, the same in every repetition of it, by parts with NUL between
+            them; events of one origin are published in order.
         clock: Says when they happened.
         cause: The event in whose handling they are emitted.
         commit_now: Takes an event that shall not wait for the end of the handling.
@@ -80,9 +80,8 @@ class Staging:
         )
         if len(message.body) > self._max_payload_bytes:
             raise PayloadTooLargeError(f"event {name_of(type(event))!r}", len(message.body), self._max_payload_bytes)
-        write = StageEvent(
-            OutgoingEvent(event_id, self._app, self._origin, self._count, pack(message), now_us, self._owner)
-        )
+        origin = self._origin.replace("\x00", "\n")  # what keeps it may be a database that cannot keep NUL
+        write = StageEvent(OutgoingEvent(event_id, self._app, origin, self._count, pack(message), now_us, self._owner))
         if immediately:
             self._commit_now(write)
         else:

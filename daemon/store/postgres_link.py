@@ -80,6 +80,10 @@ def reason(error: BaseException) -> str:
     return redacted(str(error).strip().rstrip(".")) or type(error).__name__
 
 
+async def _leave(_: object) -> None:
+    """Reset nothing: nobody sets anything for a session, and it would be as long a way as the statement itself."""
+
+
 async def fetch(link: Link, query: str, *values: object) -> list[Row]:
     """Return the rows of a query."""
     return cast("list[Row]", await link.fetch(query, *values))  # a record is as good as a tuple
@@ -115,6 +119,7 @@ class Address:
             max_size=_READERS,
             max_inactive_connection_lifetime=60,
             command_timeout=STATEMENT_S + CONNECT_S,
+            reset=_leave,
             **self._options(_SETTINGS),
         )
 

@@ -246,11 +246,13 @@ class Writer:
         return False
 
     def _isolate(self, error: Exception) -> None:
-        """Try again with less, until what is at fault is alone; that is refused."""
+        """Try again without NUL, and with less, until what is at fault is alone; that is refused."""
         size = min(self._size, len(self._pending))
+        if any([commit.clean() for commit in self._pending[:size]]):  # noqa: C419 - all of them
+            return
         if size > 1:
             self._size = size // 2
-        elif not self._pending[0].clean():
+        else:
             refused = ValueError(f"The database does not take this: {type(error).__name__}: {reason(error)}")
             refused.__cause__ = error
             self._settle(self._pending[:1], refused)

@@ -363,6 +363,20 @@ async def test_what_no_text_of_postgres_can_hold_is_replaced(store: PostgresStor
     assert (await store.firings(APP, "nightly", limit=1))[0].error == "broken\ufffdtext"
 
 
+async def test_what_has_to_be_replaced_costs_what_was_submitted_with_it_no_transaction_more(
+    store: PostgresStore,
+) -> None:
+    for at in range(20):
+        await store.commit(ClaimFiring(firing(at)))
+    before = store.transactions
+
+    commits = [store.commit(UpdateFiring(firing(at, error="broken\0text"))) for at in range(20)]
+    outcomes = [await each for each in commits]
+
+    assert outcomes == [Outcome.APPLIED] * 20
+    assert store.transactions - before <= 2
+
+
 async def test_a_newer_database_is_refused(postgres_url: str, store: PostgresStore, schema: str) -> None:
     link = await asyncpg.connect(postgres_url, server_settings={"search_path": schema})
     await link.execute("INSERT INTO schema_version VALUES (99)")

@@ -336,6 +336,17 @@ async def test_an_attempt_that_is_repeated_after_a_crash_emits_under_the_same_id
     assert len(await desk.emitted()) == 2
 
 
+async def test_what_is_emitted_can_be_kept_as_it_is_by_a_database_that_cannot_keep_nul(desk: Desk) -> None:
+    @subscriber(OrderPlaced, id="note-order")
+    async def note(event: OrderPlaced, ctx: SubscriberContext) -> None:
+        ctx.emit(OrderNoted(id=event.id))
+
+    await desk.dispatch(desk.dispatcher(note), Handed(order()))
+
+    (staged,) = await desk.emitted()
+    assert "\0" not in f"{staged.id}{staged.app}{staged.origin}"
+
+
 async def test_an_event_that_is_too_large_is_refused_where_it_is_emitted(desk: Desk) -> None:
     @subscriber(OrderPlaced, id="note-order")
     async def note(event: OrderPlaced, ctx: SubscriberContext) -> None:
