@@ -6,15 +6,26 @@ from dataclasses import replace
 from math import inf
 
 from daemon.clock import Clock, SystemClock
+from daemon.store.job_model import Claimed, FiringClaim, JobDeclaration, JobOrder, JobRecord, Overlap
 from daemon.store.listing import in_order
 from daemon.store.memory_firings import MemoryFirings
+from daemon.store.memory_jobs import MemoryJobs
 from daemon.store.memory_outbox import MemoryOutbox
 from daemon.store.memory_queues import MemoryQueues
 from daemon.store.memory_receipts import MemoryReceipts
 from daemon.store.memory_runs import MemoryRuns, Undo
 from daemon.store.memory_signals import MemorySignals
 from daemon.store.memory_steps import MemorySteps
-from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, Receipt, RunRecord, Signal, StepRecord
+from daemon.store.model import (
+    FiringRecord,
+    FiringState,
+    OutgoingEvent,
+    QueuedDelivery,
+    Receipt,
+    RunRecord,
+    Signal,
+    StepRecord,
+)
 from daemon.store.port import NOTHING, FoundRuns, RunFilter
 from daemon.store.writes import (
     ClaimFiring,
@@ -31,6 +42,7 @@ from daemon.store.writes import (
     PutSignal,
     PutStep,
     RecordHandled,
+    ReleaseFiring,
     ReopenRun,
     RequestCancel,
     RequireAwaiting,
@@ -63,6 +75,7 @@ _GUARDS = frozenset(
         UpdateDelivery,
         ClaimFiring,
         UpdateFiring,
+        ReleaseFiring,
     }
 )
 
@@ -89,7 +102,8 @@ class MemoryStore:
         self._graphs: dict[str, PutGraph] = {}
         self._outbox = MemoryOutbox()
         self._receipts = MemoryReceipts()
-        self._firings = MemoryFirings()
+        self._firings = MemoryFirings(self._hint)
+        self._jobs = MemoryJobs(self._firings, is_dead=lambda of, to: self._is_dead(of, to=to), hint=self._hint)
         self._signals = MemorySignals()
         self._queues = MemoryQueues(self._hint)
         self._patterns: dict[tuple[str, str], tuple[str, ...]] = {}
@@ -113,6 +127,7 @@ class MemoryStore:
             UpdateDelivery: self._queues.update,
             ClaimFiring: self._firings.claim,
             UpdateFiring: self._firings.update,
+            ReleaseFiring: self._firings.release,
             PutReceipt: self._receipts.put,
             ForgetReceipt: self._receipts.forget,
             PutStep: self._steps.put,
@@ -278,8 +293,50 @@ class MemoryStore:
         return self._receipts.claim(app, subscriber, mark, owner, is_dead=lambda of: self._is_dead(of, to=owner))
 
     # --- jobs ---
-    async def firings(self, app: str, job: str, *, limit: int, before_us: int | None = None) -> list[FiringRecord]:
-        return self._firings.page(app, job, limit=limit, before_us=before_us)
+    async def firings(
+        self, app: str, job: str, *, limit: int, before_us: int | None = None, state: FiringState | None = None
+    ) -> list[FiringRecord]:
+        return self._firings.page(app, job, limit=limit, before_us=before_us, state=state)
+
+    async def last_firings(self, app: str, jobs: Sequence[str]) -> dict[str, FiringRecord]:
+        return self._firings.last(app, jobs)
+
+    async def jobs(self, app: str) -> dict[str, JobRecord]:
+        return self._jobs.of(app)
+
+    async def job_orders(self, app: str, job: str, *, limit: int, before: int | None = None) -> list[JobOrder]:
+        return self._jobs.orders(app, job, limit=limit, before=before)
+
+    async def declare_jobs(
+        self,
+        app: str,
+        owner: str,
+        deployment: str,
+        jobs: Sequence[JobDeclaration],
+        *,
+        dropped: Sequence[str] = (),
+        now_us: int,
+    ) -> dict[str, JobRecord]:
+        return self._jobs.declare(app, owner, deployment, jobs, dropped=dropped, now_us=now_us)
+
+    async def claim_due(
+        self,
+        app: str,
+        owner: str,  # noqa: ARG002 - whoever asks gets the answer
+        claims: Sequence[FiringClaim],
+        *,
+        now_us: int,
+    ) -> list[Claimed]:
+        return self._jobs.claim_due(app, claims, now_us)
+
+    async def begin_firing(self, record: FiringRecord, *, overlap: Overlap, now_us: int) -> Claimed:
+        return self._jobs.begin(record, overlap=overlap, now_us=now_us)
+
+    async def trigger_firing(self, record: FiringRecord, *, overlap: Overlap) -> FiringRecord | None:
+        return self._jobs.trigger(record, overlap=overlap)
+
+    async def order_job(self, order: JobOrder) -> bool:
+        return self._jobs.order(order)
 
     async def claim_firings(self, app: str, owner: str, jobs: Sequence[str], *, limit: int) -> list[FiringRecord]:
         return self._firings.take_over(app, owner, jobs, limit=limit, is_dead=lambda of: self._is_dead(of, to=owner))
@@ -301,7 +358,8 @@ class MemoryStore:
         return self._receipts.prune(app, before_us=before_us, limit=limit)
 
     async def prune_firings(self, app: str, *, before_us: int, without: Sequence[str] = (), limit: int) -> int:
-        return self._firings.prune(app, before_us=before_us, without=without, limit=limit)
+        firings = self._firings.prune(app, before_us=before_us, without=without, limit=limit)
+        return firings + self._jobs.prune(app, before_us=before_us, limit=limit - firings)
 
     async def prune_signals(self, app: str, *, topic_prefix: str, before_us: int, limit: int) -> int:
         return self._signals.prune(app, topic_prefix=topic_prefix, before_us=before_us, limit=limit)

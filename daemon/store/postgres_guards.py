@@ -15,6 +15,7 @@ from daemon.store.sql import IS_QUEUED, UNENDED, UNENDED_ROOT, Row
 from daemon.store.writes import (
     FenceRun,
     GiveBack,
+    ReleaseFiring,
     ReopenRun,
     RequestCancel,
     RequireAwaiting,
@@ -33,7 +34,7 @@ from daemon.store.writes import (
 LOCK_RUNS = "SELECT key, owner, epoch FROM runs WHERE key = ANY($1::text[]) ORDER BY key FOR NO KEY UPDATE"
 LOCK_DELIVERIES = "SELECT seq, owner FROM deliveries WHERE seq = ANY($1::bigint[]) ORDER BY seq FOR UPDATE"
 LOCK_FIRINGS = """
-    SELECT app, job, scheduled_us, owner FROM firings
+    SELECT app, job, scheduled_us, owner, epoch FROM firings
     WHERE (app, job, scheduled_us) IN (SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[]))
     ORDER BY app, job, scheduled_us FOR NO KEY UPDATE"""
 
@@ -66,7 +67,7 @@ HELD = {
     LOCK_FIRINGS: _held(
         "firings",
         {"app": "text", "job": "text", "scheduled_us": "bigint"},
-        {"owner": "text"},
+        {"owner": "text", "epoch": "bigint"},
         "FOR NO KEY UPDATE",
     ),
 }
@@ -133,9 +134,15 @@ LOCKS: dict[type[Write], Lock] = {
     ),
     UpdateFiring: Lock(
         LOCK_FIRINGS,
-        lambda write: (write.record.app, write.record.job, write.record.scheduled_us),
-        lambda write: (write.record.owner,),
+        attrgetter("record.app", "record.job", "record.scheduled_us"),
+        attrgetter("record.owner", "record.epoch"),
         changes=False,
+    ),
+    ReleaseFiring: Lock(
+        LOCK_FIRINGS,
+        attrgetter("record.app", "record.job", "record.scheduled_us"),
+        attrgetter("record.owner", "record.epoch"),
+        changes=True,
     ),
 }
 

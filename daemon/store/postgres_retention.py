@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from daemon.clock import first_id
 from daemon.store.postgres_link import Link
-from daemon.store.sql import UNENDED, WORKFLOWS
+from daemon.store.sql import OPEN, UNENDED, WORKFLOWS
 
 _JOBS = """
     WITH RECURSIVE each(job) AS (
@@ -22,10 +22,10 @@ _OLD_RUNS = f"""
     WHERE workflow = $1 AND app = $2 AND key < $3 AND root_key IS NULL AND NOT ({UNENDED}) AND ended_us < $4
     ORDER BY key LIMIT $5 FOR UPDATE SKIP LOCKED"""
 # Each chooses once what it deletes: a subquery that locks may be asked again for every row.
-_OLD_FIRINGS = """
+_OLD_FIRINGS = f"""
     WITH old AS MATERIALIZED (
         SELECT scheduled_us FROM firings
-        WHERE app = $1 AND job = $2 AND scheduled_us < $3 AND state <> 'running'
+        WHERE app = $1 AND job = $2 AND scheduled_us < $3 AND NOT ({OPEN})
             AND coalesce(ended_us, started_us) < $3
             AND scheduled_us < (SELECT max(scheduled_us) FROM firings WHERE app = $1 AND job = $2)
         ORDER BY scheduled_us LIMIT $4 FOR UPDATE SKIP LOCKED)

@@ -24,6 +24,7 @@ from daemon.store.writes import (
     PutSignal,
     PutStep,
     RecordHandled,
+    ReleaseFiring,
     SettleDelivery,
     StageEvent,
     UpdateChild,
@@ -44,7 +45,8 @@ _RUN_CHANGES = (
     "deadline_us",
 )
 _DELIVERY_CHANGES = ("attempt", "due_us", "owner", "deliveries", "reason", "error", "traceback", "dead_us")
-_FIRING_CHANGES = ("state", "attempt", "ended_us", "error")
+_FIRING_CHANGES = ("state", "attempt", "ended_us", "error", "due_us", "failures")
+_FIRING_KEY = ("app", "job", "scheduled_us")
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,9 +199,7 @@ CLAIMS: dict[type[Write], Claim] = {
         attrgetter(*_HANDLED),
         ("app", "subscriber", "source", "event_name", "event_id"),
     ),
-    ClaimFiring: _claim(
-        "firings", FiringRecord, lambda write: _firing_values(write.record), ("app", "job", "scheduled_us")
-    ),
+    ClaimFiring: _claim("firings", FiringRecord, lambda write: _firing_values(write.record), _FIRING_KEY),
 }
 
 # In the order in which they are applied: what a signal wants to know of runs comes before these change.
@@ -268,9 +268,14 @@ EFFECTS: dict[type[Write], Effect] = {
         lambda write: (_delivery_changes(write.record),),
     ),
     UpdateFiring: Effect(
-        _update("firings", _FIRING_CHANGES, ("app", "job", "scheduled_us")),
-        _columns(FiringRecord, (*_FIRING_CHANGES, "app", "job", "scheduled_us")),
-        _of_record(*_FIRING_CHANGES, "app", "job", "scheduled_us"),
+        _update("firings", _FIRING_CHANGES, _FIRING_KEY),
+        _columns(FiringRecord, (*_FIRING_CHANGES, *_FIRING_KEY)),
+        _of_record(*_FIRING_CHANGES, *_FIRING_KEY),
         lambda row: row[-3:],
+    ),
+    ReleaseFiring: Effect(
+        f"UPDATE firings SET owner = '' FROM {{given}} WHERE {_same('firings', _FIRING_KEY)} AND {{when}}",
+        _columns(FiringRecord, _FIRING_KEY),
+        _of_record(*_FIRING_KEY),
     ),
 }

@@ -28,6 +28,7 @@ from daemon.store.writes import (
     InsertRun,
     PutReceipt,
     PutSignal,
+    ReleaseFiring,
     StageEvent,
     UpdateChild,
     UpdateRun,
@@ -45,6 +46,7 @@ _MEET = (
 )
 _FIRST = 5  # before that come the writer, the numbers of this batch and the one before, and how many locks there are
 _NO_WORKFLOWS = "[]"
+_TO_NOBODY = frozenset({GiveBack, ReleaseFiring})  # and another commit of the batch may change the same row
 
 
 class Swift:
@@ -71,7 +73,7 @@ class Swift:
     def is_possible(self) -> bool:
         """Whether no part of it has to see what another one writes."""
         written: Rows = {**self._claims, **self._effects}
-        if GiveBack in written or any(row[-1] != _NO_WORKFLOWS for row in written.get(PutSignal, ())):
+        if not _TO_NOBODY.isdisjoint(written) or any(row[-1] != _NO_WORKFLOWS for row in written.get(PutSignal, ())):
             return False
         return all(
             {row[at] for row in written[one]}.isdisjoint(row[there] for row in written[other])

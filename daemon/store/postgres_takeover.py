@@ -11,7 +11,7 @@ from daemon.store.model import FiringRecord, QueuedDelivery, Receipt, RunRecord
 from daemon.store.postgres_guards import mutex
 from daemon.store.postgres_link import Link, fetch
 from daemon.store.postgres_queries import OUTBOX_ORDER, RUN_OWNERS, of_process
-from daemon.store.sql import UNENDED_ROOT, UNHANDLED, Row
+from daemon.store.sql import OPEN, TAKEN_OVER, UNENDED_ROOT, UNHANDLED, Row
 
 _DELIVERY_OWNERS = """
     SELECT DISTINCT owner FROM deliveries WHERE app = $1 AND subscriber = $2 AND reason = '' AND owner <> ''"""
@@ -43,10 +43,10 @@ _TAKE_FIRST = f"""
 _CLAIM_FIRINGS = f"""
     WITH chosen AS MATERIALIZED (
         SELECT app, job, scheduled_us FROM firings
-        WHERE app = $1 AND state = 'running' AND owner = ANY($3::text[]) AND job = ANY($4::text[])
+        WHERE app = $1 AND {OPEN} AND owner = ANY($3::text[]) AND job = ANY($4::text[])
         ORDER BY scheduled_us LIMIT $5 FOR NO KEY UPDATE SKIP LOCKED
     )
-    UPDATE firings SET owner = $2, attempt = attempt + 1 FROM chosen
+    UPDATE firings SET owner = $2, {TAKEN_OVER} FROM chosen
     WHERE firings.app = chosen.app AND firings.job = chosen.job AND firings.scheduled_us = chosen.scheduled_us
     RETURNING {", ".join(f"firings.{name}" for name in sql.FIRING_COLUMNS.split(", "))}"""
 _RECEIPT_OWNERS = """
@@ -84,9 +84,9 @@ _PARK = f"""
 _STILL_NAMED = f"""
     SELECT {sql.RECEIPT_COLUMNS} FROM receipts WHERE owner = $1
         AND app = $2 AND subscriber = $3 AND source = $4 AND event_name = $5 AND event_id = $6 FOR UPDATE"""
-_STILL_CLAIMED = """
+_STILL_CLAIMED = f"""
     SELECT job, scheduled_us FROM firings
-    WHERE owner = $1 AND state = 'running' AND app = $2
+    WHERE owner = $1 AND {OPEN} AND app = $2
         AND (job, scheduled_us) IN (SELECT * FROM unnest($3::text[], $4::bigint[])) FOR UPDATE"""
 _LIVING = "SELECT owner FROM processes WHERE owner = ANY($1::text[]) AND lease_until > clock_timestamp()"
 
@@ -189,8 +189,8 @@ async def still_named(link: Link, owner: str, claimed: Sequence[Receipt]) -> lis
 
 
 async def claim_firings(link: Link, *, app: str, owner: str, jobs: Sequence[str], limit: int) -> list[FiringRecord]:
-    """Give running firings of the dead to `owner`."""
-    owners = await fetch(link, "SELECT DISTINCT owner FROM firings WHERE app = $1 AND state = 'running'", app)
+    """Give open firings of nobody and of the dead to `owner`."""
+    owners = await fetch(link, f"SELECT DISTINCT owner FROM firings WHERE app = $1 AND {OPEN}", app)
     free = await _free(link, owners, to=owner)
     if not free:
         return []
@@ -207,7 +207,7 @@ async def claim_outgoing(link: Link, *, app: str, owner: str, limit: int) -> int
 
 
 async def still_claimed(link: Link, owner: str, claimed: Sequence[FiringRecord]) -> list[FiringRecord]:
-    """Return those of these firings that are `owner`'s and run, once nobody is just writing them."""
+    """Return those of these firings that are `owner`'s and go on, once nobody is just writing them."""
     times = [each.scheduled_us for each in claimed]
     rows = await fetch(link, _STILL_CLAIMED, owner, claimed[0].app, [each.job for each in claimed], times)
     ours = {(job, scheduled_us) for job, scheduled_us in rows}

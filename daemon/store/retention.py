@@ -24,9 +24,9 @@ OLD_RUNS = f"""
     WHERE old.workflow = ? AND old.app = ? AND old.key < ? AND old.root_key IS NULL
         AND NOT (runs.{sql.UNENDED}) AND runs.ended_us < ?
     ORDER BY old.key LIMIT ?"""
-OLD_FIRINGS = """
+OLD_FIRINGS = f"""
     SELECT scheduled_us FROM firings
-    WHERE app = ? AND job = ? AND scheduled_us < ? AND state <> 'running' AND coalesce(ended_us, started_us) < ?
+    WHERE app = ? AND job = ? AND scheduled_us < ? AND NOT ({sql.OPEN}) AND coalesce(ended_us, started_us) < ?
         AND scheduled_us < (SELECT max(scheduled_us) FROM firings AS later WHERE later.app = ? AND later.job = ?)
     ORDER BY scheduled_us LIMIT ?"""
 OLD_HANDLED = """

@@ -44,7 +44,13 @@ FIRING_COLUMNS = ", ".join(columns(FiringRecord))
 UNENDED = "status IN ('running', 'waiting', 'compensating')"
 UNENDED_ROOT = f"root_key IS NULL AND {UNENDED}"
 IS_QUEUED = f"(waiting_for = '{QUEUED}')"
+# Of a firing.
+OPEN = "state IN ('waiting', 'running')"
 LISTED = "(SELECT value FROM json_each(?))"
+
+# What changes of a firing that is taken over.
+TAKEN_OVER = """attempt = attempt + CASE WHEN state = 'running' AND due_us IS NULL THEN 1 ELSE 0 END,
+    epoch = epoch + CASE owner WHEN '' THEN 0 ELSE 1 END"""
 
 # The distinct owners of a few million rows, by one look into the index for each owner instead of for each row.
 RUN_OWNERS = f"""

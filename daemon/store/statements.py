@@ -21,6 +21,7 @@ from daemon.store.writes import (
     PutSignal,
     PutStep,
     RecordHandled,
+    ReleaseFiring,
     ReopenRun,
     RequestCancel,
     RequireAwaiting,
@@ -73,7 +74,9 @@ _RUN_CHANGES = (
 )
 _REOPENED = ("status", "owner", "epoch", "updated_us", "errors", "ended_us")
 _DELIVERY_CHANGES = ("attempt", "due_us", "owner", "deliveries", "reason", "error", "traceback", "dead_us")
-_FIRING_CHANGES = ("state", "attempt", "ended_us", "error")
+_FIRING_CHANGES = ("state", "attempt", "ended_us", "error", "due_us", "failures")
+_FIRING_FENCE = ("app", "job", "scheduled_us", "owner", "epoch")
+_ITS_FIRING = " AND ".join(f"{name} = ?" for name in _FIRING_FENCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,8 +227,15 @@ STATEMENTS: dict[type[Write], Statement] = {
     ),
     ClaimFiring: Statement(_insert("firings", _FIRING, "ON CONFLICT DO NOTHING"), _record(*_FIRING), Outcome.CONFLICT),
     UpdateFiring: Statement(
-        f"UPDATE firings SET {_assign(_FIRING_CHANGES)} WHERE app = ? AND job = ? AND scheduled_us = ? AND owner = ?",
-        _record(*_FIRING_CHANGES, "app", "job", "scheduled_us", "owner"),
+        f"UPDATE firings SET {_assign(_FIRING_CHANGES)} WHERE {_ITS_FIRING}",
+        _record(*_FIRING_CHANGES, *_FIRING_FENCE),
         Outcome.FENCED,
+        hints=attrgetter("hint"),
+    ),
+    ReleaseFiring: Statement(
+        f"UPDATE firings SET owner = '' WHERE {_ITS_FIRING}",
+        _record(*_FIRING_FENCE),
+        Outcome.FENCED,
+        hints=_always,
     ),
 }

@@ -146,14 +146,14 @@ def claim_receipt(
 def claim_firings(
     connection: sqlite3.Connection, peers: Peers, *, app: str, owner: str, jobs: Sequence[str], limit: int
 ) -> list[FiringRecord]:
-    """Give running firings of the dead to `owner`."""
-    owners = connection.execute("SELECT DISTINCT owner FROM firings WHERE app = ? AND state = 'running'", (app,))
+    """Give open firings of nobody and of the dead to `owner`."""
+    owners = connection.execute(f"SELECT DISTINCT owner FROM firings WHERE app = ? AND {sql.OPEN}", (app,))
     free = _free(connection, peers, owners, to=owner)
     if not free:
         return []
     rows = connection.execute(
-        "UPDATE firings SET owner = ?, attempt = attempt + 1 WHERE (app, job, scheduled_us) IN ("
-        "SELECT app, job, scheduled_us FROM firings INDEXED BY firings_running WHERE app = ? AND state = 'running'"
+        f"UPDATE firings SET owner = ?, {sql.TAKEN_OVER} WHERE (app, job, scheduled_us) IN ("
+        f"SELECT app, job, scheduled_us FROM firings INDEXED BY firings_running WHERE app = ? AND {sql.OPEN}"
         f" AND owner IN ({sql.marks(free)}) AND job IN (SELECT value FROM json_each(?)) ORDER BY scheduled_us LIMIT ?)"
         f" RETURNING {sql.FIRING_COLUMNS}",
         (owner, app, *free, json.dumps(jobs), limit),

@@ -228,7 +228,18 @@ class ClaimFiring:
 
 @dataclass(slots=True)
 class UpdateFiring:
-    """Guard: write back state, attempt, end and error. FENCED unless the row's owner is still `record.owner`."""
+    """Guard: write back state, attempt, end, error, due time and failures. FENCED unless owner and epoch are the row's.
+
+    `hint`: others may wait for it, since what queues behind it may begin.
+    """
+
+    record: FiringRecord
+    hint: bool = False
+
+
+@dataclass(slots=True)
+class ReleaseFiring:
+    """Guard: have a firing that runs or waits be nobody's, and hint at it. FENCED as above."""
 
     record: FiringRecord
 
@@ -258,6 +269,7 @@ Write = (
     | UpdateDelivery
     | ClaimFiring
     | UpdateFiring
+    | ReleaseFiring
 )
 
 

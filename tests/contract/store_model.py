@@ -27,6 +27,7 @@ from daemon.store.writes import (
     PutSignal,
     PutStep,
     RecordHandled,
+    ReleaseFiring,
     ReopenRun,
     RequestCancel,
     RequireAwaiting,
@@ -42,6 +43,8 @@ from daemon.store.writes import (
 
 Refusal = Outcome | None
 FENCED, CONFLICT = Outcome.FENCED, Outcome.CONFLICT
+
+OPEN = (FiringState.WAITING, FiringState.RUNNING)
 
 
 @dataclass
@@ -76,6 +79,7 @@ class StoreModel:
             RecordHandled: self._record_handled,
             ClaimFiring: self._claim_firing,
             UpdateFiring: self._update_firing,
+            ReleaseFiring: self._release_firing,
         }
 
     # --- writes ---
@@ -176,9 +180,16 @@ class StoreModel:
 
     def _update_firing(self, write: UpdateFiring) -> Refusal:
         before = self.rows.firings.get(write.record.scheduled_us)
-        if before is None or before.owner != write.record.owner:
+        if before is None or (before.owner, before.epoch) != (write.record.owner, write.record.epoch):
             return FENCED
         self.rows.firings[write.record.scheduled_us] = write.record
+        return None
+
+    def _release_firing(self, write: ReleaseFiring) -> Refusal:
+        before = self.rows.firings.get(write.record.scheduled_us)
+        if before is None or (before.owner, before.epoch) != (write.record.owner, write.record.epoch):
+            return FENCED
+        before.owner = ""
         return None
 
     # --- what is taken over ---
@@ -201,11 +212,12 @@ class StoreModel:
         return free
 
     def claim_firings(self, owner: str, limit: int) -> list[FiringRecord]:
-        running = [each for each in self.rows.firings.values() if each.state is FiringState.RUNNING]
-        free = sorted((each for each in running if self.is_dead(each.owner, to=owner)), key=lambda of: of.scheduled_us)
+        going = [each for each in self.rows.firings.values() if each.state in OPEN]
+        free = sorted((each for each in going if self.is_dead(each.owner, to=owner)), key=lambda of: of.scheduled_us)
         for firing in free[:limit]:
+            firing.attempt += firing.state is FiringState.RUNNING and firing.due_us is None
+            firing.epoch += bool(firing.owner)
             firing.owner = owner
-            firing.attempt += 1
         return free[:limit]
 
     def claim_outgoing(self, owner: str, limit: int) -> int:
@@ -284,7 +296,7 @@ class StoreModel:
         firings = {
             at: each
             for at, each in rows.firings.items()
-            if at == latest or each.ended_us is None or each.ended_us >= before_us
+            if at == latest or each.state in OPEN or each.ended_us is None or each.ended_us >= before_us
         }
         signals = [each for each in rows.signals if each.at_us >= before_us or not each.topic.startswith(prefix)]
         gone = len(rows.handled) - len(handled), len(rows.firings) - len(firings), len(rows.signals) - len(signals)

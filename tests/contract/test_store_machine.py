@@ -25,6 +25,7 @@ from daemon.store.writes import (
     PutSignal,
     PutStep,
     RecordHandled,
+    ReleaseFiring,
     ReopenRun,
     RequestCancel,
     RequireAwaiting,
@@ -38,6 +39,7 @@ from daemon.store.writes import (
 )
 from tests.contract import records
 from tests.contract.store_driver import MANY, TOPICS, WORKFLOWS, StoreDriver
+from tests.contract.store_model import OPEN
 
 TRIGGERS = (
     b'{"kind":"call","name":"","id":""}',
@@ -253,8 +255,16 @@ class StoreMachine(StoreDriver):
     def have_fired(self, *, more: bool, at: int, stale: bool, state: FiringState) -> None:
         firing = deepcopy([*self.model.rows.firings.values()][at % len(self.model.rows.firings)])
         firing.owner = self.owner(at) if stale else firing.owner
-        firing.state, firing.ended_us = state, None if state is FiringState.RUNNING else self.later()
+        firing.state, firing.ended_us = state, None if state in OPEN else self.later()
+        firing.due_us = self.later() if state in OPEN and stale else None
         self.commit(UpdateFiring(firing), more=more)
+
+    @precondition(lambda machine: machine.model.rows.firings)
+    @rule(more=yes, at=few, stale=rarely)
+    def release_a_firing(self, *, more: bool, at: int, stale: bool) -> None:
+        firing = deepcopy([*self.model.rows.firings.values()][at % len(self.model.rows.firings)])
+        firing.owner = self.owner(at) if stale else firing.owner
+        self.commit(ReleaseFiring(firing), more=more)
 
     @rule(of=owners, limit=st.integers(1, 3))
     def take_over_firings(self, of: int, limit: int) -> None:

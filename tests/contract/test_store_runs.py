@@ -300,20 +300,21 @@ async def test_firings_come_latest_first_in_pages(store: Store) -> None:
     assert [[each.scheduled_us for each in page] for page in (first, second)] == [[500, 400, 300], [200, 100]]
 
 
-async def test_running_firings_of_the_dead_are_taken_over_as_the_next_attempt(store: Store) -> None:
+async def test_running_firings_of_the_dead_are_taken_over_as_the_next_attempt_and_epoch(store: Store) -> None:
     await store.register(APP, OTHER, lease_s=60)
     for scheduled_us, owner in ((300, GONE), (100, GONE), (400, OTHER), (500, ME)):
         await store.commit(ClaimFiring(firing(scheduled_us, owner=owner)))
 
     claimed = await store.claim_firings(APP, ME, ["nightly"], limit=10)
 
-    assert claimed == [firing(100, attempt=2), firing(300, attempt=2)]
-    assert (await store.firings(APP, "nightly", limit=10))[-2:] == [firing(300, attempt=2), firing(100, attempt=2)]
+    taken = {"attempt": 2, "epoch": 1}
+    assert claimed == [firing(100, **taken), firing(300, **taken)]
+    assert (await store.firings(APP, "nightly", limit=10))[-2:] == [firing(300, **taken), firing(100, **taken)]
     assert await store.claim_firings(APP, ME, ["nightly"], limit=10) == []
 
 
-async def test_only_running_firings_of_these_jobs_and_this_application_are_taken_over(store: Store) -> None:
-    ended = [state for state in FiringState if state is not FiringState.RUNNING]
+async def test_only_open_firings_of_these_jobs_and_this_application_are_taken_over(store: Store) -> None:
+    ended = [state for state in FiringState if state not in (FiringState.RUNNING, FiringState.WAITING)]
     for number, state in enumerate(ended):
         await store.commit(ClaimFiring(firing(number, owner=GONE, state=state)))
     await store.commit(ClaimFiring(firing(100, owner=GONE, job="hourly")))
