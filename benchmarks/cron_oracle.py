@@ -6,12 +6,11 @@ Run: python -m benchmarks.cron_oracle [--zones 0/1] [--first 2020] [--last 2030]
 import argparse
 import time
 from datetime import UTC, datetime, timedelta
-from itertools import takewhile
 from zoneinfo import ZoneInfo, available_timezones
 
-from daemon.schedule.cron import Cron
+from tests.unit.schedule.comparison import calculated
 from tests.unit.schedule.corpus import MINUTELY, SECONDS
-from tests.unit.schedule.oracle import Moment, clock_changes, firings, timeline
+from tests.unit.schedule.oracle import clock_changes, firings, timeline
 
 _AROUND = timedelta(hours=14)
 _CLOSE = timedelta(hours=2)
@@ -36,7 +35,7 @@ def main() -> None:
             ):
                 moments = timeline(zone, change - around, change + around, tick)
                 for expression in corpus:
-                    wanted = list(firings(expression, moments))
+                    wanted = firings(expression, moments)
                     compared += len(wanted)
                     if wanted != calculated(expression, zone, moments):
                         differences += 1
@@ -48,12 +47,6 @@ def main() -> None:
         f"expressions: {compared:,} firings, {differences} differences, {time.perf_counter() - started:.0f} s"
     )
     raise SystemExit(differences > 0)
-
-
-def calculated(expression: str, zone: str, moments: list[Moment]) -> list[datetime]:
-    """Return what the calculator says of a timeline."""
-    end = moments[-1].instant
-    return list(takewhile(lambda firing: firing <= end, Cron(expression, zone).upcoming(moments[0].instant)))
 
 
 def _distinct(first: int, last: int) -> dict[str, list[datetime]]:

@@ -1,6 +1,9 @@
 """`sagad check` on an application."""
 
+import re
+from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from tests.services.process import free_port
 from tests.unit.cli.application import CONFIG, write
@@ -19,6 +22,17 @@ def test_check_shows_what_would_run_and_connects_to_nothing(folder: Path, sagad:
     assert "nightly.py:5: job 'nightly': '30 2 * * *': Europe/Berlin has no 02:30" in words
     assert "geheim" not in done.out + done.err
     assert not (folder / "var").exists()
+
+
+def test_check_shows_the_next_three_firings_of_a_job_in_its_zone_and_in_utc(sagad: Sagad) -> None:
+    lines = sagad("check").out.splitlines()
+
+    at = next(number for number, line in enumerate(lines) if line.startswith("nightly "))
+    shown = re.findall(r"\d{4}-\d\d-\d\d \d\d:\d\d:00", "\n".join(lines[at : at + 3]))
+    moments = [datetime.fromisoformat(moment) for moment in shown]
+    assert len(moments) == 6
+    for local, utc in zip(moments[::2], moments[1::2], strict=True):
+        assert local.replace(tzinfo=ZoneInfo("Europe/Berlin")) == utc.replace(tzinfo=UTC)
 
 
 def test_check_as_json_is_one_document(sagad: Sagad) -> None:

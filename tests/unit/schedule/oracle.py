@@ -4,9 +4,8 @@ What Debian's cron does is simulated: a loop that wakes up every minute, reads t
 the time up to which it has already run jobs. Slow, and simple enough to be believed.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
@@ -23,23 +22,53 @@ _NICKNAMES = {
 _CORRECTION = timedelta(hours=3)
 
 
-@dataclass(frozen=True)
-class Moment:
-    """One tick of the simulated cron's loop."""
+class Wall(NamedTuple):
+    """What a clock on the wall shows."""
 
-    instant: datetime
-    wall: datetime
+    second: int
+    minute: int
+    hour: int
+    day: int
+    month: int
     weekday: int  # 0 is Sunday
 
 
+class Moment(NamedTuple):
+    """One tick of the simulated cron's loop.
+
+    Attributes:
+        instant: UTC.
+        wall: What the clock shows.
+        due: What it has come to show for the first time since the tick before: usually `wall` alone, nothing while the
+            clock was set back, and all that was skipped when it was set forward.
+    """
+
+    instant: datetime
+    wall: Wall
+    due: tuple[Wall, ...]
+
+
 def timeline(zone: str, start: datetime, end: datetime, tick: timedelta = timedelta(minutes=1)) -> list[Moment]:
-    """Return what a clock in `zone` shows at every tick from `start` to `end`, both UTC."""
-    moments, instant, tzinfo = [], start, ZoneInfo(zone)
+    """Return what a clock in `zone` shows at every tick after `start` until `end`, both UTC."""
+    tzinfo, moments = ZoneInfo(zone), []
+    done_until = last = start.astimezone(tzinfo).replace(tzinfo=None, fold=0)
+    instant = start + tick
     while instant <= end:
-        wall = instant.astimezone(tzinfo).replace(tzinfo=None, fold=0)
-        moments.append(Moment(instant, wall, wall.isoweekday() % 7))
+        shown = instant.astimezone(tzinfo).replace(tzinfo=None, fold=0)
+        if abs(shown - last - tick) >= _CORRECTION:
+            done_until = shown - tick
+        due = []
+        while done_until < shown:
+            done_until += tick
+            due.append(_wall(done_until))
+        moments.append(Moment(instant, _wall(shown), tuple(due)))
+        last = shown
         instant += tick
     return moments
+
+
+def _wall(shown: datetime) -> Wall:
+    return Wall(shown.second, shown.minute, shown.hour, shown.day, shown.month, shown.isoweekday() % 7)
 
 
 class Rules:
@@ -58,13 +87,15 @@ class Rules:
         self.wild = words[1][0] == "*" or words[2][0] == "*"
         self.any_star_day = words[3][0] == "*" or words[5][0] == "*"
 
-    def match(self, wall: datetime, weekday: int) -> bool:
-        if wall.minute not in self.minutes or wall.hour not in self.hours or wall.second not in self.seconds:
+    def match(self, wall: Wall) -> bool:
+        second, minute, hour, day, month, weekday = wall
+        if hour not in self.hours or minute not in self.minutes or second not in self.seconds:
             return False
-        if wall.month not in self.months:
+        if month not in self.months:
             return False
-        day, week = wall.day in self.days, weekday in self.weekdays
-        return (day and week) if self.any_star_day else (day or week)
+        if self.any_star_day:
+            return day in self.days and weekday in self.weekdays
+        return day in self.days or weekday in self.weekdays
 
 
 def _numbers(text: str, low: int, high: int, names: list[str]) -> set[int]:
@@ -79,31 +110,12 @@ def _numbers(text: str, low: int, high: int, names: list[str]) -> set[int]:
     return found
 
 
-def firings(expression: str, moments: list[Moment]) -> Iterator[datetime]:
-    """Yield when the expression fires on a timeline, after its first moment."""
+def firings(expression: str, moments: list[Moment]) -> list[datetime]:
+    """Return when the expression fires on a timeline."""
     rules = Rules(expression)
-    tick = moments[1].instant - moments[0].instant
-    done_until = last = moments[0].wall
-    for moment in moments[1:]:
-        wall, step = moment.wall, moment.wall - last - tick
-        last = wall
-        if abs(step) >= _CORRECTION:
-            done_until = wall - tick
-        if rules.wild or wall == done_until + tick:
-            if rules.match(wall, moment.weekday):
-                yield moment.instant
-        elif wall > done_until and _match_between(rules, done_until, wall, tick):
-            yield moment.instant
-        done_until = max(done_until, wall)
-
-
-def _match_between(rules: Rules, done_until: datetime, wall: datetime, tick: timedelta) -> bool:
-    missed = done_until + tick
-    while missed <= wall:
-        if rules.match(missed, missed.isoweekday() % 7):
-            return True
-        missed += tick
-    return False
+    if rules.wild:
+        return [moment.instant for moment in moments if rules.match(moment.wall)]
+    return [moment.instant for moment in moments if any(map(rules.match, moment.due))]
 
 
 def clock_changes(zone: str, first_year: int, last_year: int) -> list[datetime]:

@@ -1,23 +1,16 @@
 """A sample of `python -m benchmarks.cron_oracle`, which looks at every zone and change."""
 
 from datetime import UTC, datetime, timedelta
-from itertools import takewhile
 
 import pytest
 
-from daemon.schedule.cron import Cron
+from tests.unit.schedule.comparison import calculated
 from tests.unit.schedule.corpus import CORPUS, GRID, MINUTELY, SECONDS, STARS, TRICKY, ZONES
 from tests.unit.schedule.oracle import Moment, clock_changes, firings, timeline
 
 
 def differences(expressions: tuple[str, ...], zone: str, moments: list[Moment]) -> list[str]:
-    end = moments[-1].instant
-    return [
-        expression
-        for expression in expressions
-        if list(takewhile(lambda firing: firing <= end, Cron(expression, zone).upcoming(moments[0].instant)))
-        != list(firings(expression, moments))
-    ]
+    return [each for each in expressions if calculated(each, zone, moments) != firings(each, moments)]
 
 
 def test_the_corpus_has_at_least_500_expressions_and_no_double() -> None:
