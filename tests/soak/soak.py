@@ -68,9 +68,13 @@ def _trouble(plan: Plan, fleet: Fleet, store: Database) -> Sequence[Fault]:
     chance = random.Random(plan.seed)  # noqa: S311 - the same one every time
     kinds = [kind for kind in plan.faults if kind != "database" or plan.store == "postgres"]
     faults = Faults(fleet, store, chance, kinds)
-    until_s = time.monotonic() + plan.seconds
+    began_s = time.monotonic()
+    until_s = began_s + plan.seconds
     while (left_s := until_s - time.monotonic()) > 0 and not 0 < plan.count <= len(faults.injected):
-        pause_s = plan.pause_s if plan.steady else plan.pause_s * chance.uniform(0.4, 1.6)
+        if plan.steady:  # at even times, however long the one before has taken
+            pause_s = plan.pause_s - (time.monotonic() - began_s) % plan.pause_s
+        else:
+            pause_s = plan.pause_s * chance.uniform(0.4, 1.6)
         time.sleep(min(left_s, pause_s))
         if kinds and time.monotonic() < until_s:
             faults.strike()
