@@ -223,6 +223,8 @@ class Outbox:
             except BrokerUnavailableError:
                 self._refused.add(name)
                 break
+            except StoreUnavailableError:
+                break  # the bus keeps its queues where this was kept: there is nothing wrong with the event
             except Exception:  # noqa: BLE001 - neither sent nor lost, and no other origin has to wait for it
                 _log.exception("outbox_failed", event_id=event.id, event_name=name)
                 break

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -96,6 +97,26 @@ async def test_a_broker_that_is_away_is_tried_again_at_its_own_pace_however_ofte
     assert while_away == (1, ["e1", "e2"])
     assert post.bus.sent == ["e1", "e2"]
     assert await post.left() == []
+
+
+async def test_a_store_that_is_lost_while_a_bus_queues_there_is_no_error_of_the_event(
+    post: Post, log: list[dict[str, Any]]
+) -> None:
+    post.bus.lost = True
+    await post.stage("a1", "a2", origin="run-a")
+    await post.stage("b1", origin="run-b")
+    await post.outbox.start()
+    await post.settle()
+    while_lost = (post.bus.tries, await post.left())
+
+    post.bus.lost = False
+    post.clock.advance(timedelta(seconds=0.1))
+    await post.settle()
+
+    assert while_lost == (2, ["a1", "a2", "b1"])
+    assert sorted(post.bus.sent) == ["a1", "a2", "b1"]
+    assert await post.left() == []
+    assert log == []
 
 
 async def test_an_event_that_cannot_be_sent_stops_its_own_origin_and_no_other(post: Post) -> None:

@@ -3,18 +3,19 @@
 import asyncio
 
 from daemon.clock import ManualClock
-from daemon.errors import BrokerUnavailableError
+from daemon.errors import BrokerUnavailableError, StoreUnavailableError
 from daemon.events.embedded import EmbeddedBus
 from daemon.events.model import Message
 from daemon.store.memory import MemoryStore
 
 
 class WatchedBus(EmbeddedBus):
-    """Keeps what was sent; refuses while `away`, names that are `full`, and always ids that are in `refused`."""
+    """Keeps what was sent; refuses while `away` or `lost`, names that are `full`, and ids that are in `refused`."""
 
     def __init__(self, store: MemoryStore, clock: ManualClock) -> None:
         super().__init__(store, app="shop", owner="p1", clock=clock)
         self.away = False
+        self.lost = False
         self.refused: set[str] = set()
         self.full: set[str] = set()
         self.tries = 0
@@ -29,6 +30,8 @@ class WatchedBus(EmbeddedBus):
         await asyncio.sleep(0)
         if self.away:
             raise BrokerUnavailableError("away")
+        if self.lost:
+            raise StoreUnavailableError("the database cannot be used")
         if message.envelope.name in self.full:
             raise BrokerUnavailableError("the broker did not take it")
         if message.envelope.id in self.refused:
