@@ -9,8 +9,10 @@ import pika
 import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 
+from daemon.errors import BrokerUnavailableError
 from daemon.events.bus import Subscription
 from daemon.events.model import message_of
+from daemon.events.rabbitmq.codec import Properties
 from daemon.events.rabbitmq.connection import close
 from tests.integration.amqp_proxy import through
 from tests.integration.proxy import Proxy
@@ -162,6 +164,28 @@ async def test_settling_on_a_channel_that_is_closed_disturbs_nobody(lab: Laborat
     await until(lambda: consumer.ready)
     assert await bus.dead_letters("greet", limit=10) == []
     assert bus._consume.generation == 1
+
+
+async def test_channels_that_the_broker_closes_alone_come_back_each_time(lab: Laboratory) -> None:
+    """wolverine#3171: with the connection still up, its sender and its listener were latched for good."""
+    bus = await lab.bus()
+    consumer, inbox = await lab.subscribe(bus, "greet", "customer.created")
+    nowhere = f"{lab.exchange}.nowhere"
+
+    for number in range(3):
+        listening = consumer._channel
+        assert listening is not None
+        with pytest.raises(BrokerUnavailableError, match="NOT_FOUND"):
+            await bus._publisher.publish(nowhere, "", Properties(), b"")
+        await listening.basic_ack(1_000_000)
+        await until(lambda lost=listening: lost.is_closed and consumer.ready)  # type: ignore[misc]
+
+        sent = await bus.send(message_of("customer.created", b"{}", source="shop", now_us=0, id=f"e{number}"))
+
+        delivery = await inbox.next()
+        assert (sent, delivery.message.envelope.id) == (True, f"e{number}")
+        await delivery.ack()
+    assert (bus._consume.generation, bus._publish.generation) == (1, 1)
 
 
 async def test_a_subscriber_that_leaves_while_it_declares_leaves_the_others_alone(lab: Laboratory) -> None:
