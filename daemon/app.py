@@ -326,4 +326,5 @@ def _bus(config: Config, store: Store, owner: str, clock: Clock, is_leased: Call
         clock=clock,
         store=store,
         owner=owner,
+        is_leased=is_leased,
     )

@@ -26,6 +26,7 @@ from daemon.events.rabbitmq.sending import Sender
 from daemon.events.rabbitmq.shelf import Shelf
 from daemon.events.rabbitmq.target import Target
 from daemon.events.rabbitmq.topology import Declare, Topology
+from daemon.events.rabbitmq.turn import Turn
 from daemon.events.topology import Plan
 from daemon.log import get_logger
 from daemon.store.port import Store
@@ -57,6 +58,7 @@ class RabbitBus:
         store: Keeps what has to outlive this process: what queues were bound to, the ids of events that came without
             one.
         owner: This process's id in the store, whose lease says that it lives.
+        is_leased: Tells whether that lease goes on for sure; nothing of ordered subscribers is started else.
     """
 
     def __init__(
@@ -79,9 +81,11 @@ class RabbitBus:
         liveness_s: float = 30,
         clock: Clock | None = None,
         chance: Callable[[], float] = random.random,
+        is_leased: Callable[[], bool] = lambda: True,
     ) -> None:
         self._store = store
         self._owner = owner
+        self._is_leased = is_leased
         self._alone = asyncio.Lock()
         self._app = app
         self._clock = clock or SystemClock()
@@ -111,7 +115,7 @@ class RabbitBus:
             topology=self._topology,
             publisher=self._publisher,
             owner=owner,
-            subscribers=lambda: {each.subscription.id for each in self._consumers if not each.cancelled},
+            subscribers=lambda: {each.subscription.id: each.look for each in self._consumers if not each.cancelled},
         )
         self._consumers: dict[RabbitConsumer, None] = {}  # in the order in which they came
         self._roll = Roll()
@@ -201,7 +205,7 @@ class RabbitBus:
                 alone=self._alone,
                 clock=self._clock,
                 chance=self._chance,
-                ordered=subscription.ordered,
+                turn=self._turn(subscription.id) if subscription.ordered else None,
                 max_payload_bytes=self._max_payload_bytes,
                 hold_max_s=self._hold_max_s,
                 emptied=emptied,
@@ -251,6 +255,16 @@ class RabbitBus:
     async def discard(self, subscriber: str, choice: Choice = EVERYTHING) -> int:
         await self._in_time(self._consume.wait_up())
         return await self._dead_letters.discard(subscriber, choice)
+
+    def _turn(self, subscriber: str) -> Turn:
+        return Turn(
+            self._store,
+            self._clock,
+            app=self._app,
+            subscriber=subscriber,
+            owner=self._owner,
+            is_leased=self._is_leased,
+        )
 
     async def _depth(self, queue: str) -> tuple[int | None, int | None]:
         """Return how many messages wait, and how many consumers there are; None for what cannot be told."""

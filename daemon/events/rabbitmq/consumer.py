@@ -87,6 +87,12 @@ class RabbitConsumer:
         self._supervisor = asyncio.create_task(self._supervise(), name=f"consume-{subscription.id}")
 
     @property
+    def look(self) -> Callable[[], None] | None:
+        """Tells an ordered subscriber's line that the store has something; None of any other."""
+        line = self._intake.line
+        return None if line is None else line.look
+
+    @property
     def ready(self) -> bool:
         return bool(self._consumer_tag) and not self._cancelled and self._link.connected
 

@@ -2,25 +2,26 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import aiormq
 
-from daemon.clock import Clock, from_us
-from daemon.errors import BrokerUnavailableError
+from daemon.clock import Clock
+from daemon.errors import BrokerUnavailableError, StoreUnavailableError
 from daemon.events.model import Message
 from daemon.events.rabbitmq import wire
 from daemon.events.rabbitmq.codec import Properties
 from daemon.events.rabbitmq.connection import call
-from daemon.events.rabbitmq.outgoing import iso, republished
+from daemon.events.rabbitmq.onward import clipped, noted, publish_readable
+from daemon.events.rabbitmq.outgoing import iso
 from daemon.events.rabbitmq.publisher import HeadersTooLargeError, Publisher
 from daemon.events.rabbitmq.shelf import Shelf
 from daemon.events.rabbitmq.topology import Topology, tier_ms
 from daemon.log import get_logger
 from daemon.store.model import QueuedDelivery, Receipt
 
-ERROR_MAX_BYTES = 4_096
 TRACEBACK_MAX_BYTES = 8_192
 AT_ONCE_MS = 50
 DEAD_LETTER_TRIES = 2
@@ -34,9 +35,11 @@ class Office:
     """What the deliveries of one subscriber settle with.
 
     Attributes:
-        hold: Keeps a delivery of an ordered subscriber and hands it over again; None where retries wait in the broker.
+        hold: Keeps a delivery of an ordered subscriber and hands it over again, or notes what is to become of one that
+            is lost; tells whether it has it. None where retries wait in the broker.
         settled: Told of each delivery whose message is done with here.
         released: Told of each delivery whose message comes again.
+        lost: Told of each delivery that somebody was through with too late: its message is the broker's again.
         passed_on: Awaited between the confirmation that a copy is elsewhere, with its id, and letting the original go.
     """
 
@@ -47,12 +50,13 @@ class Office:
     clock: Clock
     settled: Callable[["RabbitDelivery"], None]
     released: Callable[["RabbitDelivery"], None]
+    lost: Callable[["RabbitDelivery"], None]
     passed_on: Callable[["RabbitDelivery"], Awaitable[None]]
-    hold: Callable[["RabbitDelivery", float, int], Awaitable[None]] | None = None
+    hold: Callable[["RabbitDelivery", float, int], Awaitable[bool]] | None = None
 
 
 class RabbitDelivery:
-    """A message that the broker lent us on one channel.
+    """A message that the broker lent us on one channel, or that the store has: then `row` says where.
 
     When the channel is gone the message is the broker's again and comes once more: whatever is done with this
     delivery then does nothing. In particular it publishes no second copy.
@@ -80,12 +84,13 @@ class RabbitDelivery:
     def __init__(
         self,
         office: Office,
-        channel: aiormq.Channel,
+        channel: aiormq.Channel | None,
         tag: int,
         incoming: wire.Incoming,
         message: Message,
         *,
         first_seen_us: int,
+        row: QueuedDelivery | None = None,
     ) -> None:
         self.subscriber = office.subscriber
         self.message = message
@@ -96,7 +101,7 @@ class RabbitDelivery:
         self.channel = channel
         self.receipt: Receipt | None = None  # what the store keeps of it, if anything
         self.received_s = office.clock.monotonic_s()
-        self.row: QueuedDelivery | None = None  # where it is parked: the broker has been told that it is done
+        self.row = row  # where it is parked: the broker has been told that it is done
         self._parking: asyncio.Task[None] | None = None
         self.begun = False  # whether that counts the start that is going on
         self.crashes = 0
@@ -107,7 +112,16 @@ class RabbitDelivery:
     @property
     def alive(self) -> bool:
         """Whether the broker still waits for our answer, or the store does."""
-        return self.row is not None or not self.channel.is_closed
+        return self.row is not None or self._lent
+
+    @property
+    def _lent(self) -> bool:
+        return self.channel is not None and not self.channel.is_closed
+
+    @property
+    def parking(self) -> asyncio.Task[None] | None:
+        """What is putting it into the store."""
+        return self._parking if self._parking is not None and not self._parking.done() else None
 
     def begin(self, receipt: Receipt) -> None:
         """Note that the start which is going on is counted, as the receipt says."""
@@ -117,53 +131,57 @@ class RabbitDelivery:
 
     def again(self, receipt: Receipt) -> "RabbitDelivery":
         """Return the same delivery, not settled, as the attempt that the receipt says."""
+        seen_us = receipt.first_seen_us
         same = RabbitDelivery(
-            self._office, self.channel, self.tag, self.incoming, self.message, first_seen_us=receipt.first_seen_us
+            self._office, self.channel, self.tag, self.incoming, self.message, first_seen_us=seen_us, row=self.row
         )
         same.attempt, same.receipt, same.received_s = receipt.attempt, receipt, self.received_s
         return same
 
     async def ack(self) -> bool:
-        return await self._begin() and await self._acknowledge()
-
-    async def release(self) -> bool:
-        if not await self._begin():
-            return False
-        if self.row is not None:
-            released = await self._office.shelf.put_back(
-                self.row, attempt=self.attempt, delay_s=0, error="", interrupted=self.redelivered
-            )
-        else:
-            released = await self._answer(self.channel.basic_nack(self.tag, requeue=True, wait=False))
-        self._office.released(self)
-        return released
-
-    async def retry(self, delay_s: float, *, attempt: int, error: str) -> bool:
-        if not await self._begin():
-            return False
-        if self._office.hold is not None:
-            await self._office.hold(self, delay_s, attempt)
-            return True
-        if self.row is not None:
-            await self._office.passed_on(self)
-            put_back = await self._office.shelf.put_back(self.row, attempt=attempt, delay_s=delay_s, error=error)
-            self._office.settled(self)
-            return put_back
         try:
-            await self._have_it_wait(delay_s, attempt, self._properties(attempts=attempt - 1, error=error))
-            await self._office.passed_on(self)
-            return await self._acknowledge()
-        except HeadersTooLargeError:
-            return await self._refuse()
-        except BrokerUnavailableError:
+            return await self._begin() and await self._acknowledge()
+        except StoreUnavailableError:
             self._settling = False
             raise
 
-    def park(self) -> asyncio.Task[None] | None:
-        """Have it go on here without the broker, which would lose its patience; None if that is under way, or done."""
-        if self._settling or self._parking is not None or self.channel.is_closed:
+    async def release(self) -> bool:
+        with self._again_if_away():
+            if not await self._begin():
+                return False
+            if self.row is not None:
+                released = await self._office.shelf.release(self.row, interrupted=self.redelivered)
+            else:
+                released = await self._answer(lambda channel: channel.basic_nack(self.tag, requeue=True, wait=False))
+            self._office.released(self)
+            return released
+
+    async def retry(self, delay_s: float, *, attempt: int, error: str) -> bool:
+        with self._again_if_away():
+            if self._office.hold is not None:
+                return await self._first() and await self._office.hold(self, delay_s, attempt)
+            if not await self._begin():
+                return False
+            if self.row is not None:
+                await self._office.passed_on(self)
+                put_back = await self._office.shelf.put_back(self.row, attempt=attempt, delay_s=delay_s, error=error)
+                self._office.settled(self)
+                return put_back
+            try:
+                await self._have_it_wait(delay_s, attempt, self._properties(attempts=attempt - 1, error=error))
+                await self._office.passed_on(self)
+                return await self._acknowledge()
+            except HeadersTooLargeError:
+                return await self._refuse()
+
+    def park(self, owner: str, *, started: bool) -> asyncio.Task[None] | None:
+        """Have it go on here without the broker, which would lose its patience; None if that is under way, or done.
+
+        `owner`: who has it in the store; empty: nobody, it is whoever's turn it is.
+        """
+        if self._settling or self._parking is not None or not self._lent:
             return None
-        self._parking = parking = asyncio.create_task(self._park())
+        self._parking = parking = asyncio.create_task(self._park(owner, int(started or self.redelivered)))
         parking.add_done_callback(self._parked)
         return parking
 
@@ -173,7 +191,7 @@ class RabbitDelivery:
         if not parking.cancelled() and (error := parking.exception()) is not None:
             _log.warning("event_not_parked", subscriber=self.subscriber, reason=str(error))
 
-    async def _park(self) -> None:
+    async def _park(self, owner: str, deliveries: int) -> None:
         properties = self._properties(attempts=self.attempt - 1, error="")
         if len(properties.marshal()) > PARKED_HEADERS_MAX_BYTES:
             return
@@ -182,16 +200,21 @@ class RabbitDelivery:
             self.message,
             self.incoming.body,
             properties,
+            owner=owner,
+            deliveries=deliveries,
             attempt=self.attempt,
             first_seen_us=self.first_seen_us,
+            due_us=self.receipt.due_us if self.receipt is not None else 0,
         )
-        if self.channel.is_closed or not await self._answer(self.channel.basic_ack(self.tag, wait=False)):
+        if not await self._answer(lambda channel: channel.basic_ack(self.tag, wait=False)):
             row, self.row = self.row, None
             await self._office.shelf.settle(row)  # the broker has it, and delivers it again
 
     async def dead_letter(self, reason: str, *, error: str, traceback: str = "") -> bool:
-        if not await self._begin():
-            return False
+        with self._again_if_away():
+            return await self._begin() and await self._bury(reason, error, traceback)
+
+    async def _bury(self, reason: str, error: str, traceback: str) -> bool:
         properties = self._properties(attempts=self.attempt, error=error)
         properties.set_header(wire.REASON, str(reason))
         properties.set_header(wire.DEAD_AT, iso(self._office.clock.now()))
@@ -230,30 +253,33 @@ class RabbitDelivery:
         return None
 
     async def _publish(self, exchange: str, routing_key: str, properties: Properties) -> bool:
-        """Publish; with less of what went wrong where the headers do not fit into a frame."""
-        for dropped in (wire.TRACEBACK, wire.ERROR):
-            try:
-                return await self._office.publisher.publish(exchange, routing_key, properties, self.incoming.body)
-            except HeadersTooLargeError:
-                properties.headers.pop(dropped.encode(), None)
-        return await self._office.publisher.publish(exchange, routing_key, properties, self.incoming.body)
+        return await publish_readable(self._office.publisher, exchange, routing_key, properties, self.incoming.body)
 
     def _properties(self, *, attempts: int, error: str) -> Properties:
-        exchange, routing_key = self.incoming.origin
-        properties = republished(self.incoming, self.message.envelope.id)
-        properties.set_header(wire.ATTEMPTS, attempts)
-        properties.set_header(wire.FIRST_SEEN, iso(from_us(self.first_seen_us)))
-        properties.set_header(wire.EXCHANGE, exchange)
-        properties.set_header(wire.ROUTING_KEY, routing_key)
-        if error:
-            properties.set_header(wire.ERROR, clipped(error, ERROR_MAX_BYTES))
-        return properties
+        seen_us, event_id = self.first_seen_us, self.message.envelope.id
+        return noted(self.incoming, event_id, attempts=attempts, first_seen_us=seen_us, error=error)
 
     async def _begin(self) -> bool:
         """Tell whether this is the first to settle it, and the broker still wants to know, or the store."""
+        if not await self._first():
+            return False
+        if not self.alive:
+            self._office.lost(self)
+        return self.alive
+
+    @contextmanager
+    def _again_if_away(self) -> Iterator[None]:
+        """Let it be settled once more where the broker or the store was away."""
+        try:
+            yield
+        except (BrokerUnavailableError, StoreUnavailableError):
+            self._settling = False
+            raise
+
+    async def _first(self) -> bool:
         if self._parking is not None:
             await asyncio.wait({self._parking})
-        if self._settling or not self.alive:
+        if self._settling:
             return False
         self._settling = True
         return True
@@ -262,31 +288,24 @@ class RabbitDelivery:
         if self.row is not None:
             answered = await self._office.shelf.settle(self.row)
         else:
-            answered = self.alive and await self._answer(self.channel.basic_ack(self.tag, wait=False))
+            answered = await self._answer(lambda channel: channel.basic_ack(self.tag, wait=False))
         self._office.settled(self)
         return answered
 
     async def _refuse(self) -> bool:
         """Leave it to the broker to dead-letter it, without our reasons."""
         if self.row is not None:
-            self._settling = False
             raise BrokerUnavailableError("RabbitMQ does not take the dead letter of an event that it was told is done.")
-        answered = self.alive and await self._answer(self.channel.basic_reject(self.tag, requeue=False, wait=False))
+        answered = await self._answer(lambda channel: channel.basic_reject(self.tag, requeue=False, wait=False))
         self._office.settled(self)
         return answered
 
-    async def _answer(self, answer: "aiormq.abc.DrainResult") -> bool:
+    async def _answer(self, answer: Callable[[aiormq.Channel], "aiormq.abc.DrainResult"]) -> bool:
+        if self.channel is None or self.channel.is_closed:
+            return False
         try:
-            await call(answer, "take our answer")
+            await call(answer(self.channel), "take our answer")
         except BrokerUnavailableError as error:
             _log.debug("settle_lost", subscriber=self.subscriber, reason=str(error))  # it comes again
             return False
         return True
-
-
-def clipped(text: str, limit: int, *, keep_end: bool = False) -> str:
-    """Return as much of a text as fits into `limit` bytes; of a traceback the end says what happened."""
-    encoded = text.encode(errors="replace")
-    if len(encoded) <= limit:
-        return encoded.decode()
-    return (encoded[-limit:] if keep_end else encoded[:limit]).decode(errors="ignore")

@@ -4,15 +4,17 @@
     unanswered for too long ------------> parked, ours --+-- done ------------------> taken off
                                                          +-- retried or released ---> kept, nobody's
                                                          +-- its process died ------> published, as interrupted
+    the same of an ordered subscriber --> parked, nobody's --- its turn ------------> handled, or handed over from here
 
 The broker takes the channel from whoever leaves a delivery unanswered for longer than `consumer_timeout`. What takes
-half of that is put here, and then acknowledged. Nothing is acknowledged before the commit.
+half of that is put here, and then acknowledged. Nothing is acknowledged before the commit. What an ordered subscriber
+has here comes before everything on its queue, so none of it ever goes back there: see `line`.
 
 What was left on the queues of the embedded bus, when the application used that one before, is published as well.
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from daemon.clock import Clock, from_us
@@ -40,7 +42,7 @@ class Shelf:
 
     Args:
         owner: This process's id in the store, whose lease says that it lives.
-        subscribers: Tells those that are consumed here.
+        subscribers: Tells those that are consumed here; of those that are ordered, whom to tell that something is here.
     """
 
     def __init__(
@@ -51,7 +53,7 @@ class Shelf:
         topology: Topology,
         publisher: Publisher,
         owner: str,
-        subscribers: Callable[[], Collection[str]],
+        subscribers: Callable[[], Mapping[str, Callable[[], object] | None]],
     ) -> None:
         self._store = store
         self._clock = clock
@@ -80,25 +82,51 @@ class Shelf:
         self._woken.set()
 
     async def park(
-        self, subscriber: str, message: Message, body: bytes, properties: Properties, **row: int
+        self, subscriber: str, message: Message, body: bytes, properties: Properties, *, owner: str, **row: int
     ) -> QueuedDelivery:
         """Put an event here that goes on here; returns once that is durable."""
-        parked = replace(self._row(subscriber, message, body, properties, **row), owner=self._owner, deliveries=1)
+        parked = replace(self._row(subscriber, message, body, properties, **row), owner=owner)
         return replace(parked, seq=await self._store.park(parked))
 
     async def settle(self, row: QueuedDelivery) -> bool:
         """Take off what is done; False if somebody else has taken it over."""
-        return await self._store.commit(SettleDelivery(row.seq, self._owner)) is Outcome.APPLIED
+        return await self._store.commit(SettleDelivery(row.seq, row.owner)) is Outcome.APPLIED
 
-    async def put_back(
-        self, row: QueuedDelivery, *, attempt: int, delay_s: float, error: str, interrupted: bool = False
-    ) -> bool:
-        """Have what was parked come again; False if somebody else has taken it over."""
-        due_us = self._clock.now_us() + round(delay_s * 1_000_000)
-        again = replace(row, owner="", deliveries=int(interrupted), attempt=attempt, due_us=due_us, error=error)
-        applied = await self._store.commit(UpdateDelivery(again, self._owner)) is Outcome.APPLIED
+    async def release(self, row: QueuedDelivery, *, interrupted: bool) -> bool:
+        """Have what was parked come again as it was; False if somebody else has taken it over."""
+        again = replace(row, owner="", deliveries=int(interrupted))
+        applied = await self._store.commit(UpdateDelivery(again, row.owner)) is Outcome.APPLIED
         self._woken.set()
         return applied
+
+    async def put_back(self, row: QueuedDelivery, *, attempt: int, delay_s: float, error: str) -> bool:
+        """Have what was parked come again, as another attempt; False if somebody else has taken it over."""
+        due_us = self._clock.now_us() + round(delay_s * 1_000_000)
+        again = replace(row, owner="", deliveries=0, attempt=attempt, due_us=due_us, error=error)
+        applied = await self._store.commit(UpdateDelivery(again, row.owner)) is Outcome.APPLIED
+        self._woken.set()
+        return applied
+
+    # --- an ordered subscriber's, which nobody has while it is its turn ---
+
+    async def first(self, subscriber: str) -> QueuedDelivery | None:
+        """Take over what is first of an ordered subscriber; None if nothing is here, or not due yet."""
+        now_us = self._clock.now_us()
+        app, owner = self._topology.app, self._owner
+        taken = await self._store.take(app, subscriber, owner, limit=1, now_us=now_us, ordered=True)
+        return taken[0] if taken else None
+
+    async def is_empty(self, subscriber: str) -> bool:
+        """Tell whether nothing of a subscriber is here but dead letters."""
+        depths = await self._store.queue_depths(self._topology.app)
+        ready, owned, _ = depths.get(subscriber, (0, 0, 0))
+        return ready + owned == 0
+
+    async def keep_first(self, row: QueuedDelivery, *, attempt: int, due_us: int) -> QueuedDelivery | None:
+        """Have the first wait where it is for its next attempt; None if somebody else has taken it over."""
+        again = replace(row, owner="", attempt=attempt, due_us=due_us)
+        applied = await self._store.commit(UpdateDelivery(again, row.owner)) is Outcome.APPLIED
+        return again if applied else None
 
     def _row(
         self, subscriber: str, message: Message, body: bytes, properties: Properties, **changes: int
@@ -125,9 +153,16 @@ class Shelf:
 
     async def _publish_due(self) -> float:
         """Publish what is due, and what dead processes left; return when to look again, in seconds."""
-        here = set(self._subscribers())
-        filled = [subscriber for subscriber in await self._store.queue_depths(self._topology.app) if subscriber in here]
-        for subscriber in filled:
+        here = self._subscribers()
+        depths = await self._store.queue_depths(self._topology.app)
+        filled = [
+            subscriber for subscriber, (ready, owned, _) in depths.items() if subscriber in here and ready + owned
+        ]
+        for subscriber in [*filled]:
+            if (tell := here[subscriber]) is not None:
+                tell()
+                filled.remove(subscriber)
+                continue
             now_us = self._clock.now_us()
             taken = await self._store.take(self._topology.app, subscriber, self._owner, limit=BATCH, now_us=now_us)
             async with asyncio.TaskGroup() as group:
@@ -169,3 +204,9 @@ def _amqp(row: QueuedDelivery) -> tuple[Properties, bytes]:
     if row.deliveries > 1:
         properties.set_header(wire.INTERRUPTED, 1)
     return properties, row.body
+
+
+def incoming_of(row: QueuedDelivery, queue: str) -> wire.Incoming:
+    """Return a row as a message that was taken from its subscriber's queue."""
+    properties, body = _amqp(row)
+    return wire.Incoming(queue, "", queue, properties, body, redelivered=row.deliveries > 1)

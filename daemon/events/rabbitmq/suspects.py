@@ -62,6 +62,14 @@ class Suspects:
         """Tell whether this process had the event when it lost the channel: it may still be at it."""
         return key_of(delivery.message.envelope) in self._ours
 
+    def has_out(self, delivery: RabbitDelivery) -> bool:
+        """Tell whether it was handed on, and has not ended."""
+        return delivery in self._out
+
+    def forget(self) -> None:
+        """Forget what this process had: others may have had it since."""
+        self._ours.clear()
+
     def take(self, delivery: RabbitDelivery) -> None:
         """Take a delivery over, to hand it on when it is its turn."""
         if delivery.redelivered and self._ours.pop(key_of(delivery.message.envelope), self) is None:
