@@ -11,6 +11,7 @@ settling does nothing, and the broker delivers it again, marked as redelivered.
 import asyncio
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import aiormq
@@ -138,7 +139,7 @@ class RabbitConsumer:
         await asyncio.wait({self._supervisor})
         await self._intake.aclose()
 
-    def compare(self, ready: int | None, consumers: int | None) -> None:
+    async def compare(self, ready: int | None, consumers: int | None) -> None:
         """Compare what the broker says of the queue with what is seen here; what was wrong twice in a row, is.
 
         Args:
@@ -147,8 +148,7 @@ class RabbitConsumer:
         """
         idle = self._taken == self._taken_before and self._intake.unsettled < self._prefetch
         self._taken_before = self._taken
-        # An ordered subscriber may have to wait for its turn, whatever there is to do.
-        forgotten = consumers == 0 or (idle and bool(ready) and not self.subscription.ordered)
+        forgotten = consumers == 0 or (idle and bool(ready) and await self._nobody_is_at_it())
         self._doubts = self._doubts + 1 if forgotten and self.ready else 0
         if self._doubts >= DOUBTS_MAX:
             _log.warning("consumer_revived", subscriber=self.subscription.id, ready=ready, consumers=consumers)
@@ -156,6 +156,12 @@ class RabbitConsumer:
             self._offences = max(self._offences, 1)  # it may be the queue that is damaged: tried apart first
             self._stalled = True
             self._interrupted.set()
+
+    async def _nobody_is_at_it(self) -> bool:
+        """Tell whether what is ready should have come here: of an ordered subscriber, another daemon may be at work."""
+        with suppress(StoreUnavailableError):
+            return self._intake.line is None or await self._intake.line.is_idle()
+        return False
 
     def wake(self) -> None:
         """Try again at once: the connection is a new one."""

@@ -1,4 +1,10 @@
-"""Whether the broker agrees that we consume: it has been seen to forget a consumer and to tell nobody."""
+"""Whether the broker agrees that we consume: it has been seen to forget a consumer and to tell nobody.
+
+It is believed when it counts no consumer, or when something is ready and does not come. Of an ordered subscriber's
+queue it comes to one daemon, and how many others are in line for it nobody can tell: one that was forgotten there is
+missed only when its turn would have come. That is seen when nobody is left, or when something is ready and no daemon
+is at work.
+"""
 
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -33,4 +39,4 @@ async def watch(
         for consumer in standing:
             await clock.sleep(pause_s * (0.5 + chance()))
             if consumer.ready:
-                consumer.compare(*await depth(consumer.subscription.id))
+                await consumer.compare(*await depth(consumer.subscription.id))

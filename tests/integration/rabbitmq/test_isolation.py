@@ -215,3 +215,52 @@ async def test_a_consumer_that_is_given_nothing_while_there_is_something_is_brou
         assert [line["subscriber"] for line in log if line["event"] == "consumer_revived"] == ["greet"]
         for each in [delivery, *held]:
             await each.ack()
+
+
+async def test_a_standby_that_the_broker_forgot_is_brought_back_when_the_other_one_leaves(lab: Laboratory) -> None:
+    """rabbitmq-server#13368: as long as another daemon consumes an ordered queue, nothing is missing."""
+    async with AmqpProxy(lab.url) as proxy:
+        proxy.answers = {f"{lab.app}.ledger": consume_ok}
+        active, bus = await lab.bus(), await lab.bus(url=through(proxy), liveness_s=0.2)
+        first, _ = await lab.subscribe(active, "ledger", "entry", ordered=True)
+        with captured_log() as log:
+            _, inbox = await lab.subscribe(bus, "ledger", "entry", ordered=True)
+            proxy.answers.clear()
+            await first.cancel()
+            await lab.publish("entry", b"1")
+
+            delivery = await inbox.next()
+
+        await delivery.ack()
+        assert [line["consumers"] for line in log if line["event"] == "consumer_revived"] == [0]
+
+
+async def test_an_ordered_consumer_is_brought_back_when_something_is_ready_and_no_daemon_is_at_work(
+    lab: Laboratory,
+) -> None:
+    """rabbitmq-server#13368: the broker counts somebody who hangs, and not us; one who works is left alone."""
+    async with AmqpProxy(lab.url) as proxy:
+        proxy.answers = {f"{lab.app}.ledger": consume_ok}
+        other, bus = await lab.bus(), await lab.bus(url=through(proxy), liveness_s=0.1)
+        await lab.store.register(lab.app, other._owner, lease_s=3_600)
+        hanging, held = await lab.subscribe(other, "ledger", "entry", ordered=True)
+        await lab.publish("entry", b"1")
+        await lab.publish("entry", b"2")
+        await held.next()
+        with captured_log() as log:
+            consumer, inbox = await lab.subscribe(bus, "ledger", "entry", ordered=True)
+            looks = proxy.asked[f"{lab.app}.ledger"]
+            await asyncio.sleep(0.5)
+            while_it_works = [line for line in log if line["event"] == "consumer_revived"]
+
+            await lab.store.retire(other._owner)
+            proxy.answers.clear()
+            await until(lambda: any(line["event"] == "consumer_revived" for line in log))
+            await until(lambda: consumer.ready)
+            await hanging.aclose()
+
+            delivery = await inbox.next()
+
+        assert (looks, while_it_works) == (1, [])
+        assert delivery.message.body == b"1"
+        await delivery.ack()
