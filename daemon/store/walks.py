@@ -85,23 +85,23 @@ def pages(
     walks = yield from _walks(dialect, app, wanted)
     if not all(walk.places for walk in walks):
         return FoundRuns([], None)
-    walk = yield from _sparsest(dialect, walks, since, before)
+    walk, end = yield from _sparsest(dialect, walks, since, before)
     conditions = _conditions(dialect, app, wanted, known=walk.columns)
     if is_ahead and wanted.text is not None:
         conditions.append(("NOT (run_id >= ? AND run_id < ?)", [wanted.text, wanted.text + _LAST_CHARACTER]))
     found: list[RunRecord] = []
-    length = max(_STRETCH, limit + 1) if conditions else limit + 1
+    length = max(_STRETCH if end is None else _PROBE, limit + 1) if conditions else limit + 1
     while True:
         stretch = Stretch(walk, (), since, before, length, conditions)
-        end = (yield _end(dialect, stretch)) if conditions else []
-        if end:
-            stretch = replace(stretch, since=str(end[0][0]))
+        if end is None:
+            end = yield from _end(dialect, stretch)
+        stretch = replace(stretch, since=end or since)
         found += map(run_record, (yield _select(dialect, RUN_COLUMNS, stretch, limit + 1 - len(found))))
         if len(found) > limit:
             return FoundRuns(found[:limit], found[limit - 1].key + _LOOKED_AHEAD * is_ahead)
         if not end:
             return FoundRuns(found, None)
-        before = stretch.since
+        before, end = stretch.since, None
         if is_over():
             break
         length = min(length * 2, _STRETCH_MAX)
@@ -132,17 +132,16 @@ def _walks(dialect: Dialect, app: str, wanted: RunFilter) -> Asking[list[Walk]]:
     return found or [Walk()]
 
 
-def _sparsest(dialect: Dialect, walks: Sequence[Walk], since: str, before: str) -> Asking[Walk]:
-    """Return the walk that comes the farthest back in time with as many runs."""
+def _sparsest(dialect: Dialect, walks: Sequence[Walk], since: str, before: str) -> Asking[tuple[Walk, str | None]]:
+    """Return the walk that comes the farthest back in time with as many runs.
+
+    And where it is then: nowhere (empty) if there are no more of it than that, None if there was nothing to choose.
+    """
     if len(walks) == 1:
-        return walks[0]
-    ends: list[tuple[str, int]] = []
-    for walk in walks:
-        rows = yield _end(dialect, Stretch(walk, (), since, before, _PROBE))
-        if not rows:
-            return walk  # there is no more of it than that
-        ends.append((str(rows[0][0]), len(ends)))
-    return walks[min(ends)[1]]
+        return walks[0], None
+    (ends,) = yield _ends(dialect, [Stretch(walk, (), since, before, _PROBE) for walk in walks])
+    farthest = min(range(len(walks)), key=lambda at: ends[at] or "")
+    return walks[farthest], ends[farthest] or ""
 
 
 def _conditions(dialect: Dialect, app: str, wanted: RunFilter, *, known: Sequence[str]) -> list[Query]:
@@ -195,9 +194,18 @@ def _select(dialect: Dialect, what: str, stretch: Stretch, limit: int, skip: int
     return f"SELECT * FROM ({each}) AS parts ORDER BY key DESC LIMIT ? OFFSET ?", [*values, limit, skip]
 
 
-def _end(dialect: Dialect, stretch: Stretch) -> Query:
-    """Return a query for the last key of a stretch; it finds none if the walk ends before."""
-    return _select(dialect, "key", replace(stretch, conditions=()), 1, skip=stretch.length - 1)
+def _end(dialect: Dialect, stretch: Stretch) -> Asking[str]:
+    """Return the last key of a stretch; nothing if the walk ends before, or if every row is wanted."""
+    if not stretch.conditions:
+        return ""
+    ((end,),) = yield _ends(dialect, [stretch])
+    return end or ""
+
+
+def _ends(dialect: Dialect, stretches: Sequence[Stretch]) -> Query:
+    """Return a query for the last key of each stretch, in one row; NULL if the walk ends before."""
+    asked = [_select(dialect, "key", replace(each, conditions=()), 1, skip=each.length - 1) for each in stretches]
+    return f"SELECT {', '.join(f'({query})' for query, _ in asked)}", [value for _, some in asked for value in some]
 
 
 def _look_ahead(app: str, wanted: RunFilter, text: str, before: str) -> Asking[list[RunRecord] | None]:
