@@ -2,13 +2,26 @@
 
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from itertools import islice
-from operator import attrgetter
-from typing import Any
 
 from daemon.clock import first_id
 from daemon.store.listing import matches
+from daemon.store.memory_rows import (
+    APP,
+    ATTEMPT,
+    CANCEL,
+    EPOCH,
+    OWNER,
+    ROOT,
+    RUN_ID,
+    STATUS,
+    WAITING_FOR,
+    WORKFLOW,
+    Row,
+    row_of_run,
+    run_of,
+)
 from daemon.store.model import QUEUED, RunRecord, RunStatus
 from daemon.store.port import FoundRuns, RunFilter
 from daemon.store.writes import (
@@ -24,21 +37,6 @@ from daemon.store.writes import (
     UpdateRun,
 )
 
-# A record is kept as the tuple of its values: that copies it three times as fast as its constructor would. A status is
-# kept as its plain text: the garbage collector forgets a tuple that has nothing but texts and numbers, and does not
-# walk over thousands of ended runs again and again.
-_RUN = tuple(each.name for each in fields(RunRecord))
-_APP = _RUN.index("app")
-_RUN_ID = _RUN.index("run_id")
-_ATTEMPT = _RUN.index("attempt")
-_WORKFLOW = _RUN.index("workflow")
-_OWNER = _RUN.index("owner")
-_EPOCH = _RUN.index("epoch")
-_STATUS = _RUN.index("status")
-_CANCEL = _RUN.index("cancel_us")
-_WAITING_FOR = _RUN.index("waiting_for")
-_ROOT = _RUN.index("root_key")
-_run_values = attrgetter(*(f"{name}._value_" if name == "status" else name for name in _RUN))
 _LIVE = frozenset(status for status in RunStatus if not status.ended)
 
 Undo = list[Callable[[], object]] | None
@@ -61,7 +59,7 @@ class MemoryRuns:
         self._keep_ended = keep_ended
         self._forgotten = forgotten
         self._hint = hint
-        self._runs: dict[str, tuple[Any, ...]] = {}
+        self._runs: dict[str, Row] = {}
         self._attempts: dict[tuple[str, str], dict[int, str]] = {}
         self._unended: defaultdict[tuple[str, str], set[str]] = defaultdict(set)  # by app and workflow
         self._queued: defaultdict[tuple[str, str], set[str]] = defaultdict(set)  # of these, those without a place
@@ -88,11 +86,11 @@ class MemoryRuns:
         """Replace what may change in a run."""
         record = write.record
         before = self._runs.get(record.key)
-        if before is None or before[_EPOCH] != record.epoch or before[_OWNER] != record.owner:
+        if before is None or before[EPOCH] != record.epoch or before[OWNER] != record.owner:
             return Outcome.FENCED
         if undo is not None:
-            undo.append(lambda: self._put(_run_of(before)))
-        self._put(record if before[_CANCEL] is None else replace(record, cancel_us=before[_CANCEL]))
+            undo.append(lambda: self._put(run_of(before)))
+        self._put(record if before[CANCEL] is None else replace(record, cancel_us=before[CANCEL]))
         if write.hint:
             self._hint()
         return None
@@ -100,35 +98,35 @@ class MemoryRuns:
     def update_child(self, write: UpdateChild) -> None:
         """Replace what may change in a child."""
         before = self._runs.get(write.record.key)
-        if before is not None and before[_ROOT] is not None:
+        if before is not None and before[ROOT] is not None:
             self._put(write.record)
 
     def fence(self, write: FenceRun, _undo: Undo = None) -> Outcome | None:
         """Refuse if a run is owned by another."""
         row = self._runs.get(write.key)
-        is_its = row is not None and row[_EPOCH] == write.epoch and row[_OWNER] == write.owner
+        is_its = row is not None and row[EPOCH] == write.epoch and row[OWNER] == write.owner
         return None if is_its else Outcome.FENCED
 
     def give_back(self, write: GiveBack, undo: Undo = None) -> Outcome | None:
         """Have a run be nobody's, as before it was claimed."""
         record = write.record
         before = self._runs.get(record.key)
-        if before is None or (before[_OWNER], before[_EPOCH]) != (record.owner, record.epoch):
+        if before is None or (before[OWNER], before[EPOCH]) != (record.owner, record.epoch):
             return Outcome.FENCED
         if undo is not None:
-            undo.append(lambda: self._put(_run_of(before)))
-        self._put(replace(_run_of(before), owner="", epoch=record.epoch - 1))
+            undo.append(lambda: self._put(run_of(before)))
+        self._put(replace(run_of(before), owner="", epoch=record.epoch - 1))
         return None
 
     def request_cancel(self, write: RequestCancel, undo: Undo = None) -> Outcome | None:
         """Note that a run is to be cancelled."""
         before = self._runs.get(write.key)
-        if before is None or before[_STATUS] not in _LIVE or before[_ROOT] is not None:
+        if before is None or before[STATUS] not in _LIVE or before[ROOT] is not None:
             return Outcome.CONFLICT
-        if before[_CANCEL] is None:
+        if before[CANCEL] is None:
             if undo is not None:
-                undo.append(lambda: self._put(_run_of(before)))
-            self._put(replace(_run_of(before), cancel_us=write.at_us))
+                undo.append(lambda: self._put(run_of(before)))
+            self._put(replace(run_of(before), cancel_us=write.at_us))
         self._hint()
         return None
 
@@ -137,46 +135,46 @@ class MemoryRuns:
         record = write.record
         before = self._runs.get(record.key)
         is_latest = max(self._attempts.get((record.app, record.run_id), (0,))) == record.attempt
-        if before is None or before[_STATUS] != RunStatus.FAILED or not is_latest:
+        if before is None or before[STATUS] != RunStatus.FAILED or not is_latest:
             return Outcome.CONFLICT
         if undo is not None:
-            undo.append(lambda: self._put(_run_of(before)))
+            undo.append(lambda: self._put(run_of(before)))
         self._put(record)
         return None
 
     def require_ended(self, write: RequireEnded, _undo: Undo = None) -> Outcome | None:
         """Refuse unless a run has ended."""
         row = self._runs.get(write.key)
-        return Outcome.CONFLICT if row is None or row[_STATUS] in _LIVE else None
+        return Outcome.CONFLICT if row is None or row[STATUS] in _LIVE else None
 
     def take_place(self, write: TakePlace, undo: Undo = None) -> Outcome | None:
         """Have a queued run go on, if there is a place for it."""
         before = self._runs.get(write.key)
-        if before is None or before[_STATUS] != RunStatus.WAITING or before[_WAITING_FOR] != QUEUED:
+        if before is None or before[STATUS] != RunStatus.WAITING or before[WAITING_FOR] != QUEUED:
             return Outcome.CONFLICT
         place = write.app, write.workflow
         if len(self._unended[place]) - len(self._queued[place]) >= write.limit:
             return Outcome.CONFLICT
         if undo is not None:
-            undo.append(lambda: self._put(_run_of(before)))
-        self._put(replace(_run_of(before), status=RunStatus.RUNNING, waiting_for=""))
+            undo.append(lambda: self._put(run_of(before)))
+        self._put(replace(run_of(before), status=RunStatus.RUNNING, waiting_for=""))
         return None
 
     def cancellations(self, app: str, owner: str) -> list[RunRecord]:
         """Return the unended runs of an owner that are to be cancelled."""
         keys = sorted(key for (of_app, _), some in self._unended.items() if of_app == app for key in some)
         rows = (self._runs[key] for key in keys)
-        return [_run_of(row) for row in rows if row[_CANCEL] is not None and row[_OWNER] == owner]
+        return [run_of(row) for row in rows if row[CANCEL] is not None and row[OWNER] == owner]
 
     def latest(self, app: str, run_id: str) -> RunRecord | None:
         """Return the latest attempt of a run."""
         attempts = self._attempts.get((app, run_id))
-        return _run_of(self._runs[attempts[max(attempts)]]) if attempts else None
+        return run_of(self._runs[attempts[max(attempts)]]) if attempts else None
 
     def page(self, app: str, wanted: RunFilter, *, after: str | None, limit: int) -> FoundRuns:
         """Return a page of runs, newest first."""
         keys = sorted((key for key in self._runs if after is None or key < after), reverse=True)
-        records = (_run_of(self._runs[key]) for key in keys)
+        records = (run_of(self._runs[key]) for key in keys)
         found = list(islice((each for each in records if each.app == app and matches(each, wanted)), limit + 1))
         return FoundRuns(found[:limit], found[limit - 1].key if len(found) > limit else None)
 
@@ -184,7 +182,7 @@ class MemoryRuns:
         """Return unended runs that are at the top, in the order of their keys."""
         names = [name for of_app, name in self._unended if of_app == app]
         keys = (key for key in self._unended_keys(app, names) if after is None or key > after)
-        return [_run_of(self._runs[key]) for key in islice(keys, limit)]
+        return [run_of(self._runs[key]) for key in islice(keys, limit)]
 
     def unknown(self, app: str, workflows: Sequence[str]) -> dict[str, int]:
         """Return how many unended runs there are of other workflows."""
@@ -193,13 +191,13 @@ class MemoryRuns:
 
     def children(self, root_key: str) -> list[RunRecord]:
         """Return the descendants of a run."""
-        return [_run_of(self._runs[key]) for key in sorted(self._children.get(root_key, ()))]
+        return [run_of(self._runs[key]) for key in sorted(self._children.get(root_key, ()))]
 
     def oldest_us(self, app: str, workflows: Sequence[str] | None) -> int | None:
         """Return when the oldest unended run of these workflows, or of all, was created."""
         asked = [name for of_app, name in self._unended if of_app == app] if workflows is None else workflows
         keys = self._unended_keys(app, asked)
-        return _run_of(self._runs[keys[0]]).created_us if keys else None
+        return run_of(self._runs[keys[0]]).created_us if keys else None
 
     def has_unended(self, app: str, workflows: Sequence[str]) -> bool:
         """Tell whether one of these workflows has an unended run."""
@@ -208,14 +206,14 @@ class MemoryRuns:
     def roots(self, keys: Iterable[str], app: str, owner: str) -> dict[str, RunRecord]:
         """Return the unended runs of an owner that these are, or that are at the top of them, by key."""
         rows = [row for row in map(self._runs.get, keys) if row is not None]
-        roots = (row if row[_ROOT] is None else self._runs.get(row[_ROOT]) for row in rows)
-        records = (_run_of(row) for row in roots if row is not None and row[_OWNER] == owner and row[_STATUS] in _LIVE)
+        roots = (row if row[ROOT] is None else self._runs.get(row[ROOT]) for row in rows)
+        records = (run_of(row) for row in roots if row is not None and row[OWNER] == owner and row[STATUS] in _LIVE)
         return {record.key: record for record in records if record.app == app}
 
     def prune(self, app: str, *, before_us: int, workflow: str | None, without: Sequence[str], limit: int) -> int:
         """Forget runs that ended before, the oldest first."""
         below = first_id(before_us + 1_000)  # an id knows its time by the millisecond
-        ended = (_run_of(self._runs[key]) for key in sorted(self._ended) if key < below)
+        ended = (run_of(self._runs[key]) for key in sorted(self._ended) if key < below)
         old = (
             each.key
             for each in ended
@@ -240,7 +238,7 @@ class MemoryRuns:
         is_dead: Callable[[str], bool],
     ) -> list[RunRecord]:
         """Give unended runs of the dead to `owner`."""
-        unended = (_run_of(self._runs[key]) for key in self._unended_keys(app, workflows))
+        unended = (run_of(self._runs[key]) for key in self._unended_keys(app, workflows))
         free = (each for each in unended if is_dead(each.owner) and (each.owner or each.epoch != without.get(each.key)))
         claimed = list(islice(free, limit))
         for record in claimed:
@@ -251,7 +249,7 @@ class MemoryRuns:
 
     def _put(self, record: RunRecord) -> None:
         key = record.key
-        self._runs[key] = _run_values(record)
+        self._runs[key] = row_of_run(record)
         if record.root_key is not None:
             return
         if record.status in _LIVE:
@@ -283,21 +281,15 @@ class MemoryRuns:
             for child in self._children.pop(key):
                 self._forget(child)
         row = self._runs.pop(key)
-        app, run_id = row[_APP], row[_RUN_ID]
-        if row[_ROOT] in self._children:
-            self._children[row[_ROOT]].remove(key)
+        app, run_id = row[APP], row[RUN_ID]
+        if row[ROOT] in self._children:
+            self._children[row[ROOT]].remove(key)
         if key in self._ended:
             del self._ended[key]
         else:
-            self._leave(key, app, row[_WORKFLOW])
+            self._leave(key, app, row[WORKFLOW])
         self._forgotten(key)
         attempts = self._attempts[app, run_id]
-        del attempts[row[_ATTEMPT]]
+        del attempts[row[ATTEMPT]]
         if not attempts:
             del self._attempts[app, run_id]
-
-
-def _run_of(row: tuple[Any, ...]) -> RunRecord:
-    record = RunRecord(*row)
-    record.status = RunStatus(record.status)
-    return record

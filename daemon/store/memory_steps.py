@@ -1,27 +1,19 @@
 """Checkpoints in this process's memory, and which of them wait for a signal."""
 
 from collections.abc import Iterator
-from dataclasses import fields
 from operator import attrgetter
-from typing import Any
 
+from daemon.store.memory_rows import STEP_AWAITS, STEP_NAME, STEP_RUN_KEY, Row, row_of_step, step_of
 from daemon.store.memory_runs import Undo
 from daemon.store.model import StepRecord, StepState
 from daemon.store.writes import Outcome, PutStep, RequireAwaiting
-
-# Kept as tuples, as runs are.
-_STEP = tuple(each.name for each in fields(StepRecord))
-_RUN_KEY = _STEP.index("run_key")
-_NAME = _STEP.index("name")
-_AWAITS = _STEP.index("awaits")
-_step_values = attrgetter(*(f"{name}._value_" if name == "state" else name for name in _STEP))
 
 
 class MemorySteps:
     """Checkpoints by their run's key and their name. What it hands out are copies."""
 
     def __init__(self) -> None:
-        self._steps: dict[str, dict[str, tuple[Any, ...]]] = {}
+        self._steps: dict[str, dict[str, Row]] = {}
         self._waiting: dict[str, set[tuple[str, str]]] = {}  # by the topic that they await
 
     def put(self, write: PutStep) -> None:
@@ -32,7 +24,7 @@ class MemorySteps:
             steps = self._steps[record.run_key] = {}
         if self._waiting and (before := steps.get(record.name)) is not None:
             self._await_no_more(before)
-        steps[record.name] = _step_values(record)
+        steps[record.name] = row_of_step(record)
         if record.awaits and record.state is StepState.WAITING:
             self._waiting.setdefault(record.awaits, set()).add((record.run_key, record.name))
 
@@ -43,7 +35,7 @@ class MemorySteps:
 
     def of(self, run_key: str) -> list[StepRecord]:
         """Return the checkpoints of a run."""
-        return sorted(map(_step_of, self._steps.get(run_key, {}).values()), key=attrgetter("seq"))
+        return sorted(map(step_of, self._steps.get(run_key, {}).values()), key=attrgetter("seq"))
 
     def awaiting(self, topic: str) -> Iterator[str]:
         """Return the keys of the runs of which a step waits for this topic."""
@@ -56,15 +48,9 @@ class MemorySteps:
             for step in steps.values():
                 self._await_no_more(step)
 
-    def _await_no_more(self, step: tuple[Any, ...]) -> None:
-        waiting = self._waiting.get(step[_AWAITS])
+    def _await_no_more(self, step: Row) -> None:
+        waiting = self._waiting.get(step[STEP_AWAITS])
         if waiting is not None:
-            waiting.discard((step[_RUN_KEY], step[_NAME]))
+            waiting.discard((step[STEP_RUN_KEY], step[STEP_NAME]))
             if not waiting:
-                del self._waiting[step[_AWAITS]]
-
-
-def _step_of(row: tuple[Any, ...]) -> StepRecord:
-    record = StepRecord(*row)
-    record.state = StepState(record.state)
-    return record
+                del self._waiting[step[STEP_AWAITS]]

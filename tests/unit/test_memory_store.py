@@ -1,11 +1,14 @@
 """What the store in memory promises beyond the contract."""
 
 import asyncio
+from dataclasses import fields
 from datetime import timedelta
+from typing import Any
 
 from daemon.clock import ManualClock
 from daemon.store.memory import MemoryStore
-from daemon.store.model import RunStatus, StepState
+from daemon.store.memory_rows import row_of_run, row_of_step, run_of, step_of
+from daemon.store.model import RunRecord, RunStatus, StepRecord, StepState
 from daemon.store.port import RunFilter
 from daemon.store.writes import FenceRun, InsertRun, PutStep, UpdateChild, UpdateRun
 from tests.contract.records import APP, ME, OTHER, came, child, run, started, step
@@ -93,3 +96,14 @@ async def test_a_lease_ends_by_the_clock_that_was_given() -> None:
     after = await store.claim_runs(APP, ME, ["place-order"], limit=1)
 
     assert (before, after) == ([], [run("1", owner=ME, epoch=1)])
+
+
+def test_a_row_gives_back_the_record_that_it_was_made_of() -> None:
+    runs, steps = [each.name for each in fields(RunRecord)], [each.name for each in fields(StepRecord)]
+    one: Any = RunRecord(*runs)  # type: ignore[arg-type] # each field has its own name as its value
+    other: Any = StepRecord(*steps)  # type: ignore[arg-type]
+    one.status, other.state = RunStatus.FAILED, StepState.SKIPPED
+
+    back = run_of(row_of_run(one)), step_of(row_of_step(other))
+
+    assert back == (one, other)
