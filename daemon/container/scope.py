@@ -50,7 +50,8 @@ class Container(svcs.Container):
 
     async def aget(self, *wanted: Any) -> Any:
         if len(wanted) == 1:
-            return await self._aget_one(wanted[0])
+            one = wanted[0]
+            return super().get(one) if one in self else await self._aget_one(one)
         return [await self._aget_one(each) for each in wanted]
 
     def enter(self, factory: ServiceFactory[..., Any]) -> Any:
