@@ -49,7 +49,8 @@ async def drive(run: Execution) -> None:
 async def _go(run: Execution) -> bool:
     """Go as far as it goes; tell whether the run has ended, else it is to be let go of."""
     try:
-        if run.record.status is _COMPENSATING or not await _forward_from_doubt(run):
+        forward = _forward_from_doubt if run.resumed else _forward
+        if run.record.status is _COMPENSATING or not await forward(run):
             await roll_back(run, RunStatus.REVERTED)
     except Parked as why:
         _park(run, why)
@@ -78,7 +79,7 @@ async def _is_signalled(run: Execution) -> bool:
 
 async def _forward_from_doubt(run: Execution) -> bool:
     """Go forward as `_forward`; what may have run before, and could not be tried again, has failed in the end."""
-    in_doubt = steps_in_doubt(run) if run.resumed else []
+    in_doubt = steps_in_doubt(run)
     if await _forward(run):
         return True
     end_in_doubt(in_doubt)

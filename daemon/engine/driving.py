@@ -94,18 +94,17 @@ class RunDriver(RunReader, ABC):
         run.task = asyncio.create_task(self._drive(run), name=f"run {run_id}")
         return run
 
-    def _launch_in_place(self, run: Execution, waiter: Waiter) -> None:
+    def _launch_in_place(self, run: Execution) -> None:
         """Drive a run of a fresh id at once, up to where it has to wait if it does; from there on a task drives it.
 
         Until then it is in its starter's: nothing of the application that is called may ask which one it is in.
         """
         self._live[run.record.run_id] = run
-        run.waiters.append(waiter)
         context = copy_context()
         try:
             rest = begin_in_place(self._drive(run), context)
         except asyncio.CancelledError:
-            return  # its own: the waiter knows
+            return  # its own: whoever waits knows
         finally:
             if self._ports.alone:
                 run.journal.show()
@@ -141,6 +140,8 @@ class RunDriver(RunReader, ABC):
             failure = error
             self._suspect(error, "run_interrupted", run_id=run.record.run_id, workflow=run.workflow.name)
         finally:
+            if not run.settled:
+                run.cause = failure
             self._settle(run, failure)
 
     def _settle(self, run: Execution, failure: BaseException | None) -> None:

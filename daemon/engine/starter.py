@@ -10,6 +10,7 @@ from typing import Any, Unpack
 from daemon.activation import current_activation
 from daemon.engine.control import Fenced
 from daemon.engine.driving import Surroundings
+from daemon.engine.ending import interrupted
 from daemon.engine.execution import Execution
 from daemon.engine.in_place import Turn
 from daemon.engine.ports import Ports
@@ -64,7 +65,13 @@ class RunStarter(RunResumer):
             await self._ports.clock.sleep(0)  # others have their turn first
         record, held = new_record(self._ports, workflow, value, run_id, trigger)
         if in_place and self._ports.alone:
-            return await self._answer(self._unseen(workflow, record, held), options.wait)
+            run = self._unseen(workflow, record, held)
+            self._launch_in_place(run)
+            if run.settled and (run.record.status.ended or options.wait is None):
+                return run.view()
+            if run.task is None and not run.settled:
+                raise interrupted(record.run_id, run.cause)
+            return await self._answer(await self._join_stored(record, options), options.wait)
         repeats = activation is not None and activation.repeats and options.run_id is None
         may_wait = repeats and options.wait is not False and workflow.max_concurrency is None
         fresh = run_id is None
@@ -162,15 +169,17 @@ class RunStarter(RunResumer):
         return run
 
     def _unseen(self, workflow: WorkflowBase, record: RunRecord, held: Any) -> Execution:
-        """Return a run that is driven once it is awaited, and that nobody can look at before it has to wait.
+        """Return a run that is to be driven at once, and that nobody can look at before it has to wait.
 
         Whoever watches is told of each step, and therefore has it written by itself.
         """
         self._refuse_if_closing()
-        self._ports.news.tell_run(record, record.created_us)
         run = self._unborn(workflow, record, held)
         self._graphs.add(record.graph_hash)
-        run.journal.unseen = not self._ports.news.is_watched
+        if self._ports.news.is_watched:
+            self._ports.news.tell_run(record, record.created_us)
+        else:
+            run.journal.unseen = True
         return run
 
     def _refuse_if_closing(self) -> None:
@@ -198,10 +207,9 @@ class RunStarter(RunResumer):
             return found.view()
         done: asyncio.Future[WorkflowRun[Any]] = asyncio.get_running_loop().create_future()
         waiter = done, wait is True
+        found.waiters.append(waiter)
         if found.task is None:  # it comes straight from its start
-            self._launch_in_place(found, waiter)
-        else:
-            found.waiters.append(waiter)
+            self._launch_in_place(found)
         try:
             return await done
         except asyncio.CancelledError:

@@ -98,7 +98,8 @@ class Codec:
             CodecError: It cannot be encoded, or would come back different; names the field.
             PayloadTooLargeError: Its JSON is above the limit.
         """
-        plain = self._plain.get(type(value))
+        kind = type(value)
+        plain = self._plain.get(kind)
         if plain is not None:
             try:
                 data = plain(value)
@@ -108,7 +109,9 @@ class Codec:
             if len(data) > limit_bytes:
                 raise PayloadTooLargeError(named(what, of), len(data), limit_bytes)
             return data, value
-        proven = self._proven(value)
+        holds, proven = self._proof.get(kind, doubted), None
+        if holds is None or holds(value):
+            proven = self._written(value)
         data, fresh = (proven, _TAKEN) if proven is not None else self._round_trip(value, what, of)
         if len(data) > limit_bytes:
             raise PayloadTooLargeError(named(what, of), len(data), limit_bytes)
@@ -155,17 +158,13 @@ class Codec:
             said = f"{what} does not fit {type_name(self.type)}: {wrong_fields(error)}."
             raise MisfitError(said, error.errors(include_url=False, include_input=False)) from None
 
-    def _proven(self, value: Any) -> bytes | None:
-        """Return a value's JSON if it is known, without reading it, that it comes back as what it is."""
-        holds = self._proof.get(type(value), doubted)
-        if holds is None or holds(value):
-            try:
-                data = self._encode(value)
-            except PydanticSerializationError:  # half a surrogate pair
-                return None
-            if len(data) <= _DIGITS_MAX or not _TOO_LONG.search(data):
-                return data
-        return None
+    def _written(self, value: Any) -> bytes | None:
+        """Return the JSON of a value that comes back as what it is, by its type, unless it cannot be read at all."""
+        try:
+            data = self._encode(value)
+        except PydanticSerializationError:  # half a surrogate pair
+            return None
+        return data if len(data) <= _DIGITS_MAX or not _TOO_LONG.search(data) else None
 
     def _round_trip(self, value: Any, what: str, of: str) -> tuple[bytes, Any]:
         try:

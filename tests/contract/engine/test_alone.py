@@ -99,6 +99,24 @@ async def test_a_run_that_has_to_wait_after_all_is_seen_with_what_it_has_done(
     assert journal == ["pick", "try", "try", "undo pick"]
 
 
+async def test_a_run_that_is_parked_is_returned_or_awaited_as_it_was_asked_for(
+    alone: Process, clock: ManualClock, journal: Journal
+) -> None:
+    retry = Retry(max_attempts=2, delay=timedelta(hours=1), max_delay=timedelta(hours=1), jitter=0)
+    trying = _of("pick", "try", journal=journal, fails=OSError("not yet"), retry=retry)
+
+    parked = await trying(alone.container).run(1)
+    to_the_end = asyncio.create_task(trying(alone.container).run(1, wait=True, raise_on_error=False))
+    await until(lambda: len(journal) == 4, what="both wait")
+    clock.advance(timedelta(hours=1))
+    ended = await to_the_end
+
+    assert parked.status is RunStatus.WAITING
+    assert parked.waiting_for == "attempt 2 of try"
+    assert ended.status is RunStatus.REVERTED
+    assert ended.compensated == ["pick"]
+
+
 async def test_a_run_that_is_interrupted_is_kept_as_it_stands(alone: Process, journal: Journal) -> None:
     pick = journal.step("pick")
 
