@@ -227,6 +227,9 @@ class EmbeddedBus:
 
     async def apply(self, subscriptions: Sequence[Subscription], *, known: Collection[str] = ()) -> Plan:
         await self.declare(subscriptions)
+        wanted = {each.id for each in subscriptions} | set(known)
+        for orphan in sorted({subscriber for subscriber, _ in await self._store.bindings(self._app)} - wanted):
+            await self._store.bind(self._app, orphan, ())  # there is no other command that would stop it
         return await self.plan(subscriptions, known=known)
 
     async def dead_letters(self, subscriber: str, choice: Choice = EVERYTHING, *, limit: int) -> list[DeadLetter]:

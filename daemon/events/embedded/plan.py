@@ -37,7 +37,8 @@ def compared(
         ready, in_flight, dead = depths.get(subscriber, (0, 0, 0))
         if subscriber not in bound and not ready + in_flight + dead:
             continue
-        takes = f", and it goes on taking {', '.join(sorted(bound[subscriber]))}" if subscriber in bound else ""
+        taken = ", ".join(sorted(bound.get(subscriber, ())))
+        takes = f", and it goes on taking {taken} until `sagad topology apply`" if taken else ""
         waiting = f"{ready + in_flight} of its events wait, {dead} are dead letters"
         detail = f"No subscriber has this id any more; {waiting}{takes}."
         items.append(Item("queue", subscriber, {}, State.ORPHAN, detail))

@@ -2,22 +2,20 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TypeVar
 
 from yarl import URL
 
 from daemon.clock import Clock, SystemClock
-from daemon.errors import BrokerUnavailableError
 from daemon.events.bus import REPLAY_PER_S, Delivery, QueueState, Subscription
 from daemon.events.model import EVERYTHING, Choice, DeadLetter, Message
-from daemon.events.rabbitmq.connection import REFUSALS, Link, call, in_time
+from daemon.events.rabbitmq.connection import Link, in_time
 from daemon.events.rabbitmq.consumer import RabbitConsumer
-from daemon.events.rabbitmq.deadletters import DeadLetters
 from daemon.events.rabbitmq.intake import Intake
 from daemon.events.rabbitmq.liveness import watch
-from daemon.events.rabbitmq.plan import Planner
+from daemon.events.rabbitmq.operating import Operator, depth
 from daemon.events.rabbitmq.publisher import Publisher
 from daemon.events.rabbitmq.quarantine import Quarantine
 from daemon.events.rabbitmq.receipts import Receipts
@@ -102,12 +100,19 @@ class RabbitBus:
         self._publish = make("publish")
         declaring = partial(Topology, app=app, exchange=exchange, declare=declare)
         self._topology = declaring(self._consume, memory=store)
-        self._planner = Planner(self._consume, self._topology, declare=declare, memory=store)
-        apart = partial(Link, "trial", target, clock=self._clock, chance=chance, changed=lambda: None)
-        self._quarantine = Quarantine(apart, declaring)
+        apart = partial(Link, target=target, clock=self._clock, chance=chance, changed=lambda: None)
+        self._quarantine = Quarantine(partial(apart, "trial"), declaring)
         self._publisher = Publisher(self._publish, timeout_s=publish_timeout_s)
-        self._dead_letters = DeadLetters(
-            self._consume, topology=self._topology, publisher=self._publisher, clock=self._clock
+        operate = apart("operate")
+        self._operator = Operator(
+            operate,
+            topology=declaring(operate, memory=store),
+            publisher=self._publisher,
+            memory=store,
+            declare=declare,
+            clock=self._clock,
+            reachable=lambda: self.connected,
+            timeout_s=publish_timeout_s,
         )
         self._shelf = Shelf(
             store,
@@ -152,7 +157,7 @@ class RabbitBus:
         self._shelf.start()
         watching = watch(
             lambda: list(self._consumers),
-            lambda subscriber: self._depth(self._topology.queue(subscriber)),
+            lambda subscriber: depth(self._consume, self._topology.queue(subscriber)),
             clock=self._clock,
             chance=self._chance,
             every_s=self._liveness_s,
@@ -170,7 +175,7 @@ class RabbitBus:
             for consumer in list(self._consumers):
                 group.create_task(consumer.aclose())
         async with asyncio.TaskGroup() as group:
-            for link in (self._consume, self._publish):
+            for link in (self._consume, self._publish, self._operator):
                 group.create_task(link.aclose())
 
     async def send(self, message: Message) -> bool:
@@ -181,7 +186,7 @@ class RabbitBus:
         self._sender.look_again()
 
     async def declare(self, subscriptions: Sequence[Subscription]) -> None:
-        await self._in_time(self._consume.wait_up())
+        await in_time(self._consume.wait_up(), self._publish_timeout_s, lambda: self.trouble)
         for subscription in subscriptions:
             if trouble := await self._topology.prepare(subscription):
                 _log.error("subscriber_out_of_service", subscriber=subscription.id, reason=trouble)
@@ -229,32 +234,22 @@ class RabbitBus:
         return consumer
 
     async def queues(self, subscribers: Sequence[str]) -> list[QueueState]:
-        states = []
-        for subscriber in subscribers:
-            ready, consumers = await self._depth(self._topology.queue(subscriber))
-            dead, _ = await self._depth(self._topology.dead(subscriber))
-            states.append(QueueState(subscriber, ready=ready, in_flight=None, consumers=consumers, dead=dead))
-        return states
+        return await self._operator.queues(subscribers)
 
     async def plan(self, subscriptions: Sequence[Subscription], *, known: Collection[str] = ()) -> Plan:
-        await self._in_time(self._consume.wait_up())
-        return await self._planner.plan(subscriptions, known)
+        return await self._operator.plan(subscriptions, known)
 
     async def apply(self, subscriptions: Sequence[Subscription], *, known: Collection[str] = ()) -> Plan:
-        await self._in_time(self._consume.wait_up())
-        return await self._planner.apply(subscriptions, known)
+        return await self._operator.apply(subscriptions, known)
 
     async def dead_letters(self, subscriber: str, choice: Choice = EVERYTHING, *, limit: int) -> list[DeadLetter]:
-        await self._in_time(self._consume.wait_up())
-        return await self._dead_letters.look(subscriber, choice, limit=limit)
+        return await self._operator.dead_letters(subscriber, choice, limit=limit)
 
     async def replay(self, subscriber: str, choice: Choice = EVERYTHING, *, per_s: float = REPLAY_PER_S) -> int:
-        await self._in_time(self._consume.wait_up())
-        return await self._dead_letters.replay(subscriber, choice, per_s=per_s)
+        return await self._operator.replay(subscriber, choice, per_s=per_s)
 
     async def discard(self, subscriber: str, choice: Choice = EVERYTHING) -> int:
-        await self._in_time(self._consume.wait_up())
-        return await self._dead_letters.discard(subscriber, choice)
+        return await self._operator.discard(subscriber, choice)
 
     def _turn(self, subscriber: str) -> Turn:
         return Turn(
@@ -265,18 +260,6 @@ class RabbitBus:
             owner=self._owner,
             is_leased=self._is_leased,
         )
-
-    async def _depth(self, queue: str) -> tuple[int | None, int | None]:
-        """Return how many messages wait, and how many consumers there are; None for what cannot be told."""
-        try:
-            async with self._consume.scratch() as channel:
-                found = (await call(channel.get_queue(queue), f"find the queue {queue!r}")).declaration_result
-        except (BrokerUnavailableError, *REFUSALS):
-            return None, None
-        return found.message_count, found.consumer_count
-
-    async def _in_time(self, work: Awaitable[T]) -> T:
-        return await in_time(work, self._publish_timeout_s, lambda: self.trouble)
 
     def _forget(self, consumer: RabbitConsumer) -> None:
         self._consumers.pop(consumer, None)
@@ -294,6 +277,7 @@ class RabbitBus:
                     consumer.wake()
             self._generations = generations
             self._topology.forget()
+            self._operator.nudge()
             self._sender.look_again()
         for link, other in ((self._consume, self._publish), (self._publish, self._consume)):
             if link.connected and not other.connected:

@@ -144,8 +144,9 @@ class Topology:
         return await self._prepare_queue(self.dead(subscriber), DEAD_ARGUMENTS)
 
     def forget(self) -> None:
-        """Look again before the next use: something was not there that should have been."""
+        """Look again before the next use: something was not there that should have been, or others were at it."""
         self._known.clear()
+        self._remembered = None
 
     async def _once(self, name: str, prepare: Callable[[], Awaitable[str]]) -> str:
         if self._generation != self._link.generation:
@@ -204,31 +205,35 @@ class Topology:
         return trouble
 
     async def _bind(self, subscription: Subscription, queue: str) -> str:
-        wanted = set(subscription.patterns)
-        before = await self._bound_before(subscription.id)
-        if self._memory is not None and not wanted <= before:
-            # First remembered, then done: what a crash leaves bound is known of, and unbound when it is not wanted.
-            await self._memory.bind(self.app, subscription.id, sorted(wanted | before))
+        """Bind what is wanted, then unbind what is not any more; only what is done is remembered."""
+        bound = await self._bound(subscription.id)
         for pattern in subscription.patterns:
             bind = partial(_bind, queue=queue, exchange=self.exchange, key=pattern)
             if trouble := await self._refused(bind, f"bind the queue {queue!r} to {pattern!r}"):
                 return trouble
-        for pattern in sorted(before - wanted):
+        wanted = set(subscription.patterns)
+        await self._remember(subscription.id, bound | wanted)
+        for pattern in sorted(bound - wanted):
             unbind = partial(_unbind, queue=queue, exchange=self.exchange, key=pattern)
-            await self._refused(unbind, f"unbind the queue {queue!r} from {pattern!r}")
-        if self._memory is not None and before != wanted:
-            await self._memory.bind(self.app, subscription.id, sorted(wanted))
-            before.clear()
-            before.update(wanted)
+            if not await self._refused(unbind, f"unbind the queue {queue!r} from {pattern!r}"):
+                bound.discard(pattern)
+        await self._remember(subscription.id, bound | wanted)
         return ""
 
-    async def _bound_before(self, subscriber: str) -> set[str]:
+    async def _bound(self, subscriber: str) -> set[str]:
         async with self._remembering:
             if self._remembered is None:
-                self._remembered = {}
+                remembered: dict[str, set[str]] = {}
                 for queue, pattern in await self._memory.bindings(self.app) if self._memory else ():
-                    self._remembered.setdefault(queue, set()).add(pattern)
-        return self._remembered.setdefault(subscriber, set())
+                    remembered.setdefault(queue, set()).add(pattern)
+                self._remembered = remembered
+            return set(self._remembered.get(subscriber, ()))
+
+    async def _remember(self, subscriber: str, patterns: set[str]) -> None:
+        if self._memory is not None and patterns != await self._bound(subscriber):
+            await self._memory.bind(self.app, subscriber, sorted(patterns))
+            if self._remembered is not None:
+                self._remembered[subscriber] = patterns
 
     async def _refused(self, operation: Callable[[AbstractChannel], Awaitable[object]], what: str) -> str:
         """Do something on a scratch channel; return what the broker has against it, or an empty text."""

@@ -42,7 +42,7 @@ async def test_what_may_not_be_declared_is_told_and_what_an_administrator_declar
     await (await lab.bus()).apply([GREET])
     allowed = await limited.plan([GREET])
 
-    assert {item.state for item in refused.items} == {State.MISSING}
+    assert {item.state for item in refused.items} == {State.MISSING, State.LATER}
     assert any("ACCESS_REFUSED" in trouble and "broker.declare" in trouble for trouble in refused.troubles)
     assert {item.state for item in allowed.items} == {State.OK}
     assert "we may not compare its properties" in allowed.items[0].detail
@@ -71,3 +71,21 @@ async def test_a_subscriber_works_on_definitions_that_an_administrator_has_impor
     assert (await inbox.next()).message.body == b"{}"
     assert f"{lab.app}-dead" in node.ctl("list_policies")
     assert not (await bus.plan([GREET])).lacks
+
+
+async def test_only_what_is_bound_counts_as_bound(node: Node, lab: Laboratory) -> None:
+    """Nobody can ask the broker for bindings: what the store remembers has to be true."""
+    node.ctl("add_user", lab.app, lab.app)
+    node.ctl("set_permissions", lab.app, ".*", ".*", rf"^{lab.app}\\.")  # it may declare the exchange, not bind to it
+    limited = await lab.bus(url=node.url.replace("guest:guest", f"{lab.app}:{lab.app}"))
+    lab.subscribers.add("greet")
+
+    refused = await limited.apply([GREET])
+    remembered = await lab.store.bindings(lab.app)
+    allowed = await (await lab.bus()).apply([GREET])
+
+    assert next(item.state for item in refused.items if item.kind == "binding") is State.MISSING
+    assert any("customer.created" in trouble for trouble in refused.troubles)
+    assert remembered == []
+    assert {item.state for item in allowed.items} == {State.OK}
+    assert await lab.store.bindings(lab.app) == [("greet", "customer.created")]

@@ -7,6 +7,7 @@ import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
 from daemon.events.bus import Subscription
+from daemon.events.model import message_of
 from tests.integration.rabbitmq.laboratory import Laboratory, until
 
 
@@ -161,3 +162,27 @@ async def test_channels_that_the_broker_closed_leave_nothing_behind(lab: Laborat
         assert (await bus.queues(["nobody"]))[0].ready is None
 
     assert futures() - before < 10
+
+
+async def test_what_operators_ask_disturbs_nobody_who_consumes_or_publishes(lab: Laboratory) -> None:
+    """The broker may close the connection over what was asked, and there may be very much of it."""
+    bus = await lab.bus()
+    consumer, inbox = await lab.subscribe(bus, "greet", "customer.created")
+    other, dying = await lab.subscribe(bus, "bury", "customer.left")
+    for number in range(50):
+        await bus.send(message_of("customer.left", b"1" * 10_000, source="shop", now_us=number))
+        await (await dying.next()).dead_letter("rejected", error="no")
+    await lab.publish("customer.created", b"{}")
+    delivery = await inbox.next()
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(20):
+            group.create_task(bus.queues(["greet", "bury", "nobody"]))
+            group.create_task(bus.dead_letters("bury", limit=50))
+            group.create_task(bus.plan([consumer.subscription, other.subscription]))
+    await bus._operator._link._connection.close()  # type: ignore[union-attr]
+    letters = await bus.dead_letters("bury", limit=50)
+
+    assert await delivery.ack()
+    assert (consumer.ready, bus._consume.generation, bus._publish.generation) == (True, 1, 1)
+    assert len(letters) == 50

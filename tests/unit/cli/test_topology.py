@@ -40,12 +40,26 @@ def test_what_a_subscriber_no_longer_takes_is_stale_and_what_a_removed_one_had_a
 
     assert planned.status == 0
     assert planned.out.splitlines()[-1] == "2 missing, 1 orphan, 1 stale."
-    assert "1 of its events wait, 0 are dead letters, and it goes on taking customer.*." in planned.out
+    assert "1 of its events wait, 0 are dead letters, and it goes on taking customer.* until" in planned.out
     assert states(applied) == {
         ("audit", None, "orphan"),
         ("greet", "customer.created", "ok"),
         ("watch", "customer.*", "ok"),
     }
+
+
+def test_applying_has_what_a_removed_subscriber_had_take_nothing_more_and_keeps_what_it_holds(
+    folder: Path, sagad: Sagad
+) -> None:
+    sagad("topology", "apply")
+    sagad("publish", "customer.created", '{"id": "c1"}')
+    write(folder, "subscribers/customers.py", SUBSCRIBERS.replace("async def audit", "async def watch"))
+
+    sagad("topology", "apply")
+    sagad("publish", "customer.created", '{"id": "c2"}')
+    planned = sagad("topology", "plan")
+
+    assert "1 of its events wait, 0 are dead letters." in planned.out
 
 
 def test_a_subscriber_that_is_turned_off_is_no_orphan(sagad: Sagad) -> None:
