@@ -83,7 +83,7 @@ class RabbitConsumer:
         self._prefetch = 1 if subscription.ordered else subscription.prefetch
         self._stalled = False  # the broker does not know that we consume
         self._doubts = 0
-        self._taken = self._taken_before = 0
+        self._taken_before = 0
         roll.call([self])
         self._supervisor = asyncio.create_task(self._supervise(), name=f"consume-{subscription.id}")
 
@@ -146,8 +146,8 @@ class RabbitConsumer:
             ready: How many messages wait there for a consumer.
             consumers: How many consumers it knows.
         """
-        idle = self._taken == self._taken_before and self._intake.unsettled < self._prefetch
-        self._taken_before = self._taken
+        idle = self._intake.taken == self._taken_before and self._intake.unsettled < self._prefetch
+        self._taken_before = self._intake.taken
         forgotten = consumers == 0 or (idle and bool(ready) and await self._nobody_is_at_it())
         self._doubts = self._doubts + 1 if forgotten and self.ready else 0
         if self._doubts >= DOUBTS_MAX:
@@ -249,6 +249,7 @@ class RabbitConsumer:
         await call(opened.set_qos(self._prefetch), "set the prefetch")
         self._channel = channel = await underlay_of(opened)
         channel.on_consumer_cancel_callbacks.add(lambda _: self._interrupted.set())
+        self._intake.attach(channel)
         while not self._cancelled and not channel.is_closed:
             self._interrupted.clear()
             await self._consume(channel)
@@ -265,15 +266,12 @@ class RabbitConsumer:
         return ""
 
     async def _consume(self, channel: aiormq.Channel) -> None:
-        async def take(delivered: DeliveredMessage) -> None:
-            self._taken += 1
-            self._intake.take(channel, delivered)
-
-        consuming = channel.basic_consume(self._queue, take)
+        consuming = channel.basic_consume(self._queue, _past_the_library)
         answer = await call(consuming, f"consume the queue {self._queue!r}")
         self._consumer_tag = answer.consumer_tag or ""
         self._since_s = self._clock.monotonic_s()
         self.trouble = ""
+        self._intake.begin()
 
     async def _until(self, reached: Callable[[], bool]) -> None:
         while not reached():
@@ -285,3 +283,7 @@ class RabbitConsumer:
             await call(channel.basic_cancel(tag), f"end the consumption of {self._queue!r}")
         except (BrokerUnavailableError, *REFUSALS) as error:
             _log.debug("cancel_lost", subscriber=self.subscription.id, reason=str(error))
+
+
+async def _past_the_library(_: DeliveredMessage) -> None:
+    """Do nothing: what is delivered on a channel that has a lane comes there."""

@@ -6,14 +6,12 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-import aiormq
-
 from daemon.clock import Clock
 from daemon.errors import BrokerUnavailableError, StoreUnavailableError
 from daemon.events.model import Message
 from daemon.events.rabbitmq import wire
 from daemon.events.rabbitmq.codec import Properties
-from daemon.events.rabbitmq.connection import call
+from daemon.events.rabbitmq.frames import Lane
 from daemon.events.rabbitmq.onward import clipped, noted, publish_readable
 from daemon.events.rabbitmq.outgoing import iso
 from daemon.events.rabbitmq.publisher import HeadersTooLargeError, Publisher
@@ -68,10 +66,10 @@ class RabbitDelivery:
         "_settling",
         "attempt",
         "begun",
-        "channel",
         "crashes",
         "first_seen_us",
         "incoming",
+        "lane",
         "message",
         "receipt",
         "received_s",
@@ -84,7 +82,7 @@ class RabbitDelivery:
     def __init__(
         self,
         office: Office,
-        channel: aiormq.Channel | None,
+        lane: Lane | None,
         tag: int,
         incoming: wire.Incoming,
         message: Message,
@@ -98,7 +96,7 @@ class RabbitDelivery:
         self.first_seen_us = first_seen_us
         self.redelivered = incoming.interrupted
         self.incoming = incoming
-        self.channel = channel
+        self.lane = lane
         self.receipt: Receipt | None = None  # what the store keeps of it, if anything
         self.received_s = office.clock.monotonic_s()
         self.row = row  # where it is parked: the broker has been told that it is done
@@ -116,7 +114,7 @@ class RabbitDelivery:
 
     @property
     def _lent(self) -> bool:
-        return self.channel is not None and not self.channel.is_closed
+        return self.lane is not None and not self.lane.is_closed
 
     @property
     def parking(self) -> asyncio.Task[None] | None:
@@ -133,7 +131,7 @@ class RabbitDelivery:
         """Return the same delivery, not settled, as the attempt that the receipt says."""
         seen_us = receipt.first_seen_us
         same = RabbitDelivery(
-            self._office, self.channel, self.tag, self.incoming, self.message, first_seen_us=seen_us, row=self.row
+            self._office, self.lane, self.tag, self.incoming, self.message, first_seen_us=seen_us, row=self.row
         )
         same.attempt, same.receipt, same.received_s = receipt.attempt, receipt, self.received_s
         return same
@@ -152,7 +150,7 @@ class RabbitDelivery:
             if self.row is not None:
                 released = await self._office.shelf.release(self.row, interrupted=self.redelivered)
             else:
-                released = await self._answer(lambda channel: channel.basic_nack(self.tag, requeue=True, wait=False))
+                released = self.lane is not None and self.lane.requeue(self.tag)
             self._office.released(self)
             return released
 
@@ -206,7 +204,7 @@ class RabbitDelivery:
             first_seen_us=self.first_seen_us,
             due_us=self.receipt.due_us if self.receipt is not None else 0,
         )
-        if not await self._answer(lambda channel: channel.basic_ack(self.tag, wait=False)):
+        if self.lane is None or not self.lane.ack(self.tag):
             row, self.row = self.row, None
             await self._office.shelf.settle(row)  # the broker has it, and delivers it again
 
@@ -288,7 +286,7 @@ class RabbitDelivery:
         if self.row is not None:
             answered = await self._office.shelf.settle(self.row)
         else:
-            answered = await self._answer(lambda channel: channel.basic_ack(self.tag, wait=False))
+            answered = self.lane is not None and self.lane.ack(self.tag)
         self._office.settled(self)
         return answered
 
@@ -296,16 +294,6 @@ class RabbitDelivery:
         """Leave it to the broker to dead-letter it, without our reasons."""
         if self.row is not None:
             raise BrokerUnavailableError("RabbitMQ does not take the dead letter of an event that it was told is done.")
-        answered = await self._answer(lambda channel: channel.basic_reject(self.tag, requeue=False, wait=False))
+        answered = self.lane is not None and self.lane.reject(self.tag)
         self._office.settled(self)
         return answered
-
-    async def _answer(self, answer: Callable[[aiormq.Channel], "aiormq.abc.DrainResult"]) -> bool:
-        if self.channel is None or self.channel.is_closed:
-            return False
-        try:
-            await call(answer(self.channel), "take our answer")
-        except BrokerUnavailableError as error:
-            _log.debug("settle_lost", subscriber=self.subscriber, reason=str(error))  # it comes again
-            return False
-        return True

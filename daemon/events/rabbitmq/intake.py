@@ -6,12 +6,12 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 
 import aiormq
-from aiormq.abc import DeliveredMessage
 
 from daemon.clock import Clock
 from daemon.events.bus import Delivery
 from daemon.events.rabbitmq import wire
 from daemon.events.rabbitmq.delivery import Office, RabbitDelivery
+from daemon.events.rabbitmq.frames import Delivered, Lane
 from daemon.events.rabbitmq.identity import fingerprint, renamed
 from daemon.events.rabbitmq.line import Line
 from daemon.events.rabbitmq.patience import Patience
@@ -21,6 +21,7 @@ from daemon.events.rabbitmq.receipts import Receipts
 from daemon.events.rabbitmq.shelf import Shelf, incoming_of
 from daemon.events.rabbitmq.suspects import Suspects
 from daemon.events.rabbitmq.topology import Topology
+from daemon.events.rabbitmq.transport import lane_of
 from daemon.events.rabbitmq.turn import Turn
 from daemon.log import get_logger
 from daemon.store.model import QueuedDelivery
@@ -29,7 +30,10 @@ _log = get_logger(__name__)
 
 
 class Intake:
-    """Turns what the library delivers into deliveries, and keeps account of them.
+    """Turns what is delivered on a lane into deliveries, and keeps account of them.
+
+    Attributes:
+        taken: How many there were.
 
     Args:
         subscriber: Whose queue it is.
@@ -60,7 +64,9 @@ class Intake:
         hold_max_s: float,
         emptied: Callable[[], None],
     ) -> None:
+        self.taken = 0
         self._closed = False
+        self._lane: Lane | None = None
         self._queue = topology.queue(subscriber)
         self._clock = clock
         self._max_payload_bytes = max_payload_bytes
@@ -122,19 +128,28 @@ class Intake:
         """How many deliveries the broker waits for."""
         return len(self._unsettled)
 
-    def take(self, channel: aiormq.Channel, delivered: DeliveredMessage) -> None:
-        """Take a message over. Runs in the library's own task, which it cancels as it likes: nothing is awaited."""
-        tag = delivered.delivery_tag
-        if tag is None or channel.is_closed or (self._closed and self._line is not None):
+    def attach(self, channel: aiormq.Channel) -> None:
+        """Take over what is delivered on this channel, from `begin` on."""
+        self._lane = lane_of(channel, self.take)
+
+    def begin(self) -> None:
+        """Take over what comes, and what has come since `attach`."""
+        if self._lane is not None:
+            self._lane.begin()
+
+    def take(self, lane: Lane, delivered: Delivered) -> None:
+        """Take a message over, in the order in which they come."""
+        self.taken += 1
+        if self._closed and self._line is not None:
             return  # what came too late goes back with the channel
         now_us = self._clock.now_us()
-        incoming = wire.Incoming.of(delivered, self._queue)
+        incoming = wire.Incoming.taken(delivered, self._queue)
         message, problem, anonymous = read(incoming, now_us=now_us, max_payload_bytes=self._max_payload_bytes)
         first_seen_us = incoming.first_seen_us(now_us)
-        delivery = RabbitDelivery(self._office, channel, tag, incoming, message, first_seen_us=first_seen_us)
-        self._unsettled[tag] = delivery
+        delivery = RabbitDelivery(self._office, lane, delivered.tag, incoming, message, first_seen_us=first_seen_us)
+        self._unsettled[delivered.tag] = delivery
         self._patience.watch()
-        source = channel, delivered.consumer_tag
+        source = lane, delivered.consumer
         if anonymous and problem is None:
             self._spawn(self._name(delivery, source))
         else:
@@ -186,7 +201,10 @@ class Intake:
             self._spawn(delivery.release())
 
     def abandon(self) -> None:
-        """Forget what came on a channel that is lost: it comes again."""
+        """Forget what came on the channel, for that is lost: it comes again."""
+        if self._lane is not None:
+            self._lane.end()
+            self._lane = None
         unsettled = list(self._unsettled.values())
         self._unsettled.clear()
         if self._line is not None:

@@ -9,7 +9,8 @@ from aio_pika.exceptions import PublishError
 from daemon.errors import BrokerUnavailableError
 from daemon.events.rabbitmq.codec import Properties
 from daemon.events.rabbitmq.connection import REFUSALS, Link, call, close
-from daemon.events.rabbitmq.transport import Marshalled, confirm_key, underlay_of
+from daemon.events.rabbitmq.frames import confirm_key
+from daemon.events.rabbitmq.transport import Marshalled, underlay_of
 
 _FRAME_OVERHEAD_BYTES: Final = 64
 

@@ -1,10 +1,4 @@
-"""What lies between the socket and the client library: frames that no message can break.
-
-The library decodes a message's properties and routing key as it reads them, and gives up the connection when it
-cannot. So one message with a timestamp in the year 50,000 or a name that is not UTF-8 would take the connection from
-every subscriber, and after each reconnect again. Here the properties are wrapped, undecoded, into a table with a
-single entry of bytes, and a routing key that is not UTF-8 is made readable, before the library sees them.
-"""
+"""The connection as the client library has it, on a socket of ours; what it reads there is in `frames`."""
 
 import asyncio
 import ssl
@@ -18,46 +12,11 @@ from aio_pika.tools import OneShotCallback
 from aiormq import TransportFactory, spec
 from yarl import URL
 
-from daemon.events.rabbitmq.codec import MalformedError, Properties
+from daemon.events.rabbitmq.codec import Properties
+from daemon.events.rabbitmq.frames import FrameReader, Lane, Receive, confirm_key
 
-_METHOD, _HEADER = 1, 2
-_BUFFER_BYTES: Final = 2**18
 FRAMES_IN_A_TURN: Final = 128  # a message is three, or more
 FRAMES_WAITING: Final = 1_024  # to be written; where there is no room, each message would take a turn of the loop
-_WRAPPED = "raw"
-_HEADERS_FLAG, _ID_FLAG = 1 << 13, 1 << 7
-
-# Methods that name an exchange and a routing key, and where in the frame these begin; None: after the consumer tag.
-_CLASS_AND_METHOD = {
-    b"\x00\x3c\x00\x3c": "deliver",
-    b"\x00\x3c\x00\x47": "get-ok",
-    b"\x00\x3c\x00\x32": "return",
-}
-
-
-def wrapped(properties: Properties, *, raw: bytes, with_id: bool) -> bytes:
-    """Return properties that the library understands, with `raw` in them; and an id that is text if it needs one."""
-    table = bytes((len(_WRAPPED),)) + _WRAPPED.encode() + b"x" + len(raw).to_bytes(4) + raw
-    headers = len(table).to_bytes(4) + table
-    if not with_id:
-        return _HEADERS_FLAG.to_bytes(2) + headers
-    identity = confirm_key(properties).encode()
-    return (_HEADERS_FLAG | _ID_FLAG).to_bytes(2) + headers + bytes((len(identity),)) + identity
-
-
-def unwrapped(properties: spec.Basic.Properties) -> bytes:
-    """Return the properties as the publisher sent them."""
-    raw = (properties.headers or {}).get(_WRAPPED)
-    return bytes(raw) if isinstance(raw, bytearray) else b"\x00\x00"
-
-
-def confirm_key(properties: Properties) -> str:
-    """Return the text by which the library recognises a message of ours that comes back."""
-    identity = properties.fields.get("message_id", b"")
-    try:
-        return identity.decode() or "none"
-    except UnicodeDecodeError:
-        return identity.hex()[:200]
 
 
 class Marshalled(spec.Basic.Properties):
@@ -73,62 +32,6 @@ class Marshalled(spec.Basic.Properties):
     def marshal(self) -> bytes:
         """Return them as they are."""
         return self._raw
-
-
-class FrameReader(asyncio.StreamReader):
-    """Reads what the library asks for: of each frame one byte (its type), then six (channel, length), then the rest."""
-
-    def __init__(self, *, with_id: bool) -> None:
-        super().__init__(limit=_BUFFER_BYTES, loop=asyncio.get_running_loop())
-        self._with_id = with_id
-        self._kind = 0
-        self._rest: bytes | None = None
-
-    async def readexactly(self, n: int) -> bytes:
-        """Return the next `n` bytes of the frame, made harmless."""
-        if self._rest is not None:
-            rest, self._rest = self._rest, None
-            return rest
-        data = await super().readexactly(n)
-        if n == 1:
-            self._kind = data[0]
-        elif n == 6 and self._kind in (_METHOD, _HEADER):  # noqa: PLR2004 - channel and length
-            payload = await super().readexactly(int.from_bytes(data[2:]) + 1)
-            safe = self._safe(payload[:-1])
-            self._rest = safe + payload[-1:]
-            return data[:2] + len(safe).to_bytes(4)
-        return data
-
-    def _safe(self, payload: bytes) -> bytes:
-        if self._kind == _HEADER:
-            raw = payload[12:]  # behind class, weight and the body's size
-            try:
-                properties = Properties.parse(raw) if self._with_id else Properties()
-            except MalformedError:
-                properties = Properties()
-            return payload[:12] + wrapped(properties, raw=raw, with_id=self._with_id)
-        method = _CLASS_AND_METHOD.get(payload[:4])
-        return payload if method is None else _readable(payload, method)
-
-
-def _readable(payload: bytes, method: str) -> bytes:
-    """Return a method's frame with question marks for the bytes of its exchange and routing key that are not UTF-8."""
-    if method == "deliver":
-        at = 4 + 1 + payload[4] + 9  # the consumer tag, the delivery tag and a flag
-    elif method == "get-ok":
-        at = 4 + 9
-    else:
-        at = 4 + 2 + 1 + payload[6]  # a code and its text
-    key_at = at + 1 + payload[at]
-    end = key_at + 1 + payload[key_at]
-    try:
-        payload[at + 1 : key_at].decode()
-        payload[key_at + 1 : end].decode()
-    except UnicodeDecodeError:
-        plain = bytes(byte if byte < 128 else ord("?") for byte in payload[at:end])  # noqa: PLR2004 - beyond ASCII
-        plain = payload[at : at + 1] + plain[1 : key_at - at] + payload[key_at : key_at + 1] + plain[key_at + 1 - at :]
-        return payload[:at] + plain + payload[end:]
-    return payload
 
 
 class TurnWriter(asyncio.StreamWriter):
@@ -169,12 +72,17 @@ class SafeTransport(TransportFactory):
     async def create(self, url: URL, **_: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connect, and return both directions."""
         loop = asyncio.get_running_loop()
-        reader = FrameReader(with_id=self._with_id)
+        self._reader = reader = FrameReader(with_id=self._with_id)
         protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
         transport, _protocol = await loop.create_connection(
             lambda: protocol, url.host or "", url.port or 0, ssl=self._tls
         )
-        return reader, TurnWriter(transport, protocol, reader, loop)
+        self._writer = TurnWriter(transport, protocol, reader, loop)
+        return reader, self._writer
+
+    def open_lane(self, channel: aiormq.Channel, receive: Receive) -> Lane:
+        """Lead what is delivered on a channel of this connection past the library, until the channel is closed."""
+        return self._reader.open_lane(channel, self._writer, receive)
 
 
 class SafeChannel(aio_pika.Channel):
@@ -204,6 +112,7 @@ class SafeConnection(aio_pika.Connection):
     async def connect(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the library's own signature
         """Connect; what could not be connected is closed."""
         underlay = _Underlay(self.url, **self.kwargs)
+        underlay.socket = self.kwargs["transport_factory"]
         closed = OneShotCallback(self._on_connection_close)
         try:
             async with asyncio.timeout(timeout):
@@ -228,8 +137,14 @@ async def underlay_of(channel: AbstractChannel) -> aiormq.Channel:
     return cast("aiormq.Channel", await channel.get_underlay_channel())
 
 
+def lane_of(channel: aiormq.Channel, receive: Receive) -> Lane:
+    """Lead what is delivered on a channel past the library."""
+    return cast("_Underlay", channel.connection).socket.open_lane(channel, receive)
+
+
 class _Underlay(aiormq.Connection):
     FRAME_BUFFER_SIZE = FRAMES_WAITING
+    socket: SafeTransport
 
     @cached_property
     def closing(self) -> asyncio.Future[Any]:

@@ -18,7 +18,7 @@ from aiormq.abc import DeliveredMessage
 from daemon.clock import from_us, to_us
 from daemon.events.model import ID_MAX, DeadReason, Envelope, Message, check_name, encode_data
 from daemon.events.rabbitmq.codec import MalformedError, Properties
-from daemon.events.rabbitmq.transport import confirm_key, unwrapped
+from daemon.events.rabbitmq.frames import Delivered, confirm_key, unwrapped
 
 ATTEMPTS = "x-sagad-attempts"  # tries made so far; a waiting message comes back as the next one
 FIRST_SEEN = "x-sagad-first-seen"
@@ -75,16 +75,21 @@ class Incoming:
     @classmethod
     def of(cls, delivered: DeliveredMessage, queue: str) -> "Incoming":
         """Return what the library delivered."""
+        origin = delivered.exchange or "", delivered.routing_key or ""
+        raw = unwrapped(delivered.header.properties)
+        return cls.taken(Delivered(b"", 0, *origin, bool(delivered.redelivered), raw, delivered.body), queue)
+
+    @classmethod
+    def taken(cls, delivered: Delivered, queue: str) -> "Incoming":
+        """Return what came on a lane."""
         malformed = False
         try:
-            properties = Properties.parse(unwrapped(delivered.header.properties))
+            properties = Properties.parse(delivered.properties)
         except MalformedError:
             properties, malformed = Properties(), True
         counted = properties.header("x-delivery-count")
-        again = bool(delivered.redelivered) or (isinstance(counted, int) and counted > 0)
-        return cls(
-            queue, delivered.exchange or "", delivered.routing_key or "", properties, delivered.body, again, malformed
-        )
+        again = delivered.again or (isinstance(counted, int) and counted > 0)
+        return cls(queue, delivered.exchange, delivered.routing_key, properties, delivered.body, again, malformed)
 
     @property
     def returned(self) -> bool:
