@@ -159,7 +159,7 @@ async def test_a_standby_waits_for_the_one_that_has_lost_its_connection_and_hand
         await until(lambda: first.ran == [("a", 1)])
 
         proxy.refuse()
-        await until(lambda: standby.consumer._taken == 1)
+        await until(lambda: standby.consumer._intake.taken == 1)
         await until(lambda: standby.bus._consume.connected and not first.bus.connected)
         began_meanwhile = [*standby.ran]
         finish.set()
@@ -187,7 +187,7 @@ async def test_a_standby_goes_on_with_the_attempt_that_follows_the_one_that_fail
         await until(lambda: first.ran == [("a", 1)])
 
         proxy.refuse()
-        await until(lambda: standby.consumer._taken == 1)
+        await until(lambda: standby.consumer._intake.taken == 1)
         finish.set()
 
         await until(lambda: standby.done == ["a", "b"])
@@ -281,7 +281,7 @@ async def test_a_daemon_that_leaves_while_an_event_is_parked_hands_on_what_is_be
     await until(lambda: sum(lab.store._queues.depths(lab.app).get("ledger", ())) >= 1)
 
     await leaving.consumer.cancel()
-    await until(lambda: staying.consumer._taken == 1)
+    await until(lambda: staying.consumer._intake.taken == 1)
     began_meanwhile = [*staying.ran]
     finish.set()
 
