@@ -1,15 +1,12 @@
 """The store that forgets: everything in this process, applied at once. For tests, scripts and the in-memory engine."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from math import inf
 
 from daemon.clock import Clock, SystemClock
-from daemon.store.job_model import Claimed, FiringClaim, JobDeclaration, JobOrder, JobRecord, Overlap
 from daemon.store.listing import in_order
-from daemon.store.memory_firings import MemoryFirings
-from daemon.store.memory_jobs import MemoryJobs
+from daemon.store.memory_job_store import MemoryJobStore
 from daemon.store.memory_outbox import MemoryOutbox
 from daemon.store.memory_queues import MemoryQueues
 from daemon.store.memory_receipts import MemoryReceipts
@@ -17,8 +14,6 @@ from daemon.store.memory_runs import MemoryRuns, Undo
 from daemon.store.memory_signals import MemorySignals
 from daemon.store.memory_steps import MemorySteps
 from daemon.store.model import (
-    FiringRecord,
-    FiringState,
     OutgoingEvent,
     QueuedDelivery,
     Receipt,
@@ -84,7 +79,7 @@ _KNOWN = {outcome: Known(outcome) for outcome in Outcome}
 _APPLIED = _KNOWN[Outcome.APPLIED]
 
 
-class MemoryStore:
+class MemoryStore(MemoryJobStore):
     """Keeps everything in this process, until it ends.
 
     A commit is applied when it is submitted. Leases are counted on the clock that is given.
@@ -96,19 +91,15 @@ class MemoryStore:
     """
 
     def __init__(self, clock: Clock | None = None, *, keep_ended: int = 10_000) -> None:
-        self._clock = clock or SystemClock()
+        super().__init__(clock or SystemClock())
         self._steps = MemorySteps()
         self._runs = MemoryRuns(keep_ended, forgotten=self._steps.forget, hint=self._hint)
         self._graphs: dict[str, PutGraph] = {}
         self._outbox = MemoryOutbox()
         self._receipts = MemoryReceipts()
-        self._firings = MemoryFirings(self._hint)
-        self._jobs = MemoryJobs(self._firings, is_dead=lambda of, to: self._is_dead(of, to=to), hint=self._hint)
         self._signals = MemorySignals()
         self._queues = MemoryQueues(self._hint)
         self._patterns: dict[tuple[str, str], tuple[str, ...]] = {}
-        self._leases: dict[str, float] = {}
-        self._hints: list[Callable[[], object]] = []
         self._apply: dict[type, Callable[..., Outcome | None]] = {
             InsertRun: self._runs.insert,
             UpdateRun: self._runs.update,
@@ -251,9 +242,6 @@ class MemoryStore:
         self._leases.pop(owner, None)
         self._hint()
 
-    def _is_dead(self, owner: str, *, to: str) -> bool:
-        return owner != to and self._leases.get(owner, -1.0) <= self._clock.monotonic_s()
-
     # --- embedded queues ---
     async def bindings(self, app: str) -> list[tuple[str, str]]:
         return [(sub, pattern) for (of_app, sub), all_ in self._patterns.items() if of_app == app for pattern in all_]
@@ -292,55 +280,6 @@ class MemoryStore:
     async def claim_receipt(self, app: str, subscriber: str, mark: str, owner: str) -> Receipt | None:
         return self._receipts.claim(app, subscriber, mark, owner, is_dead=lambda of: self._is_dead(of, to=owner))
 
-    # --- jobs ---
-    async def firings(
-        self, app: str, job: str, *, limit: int, before_us: int | None = None, state: FiringState | None = None
-    ) -> list[FiringRecord]:
-        return self._firings.page(app, job, limit=limit, before_us=before_us, state=state)
-
-    async def last_firings(self, app: str, jobs: Sequence[str]) -> dict[str, FiringRecord]:
-        return self._firings.last(app, jobs)
-
-    async def jobs(self, app: str) -> dict[str, JobRecord]:
-        return self._jobs.of(app)
-
-    async def job_orders(self, app: str, job: str, *, limit: int, before: int | None = None) -> list[JobOrder]:
-        return self._jobs.orders(app, job, limit=limit, before=before)
-
-    async def declare_jobs(
-        self,
-        app: str,
-        owner: str,
-        deployment: str,
-        jobs: Sequence[JobDeclaration],
-        *,
-        dropped: Sequence[str] = (),
-        now_us: int,
-    ) -> dict[str, JobRecord]:
-        return self._jobs.declare(app, owner, deployment, jobs, dropped=dropped, now_us=now_us)
-
-    async def claim_due(
-        self,
-        app: str,
-        owner: str,  # noqa: ARG002 - whoever asks gets the answer
-        claims: Sequence[FiringClaim],
-        *,
-        now_us: int,
-    ) -> list[Claimed]:
-        return self._jobs.claim_due(app, claims, now_us)
-
-    async def begin_firing(self, record: FiringRecord, *, overlap: Overlap, now_us: int) -> Claimed:
-        return self._jobs.begin(record, overlap=overlap, now_us=now_us)
-
-    async def trigger_firing(self, record: FiringRecord, *, overlap: Overlap) -> FiringRecord | None:
-        return self._jobs.trigger(record, overlap=overlap)
-
-    async def order_job(self, order: JobOrder) -> bool:
-        return self._jobs.order(order)
-
-    async def claim_firings(self, app: str, owner: str, jobs: Sequence[str], *, limit: int) -> list[FiringRecord]:
-        return self._firings.take_over(app, owner, jobs, limit=limit, is_dead=lambda of: self._is_dead(of, to=owner))
-
     # --- outbox ---
     async def claim_outgoing(self, app: str, owner: str, *, limit: int) -> int:
         return self._outbox.claim(app, owner, limit=limit, is_dead=lambda of: self._is_dead(of, to=owner))
@@ -363,14 +302,3 @@ class MemoryStore:
 
     async def prune_signals(self, app: str, *, topic_prefix: str, before_us: int, limit: int) -> int:
         return self._signals.prune(app, topic_prefix=topic_prefix, before_us=before_us, limit=limit)
-
-    # --- hints ---
-    def on_hint(self, callback: Callable[[], object]) -> Callable[[], None]:
-        self._hints.append(callback)
-        return lambda: self._hints.remove(callback)
-
-    def _hint(self) -> None:
-        if self._hints:
-            loop = asyncio.get_running_loop()
-            for callback in self._hints:
-                loop.call_soon(callback)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from math import inf
 from typing import Protocol
 
+from daemon.store.job_port import JobStore
 from daemon.store.model import (
-    FiringRecord,
     OutgoingEvent,
     QueuedDelivery,
     Receipt,
@@ -45,7 +45,7 @@ class FoundRuns:
     next: str | None
 
 
-class Store(Protocol):
+class Store(JobStore, Protocol):
     """Keeps runs, checkpoints, signals, queues, firings and the outbox of one or many applications.
 
     Guarantees: a commit is applied whole or not at all; once its outcome is known it is durable (as far as the
@@ -198,13 +198,6 @@ class Store(Protocol):
         oldest is the one whose event id is the smallest. In one transaction: two that ask never get the same one.
         """
 
-    # --- jobs ---
-    async def firings(self, app: str, job: str, *, limit: int, before_us: int | None = None) -> list[FiringRecord]:
-        """Return a job's firings, latest first."""
-
-    async def claim_firings(self, app: str, owner: str, jobs: Sequence[str], *, limit: int) -> list[FiringRecord]:
-        """Take over running firings of these jobs whose owner is dead, earliest first; `attempt` is raised by 1."""
-
     # --- outbox ---
     async def claim_outgoing(self, app: str, owner: str, *, limit: int) -> int:
         """Take over staged events of which the owner is dead or nobody; return how many. In one transaction.
@@ -235,7 +228,7 @@ class Store(Protocol):
         """Forget which events were handled before, and what is known of deliveries that first came before."""
 
     async def prune_firings(self, app: str, *, before_us: int, without: Sequence[str] = (), limit: int) -> int:
-        """Delete firings that ended before, but never the latest of a job, and none of the jobs in `without`."""
+        """Delete firings that ended before, but never the latest of a job, and none of `without`; and old orders."""
 
     async def prune_signals(self, app: str, *, topic_prefix: str, before_us: int, limit: int) -> int:
         """Delete signals that came before, of the topics that begin with this."""

@@ -1,9 +1,8 @@
 """The store on PostgreSQL: one database for the daemons of any number of hosts."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
-from typing import TypeVar
 
 from daemon.errors import StoreUnavailableError
 from daemon.store import postgres_queries as queries
@@ -12,26 +11,16 @@ from daemon.store import postgres_takeover as takeover
 from daemon.store import sql, walks
 from daemon.store.inbox import Inbox
 from daemon.store.listing import in_order
-from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, Receipt, RunRecord, Signal, StepRecord
+from daemon.store.model import OutgoingEvent, QueuedDelivery, Receipt, RunRecord, Signal, StepRecord
 from daemon.store.port import NOTHING, FoundRuns, RunFilter
-from daemon.store.postgres_batch import Commit
-from daemon.store.postgres_claims import Claims
-from daemon.store.postgres_link import Address, Link, Readers
-from daemon.store.postgres_lists import Lists, numbered
-from daemon.store.postgres_news import News
-from daemon.store.postgres_schema import migrate
-from daemon.store.postgres_writer import Writer
-from daemon.store.sql import Row
-from daemon.store.writes import Outcome, Write
+from daemon.store.postgres_database import CLOSED
+from daemon.store.postgres_jobs import PostgresJobs
+from daemon.store.postgres_lists import numbered
 
-T = TypeVar("T")
-
-_LATEST_US = 2**63 - 1
-_CLOSED = "The store is not open."
 _RETIRE_S = 5.0
 
 
-class PostgresStore:
+class PostgresStore(PostgresJobs):
     """Keeps everything in one PostgreSQL database, which any number of processes may use.
 
     A process is dead when its lease is over, by the database's clock. What others take over from it is fenced: a
@@ -52,68 +41,8 @@ class PostgresStore:
     """
 
     def __init__(self, url: str, *, app: str, schema: str = "sagad", migrates: bool = True) -> None:
-        self._migrates = migrates
-        self._address = Address(url, schema)
-        self._readers = Readers(self._address)
-        self._news = News(self._address, app=app, told=self._call_back)
-        self._writer = Writer(self._address.connect, hinted=self._hinted)
+        super().__init__(url, app=app, schema=schema, migrates=migrates)
         self._inbox = Inbox(lambda keys: self._read(queries.HANDLED, *map(list, zip(*keys, strict=True))))
-        self._claims = Claims(self._call)
-        self._hints: list[Callable[[], object]] = []
-        self._collation = "default"
-        self._is_open = False
-
-    async def open(self) -> None:
-        link = await self._address.connect()
-        try:
-            await migrate(link, self._address.schema, migrates=self._migrates)
-            self._lists = Lists(await link.fetchval(queries.COLLATION))
-            await self._readers.open()
-            await self._news.open()
-        except BaseException:
-            link.terminate()
-            raise
-        self._loop = asyncio.get_running_loop()
-        self._writer.start(link)
-        self._is_open = True
-
-    async def aclose(self) -> None:
-        if not self._is_open:
-            return
-        self._is_open = False
-        await self._writer.aclose()
-        await self._news.aclose()
-        await self._readers.aclose()
-
-    @property
-    def trouble(self) -> str:
-        return self._writer.trouble if self._is_open else _CLOSED
-
-    @property
-    def transactions(self) -> int:
-        """How many transactions of commits there were; many commits share one."""
-        return self._writer.transactions
-
-    def commit(self, *writes: Write) -> Awaitable[Outcome]:
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        if self._is_open:
-            self._writer.submit(Commit(writes, future))
-        else:
-            future.set_exception(StoreUnavailableError(_CLOSED))
-        return future
-
-    # --- hints ---
-    def on_hint(self, callback: Callable[[], object]) -> Callable[[], None]:
-        self._hints.append(callback)
-        return lambda: self._hints.remove(callback)
-
-    def _call_back(self) -> None:
-        for callback in tuple(self._hints):
-            callback()
-
-    def _hinted(self) -> None:
-        self._loop.call_soon(self._call_back)  # after whoever waits for the commit
-        self._news.tell()
 
     # --- runs ---
     async def run(self, app: str, run_id: str) -> RunRecord | None:
@@ -124,12 +53,12 @@ class PostgresStore:
         self, app: str, wanted: RunFilter, *, after: str | None, limit: int, within_s: float = inf
     ) -> FoundRuns:
         if not self._is_open:
-            raise StoreUnavailableError(_CLOSED)
+            raise StoreUnavailableError(CLOSED)
         deadline_s = self._loop.time() + within_s
         asking = walks.pages(
             self._lists, app, wanted, after=after, limit=limit, is_over=lambda: self._loop.time() > deadline_s
         )
-        rows: list[Row] | None = None
+        rows: list[sql.Row] | None = None
         while True:
             try:
                 query, values = asking.send(rows) if rows is not None else next(asking)
@@ -258,18 +187,6 @@ class PostgresStore:
         )
         return claimed[0] if claimed else None
 
-    # --- jobs ---
-    async def firings(self, app: str, job: str, *, limit: int, before_us: int | None = None) -> list[FiringRecord]:
-        before_us = _LATEST_US if before_us is None else before_us
-        return [sql.firing_record(row) for row in await self._read(queries.FIRINGS, app, job, before_us, limit)]
-
-    async def claim_firings(self, app: str, owner: str, jobs: Sequence[str], *, limit: int) -> list[FiringRecord]:
-        return await self._claims.make(
-            ("firings", app, owner),
-            lambda link: takeover.claim_firings(link, app=app, owner=owner, jobs=jobs, limit=limit),
-            lambda link, claimed: takeover.still_claimed(link, owner, claimed),
-        )
-
     # --- outbox ---
     async def claim_outgoing(self, app: str, owner: str, *, limit: int) -> int:
         return await self._call(lambda link: takeover.claim_outgoing(link, app=app, owner=owner, limit=limit))
@@ -305,14 +222,3 @@ class PostgresStore:
                 link, app=app, topic_prefix=topic_prefix, before_us=before_us, limit=limit
             )
         )
-
-    # --- connections ---
-    async def _read(self, query: str, *values: object) -> list[Row]:
-        if not self._is_open:
-            raise StoreUnavailableError(_CLOSED)
-        return await self._readers.read(query, *values)
-
-    async def _call(self, work: Callable[[Link], Awaitable[T]]) -> T:
-        if not self._is_open:
-            raise StoreUnavailableError(_CLOSED)
-        return await self._readers.call(work)

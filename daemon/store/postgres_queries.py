@@ -5,6 +5,9 @@ from daemon.store.sql import (
     EVENT_COLUMNS,
     FIRING_COLUMNS,
     IS_QUEUED,
+    JOB_COLUMNS,
+    OPEN,
+    ORDER_COLUMNS,
     RECEIPT_COLUMNS,
     RUN_COLUMNS,
     SIGNAL_COLUMNS,
@@ -96,7 +99,17 @@ RECEIPT = f"""
     WHERE app = $1 AND subscriber = $2 AND source = $3 AND event_name = $4 AND event_id = $5"""
 FIRINGS = f"""
     SELECT {FIRING_COLUMNS} FROM firings WHERE app = $1 AND job = $2 AND scheduled_us < $3
+        AND ($5::text IS NULL OR state = $5)
     ORDER BY scheduled_us DESC LIMIT $4"""
+LAST_FIRINGS = f"""
+    SELECT last.* FROM unnest($2::text[]) AS asked(job) CROSS JOIN LATERAL (
+        SELECT {FIRING_COLUMNS} FROM firings WHERE app = $1 AND job = asked.job ORDER BY scheduled_us DESC LIMIT 1
+    ) AS last"""
+OPEN_OWNERS = f"SELECT DISTINCT owner FROM firings WHERE app = $1 AND {OPEN}"
+JOBS = f"SELECT {JOB_COLUMNS} FROM jobs WHERE app = $1"
+JOB_ORDERS = f"""
+    SELECT {ORDER_COLUMNS} FROM job_orders WHERE app = $1 AND job = $2 AND position < $3
+    ORDER BY position DESC LIMIT $4"""
 OUTBOX_ORDER = "app, owner, position"
 OUTGOING = f"SELECT {EVENT_COLUMNS} FROM outbox WHERE app = $1 AND position > $2 ORDER BY position LIMIT $3"
 

@@ -30,6 +30,11 @@ _OLD_FIRINGS = f"""
             AND scheduled_us < (SELECT max(scheduled_us) FROM firings WHERE app = $1 AND job = $2)
         ORDER BY scheduled_us LIMIT $4 FOR UPDATE SKIP LOCKED)
     DELETE FROM firings USING old WHERE app = $1 AND job = $2 AND firings.scheduled_us = old.scheduled_us"""
+_OLD_ORDERS = """
+    WITH old AS MATERIALIZED (
+        SELECT position FROM job_orders WHERE app = $1 AND at_us < $2
+        ORDER BY at_us LIMIT $3 FOR UPDATE SKIP LOCKED)
+    DELETE FROM job_orders USING old WHERE job_orders.position = old.position"""
 _OLD_HANDLED = """
     WITH old AS MATERIALIZED (
         SELECT app, subscriber, source, event_name, event_id FROM handled
@@ -73,14 +78,14 @@ async def prune_runs(
 
 
 async def prune_firings(link: Link, *, app: str, before_us: int, without: Sequence[str], limit: int) -> int:
-    """Delete firings that ended before, but never the latest of a job, and none of some; return how many."""
+    """Delete firings that ended before, but never the latest of a job, and none of some, and orders; say how many."""
     deleted = 0
     jobs: list[str] = [job for (job,) in await link.fetch(_JOBS, app)]
     for job in jobs:
         if job in without:
             continue
         deleted += _count(await link.execute(_OLD_FIRINGS, app, job, before_us, limit - deleted))
-    return deleted
+    return deleted + _count(await link.execute(_OLD_ORDERS, app, before_us, limit - deleted))
 
 
 async def prune_handled(link: Link, *, app: str, before_us: int, limit: int) -> int:

@@ -160,6 +160,21 @@ def _claim(
     return Claim(table, text, _columns(record, names), row, by, unique or by, _at(names, *by))
 
 
+def insertion(table: str, record: type, names: Sequence[str]) -> str:
+    """Return a statement that inserts any number of rows, given by an array for each column."""
+    return _insert(table, names, "").format(given=_columns(record, names).given(), when="true").rstrip()
+
+
+def upsertion(table: str, record: type, names: Sequence[str], key: Sequence[str]) -> str:
+    """Return one that replaces those that are there."""
+    return _upsert(table, names, key).format(given=_columns(record, names).given(), when="true")
+
+
+def keyed(table: str, record: type, names: Sequence[str], key: Sequence[str]) -> str:
+    """Return one that changes columns of rows by their keys, whose columns come last."""
+    return _update(table, names, key).format(given=_columns(record, (*names, *key)).given(), when="true")
+
+
 def _of_record(*names: str) -> Callable[[Any], Sequence[Row]]:
     values = attrgetter(*names)
     return lambda write: (values(write.record),)

@@ -29,6 +29,9 @@ OLD_FIRINGS = f"""
     WHERE app = ? AND job = ? AND scheduled_us < ? AND NOT ({sql.OPEN}) AND coalesce(ended_us, started_us) < ?
         AND scheduled_us < (SELECT max(scheduled_us) FROM firings AS later WHERE later.app = ? AND later.job = ?)
     ORDER BY scheduled_us LIMIT ?"""
+OLD_ORDERS = """
+    SELECT position FROM job_orders INDEXED BY job_orders_by_time
+    WHERE app = ? AND at_us < ? ORDER BY at_us LIMIT ?"""
 OLD_HANDLED = """
     SELECT app, subscriber, source, event_name, event_id FROM handled INDEXED BY handled_by_time
     WHERE app = ? AND handled_us < ? ORDER BY handled_us LIMIT ?"""
@@ -70,7 +73,7 @@ def prune_runs(
 def prune_firings(
     connection: sqlite3.Connection, *, app: str, before_us: int, without: Sequence[str], limit: int
 ) -> int:
-    """Delete firings that ended before, but never the latest of a job, and none of some; return how many."""
+    """Delete firings that ended before, but never the latest of a job, and none of some, and orders; say how many."""
     deleted = 0
     for (job,) in connection.execute(_JOBS, (app, app)).fetchall():
         if job in without:
@@ -78,7 +81,8 @@ def prune_firings(
         old = connection.execute(OLD_FIRINGS, (app, job, before_us, before_us, app, job, limit - deleted)).fetchall()
         query = "DELETE FROM firings WHERE app = ? AND job = ? AND scheduled_us = ?"
         deleted += connection.executemany(query, [(app, job, scheduled_us) for (scheduled_us,) in old]).rowcount
-    return deleted
+    query = f"DELETE FROM job_orders WHERE position IN ({OLD_ORDERS})"
+    return deleted + connection.execute(query, (app, before_us, limit - deleted)).rowcount
 
 
 def prune_handled(connection: sqlite3.Connection, *, app: str, before_us: int, limit: int) -> int:

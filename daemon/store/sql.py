@@ -10,6 +10,7 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import Any
 
+from daemon.store.job_model import JobAction, JobOrder, JobRecord
 from daemon.store.model import (
     QUEUED,
     FiringRecord,
@@ -39,6 +40,8 @@ DELIVERY_COLUMNS = ", ".join(columns(QueuedDelivery))
 EVENT_COLUMNS = ", ".join(columns(OutgoingEvent))
 RECEIPT_COLUMNS = ", ".join(columns(Receipt))
 FIRING_COLUMNS = ", ".join(columns(FiringRecord))
+JOB_COLUMNS = ", ".join(columns(JobRecord))
+ORDER_COLUMNS = ", ".join(columns(JobOrder))
 
 # In the words of the partial indexes, which serve a query that says the same.
 UNENDED = "status IN ('running', 'waiting', 'compensating')"
@@ -130,6 +133,12 @@ HANDLED = """
       AND handled.source = asked.value ->> 2 AND handled.event_name = asked.value ->> 3
       AND handled.event_id = asked.value ->> 4"""
 
+# The latest of each job that is listed.
+LAST_FIRINGS = f"""
+    SELECT {", ".join(f"firings.{name}" for name in columns(FiringRecord))} FROM json_each(?) AS asked
+    CROSS JOIN firings ON firings.app = ? AND firings.job = asked.value AND firings.scheduled_us = (
+        SELECT max(scheduled_us) FROM firings AS its WHERE its.app = ? AND its.job = asked.value)"""
+
 RECEIPT = f"""
     SELECT {RECEIPT_COLUMNS} FROM receipts
     WHERE app = ? AND subscriber = ? AND source = ? AND event_name = ? AND event_id = ?"""
@@ -168,6 +177,17 @@ def firing_record(row: Row) -> FiringRecord:
     record = FiringRecord(*row)
     record.state = FiringState(record.state)
     return record
+
+
+def job_record(row: Row) -> JobRecord:
+    """Make a job of a row of `JOB_COLUMNS`."""
+    return JobRecord(*row)
+
+
+def job_order(row: Row) -> JobOrder:
+    """Make an order of a row of `ORDER_COLUMNS`."""
+    app, job, action, *rest = row
+    return JobOrder(app, job, JobAction(action), *rest)
 
 
 def signal(row: Row) -> Signal:

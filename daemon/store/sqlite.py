@@ -10,15 +10,14 @@ from typing import Literal
 from daemon.store import retention, sql, sqlite_lists, takeover, walks
 from daemon.store.inbox import Inbox
 from daemon.store.listing import in_order
-from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, Receipt, RunRecord, Signal, StepRecord
+from daemon.store.model import OutgoingEvent, QueuedDelivery, Receipt, RunRecord, Signal, StepRecord
 from daemon.store.port import NOTHING, FoundRuns, RunFilter
-from daemon.store.sqlite_file import SqliteFile
+from daemon.store.sqlite_jobs import SqliteJobs
 
-_LATEST_US = 2**63 - 1
 _FEW_SIGNALS = 1_000
 
 
-class SqliteStore(SqliteFile):
+class SqliteStore(SqliteJobs):
     """Keeps everything in one SQLite file (WAL), which any number of processes of one host may open.
 
     The file and its folder are created if missing, for their owner alone. In a folder beside it, `<file>-peers`, the
@@ -205,20 +204,6 @@ class SqliteStore(SqliteFile):
         return await self._call(
             lambda connection: takeover.claim_receipt(
                 connection, self._peers, app=app, subscriber=subscriber, mark=mark, owner=owner
-            )
-        )
-
-    # --- jobs ---
-    async def firings(self, app: str, job: str, *, limit: int, before_us: int | None = None) -> list[FiringRecord]:
-        query = f"SELECT {sql.FIRING_COLUMNS} FROM firings WHERE app = ? AND job = ? AND scheduled_us < ?"
-        before_us = _LATEST_US if before_us is None else before_us
-        rows = await self._read(f"{query} ORDER BY scheduled_us DESC LIMIT ?", app, job, before_us, limit)
-        return [sql.firing_record(row) for row in rows]
-
-    async def claim_firings(self, app: str, owner: str, jobs: Sequence[str], *, limit: int) -> list[FiringRecord]:
-        return await self._call(
-            lambda connection: takeover.claim_firings(
-                connection, self._peers, app=app, owner=owner, jobs=jobs, limit=limit
             )
         )
 

@@ -14,7 +14,7 @@ from daemon.store.statements import STATEMENTS
 from daemon.store.writes import Enqueue
 
 # SQLite's clock has milliseconds; `unixepoch('subsec')` is younger than what Python 3.11 may come with.
-_NOW_US = "CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER) * 1000"
+NOW_US = "CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER) * 1000"
 
 # As `sql.RUN_OWNERS`.
 _DELIVERY_OWNERS = """
@@ -45,9 +45,9 @@ _RECEIPT_OWNERS = """
 def register(connection: sqlite3.Connection, peers: Peers, *, app: str, owner: str, lease_s: float) -> None:
     """Announce a process, or renew its lease; leases that are over are forgotten."""
     peers.hold(owner)
-    connection.execute(f"DELETE FROM processes WHERE lease_until_us <= {_NOW_US}")
+    connection.execute(f"DELETE FROM processes WHERE lease_until_us <= {NOW_US}")
     connection.execute(
-        f"INSERT INTO processes (owner, app, lease_until_us) VALUES (?, ?, {_NOW_US} + ?) "
+        f"INSERT INTO processes (owner, app, lease_until_us) VALUES (?, ?, {NOW_US} + ?) "
         "ON CONFLICT (owner) DO UPDATE SET lease_until_us = excluded.lease_until_us",
         (owner, app, round(lease_s * 1_000_000)),
     )
@@ -178,5 +178,5 @@ def _free(connection: sqlite3.Connection, peers: Peers, owners: Iterable[tuple[s
 
 def _lives(connection: sqlite3.Connection, peers: Peers, owner: str) -> bool:
     """Tell whether an owner has both its lock, which ends with its process, and a lease, which ends if it hangs."""
-    leased = f"SELECT 1 FROM processes WHERE owner = ? AND lease_until_us > {_NOW_US}"
+    leased = f"SELECT 1 FROM processes WHERE owner = ? AND lease_until_us > {NOW_US}"
     return peers.lives(owner) and bool(connection.execute(leased, (owner,)).fetchall())

@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from daemon.errors import StoreUnavailableError, StoreVersionError
+from daemon.store.job_model import ClaimOutcome, FiringClaim, JobDeclaration
 from daemon.store.model import RunStatus
 from daemon.store.postgres import PostgresStore
 from daemon.store.postgres_schema import check_server
@@ -134,6 +135,27 @@ async def test_firings_of_whose_takeover_the_answer_is_lost_are_taken_over_the_n
     assert proxy.cuts == 1
     assert [(each.owner, each.attempt) for each in claimed] == [(ME, 2)]
     assert again == []
+
+
+@pytest.mark.parametrize("lost", ["the answer", "the request"])
+async def test_firings_of_whose_claim_the_answer_is_lost_are_had_the_next_time(
+    far: PostgresStore, store: PostgresStore, proxy: Proxy, lost: str
+) -> None:
+    await far.declare_jobs(APP, ME, "first", [JobDeclaration("nightly", "f")], now_us=1)
+    claims = [FiringClaim(firing(at, owner=ME), "f", "allow") for at in (100, 200)]
+    proxy.cut_at(b"COMMIT", before=lost == "the request")
+
+    with pytest.raises(StoreUnavailableError):
+        await far.claim_due(APP, ME, claims, now_us=300)
+    claimed = await far.claim_due(APP, ME, claims, now_us=300)
+    again = await far.claim_due(APP, ME, claims, now_us=300)
+
+    assert proxy.cuts == 1
+    assert [(each.outcome, each.record) for each in claimed] == [
+        (ClaimOutcome.RUNNING, firing(at, owner=ME)) for at in (100, 200)
+    ]
+    assert [each.outcome for each in again] == [ClaimOutcome.TAKEN] * 2
+    assert (await store.jobs(APP))["nightly"].used == 2
 
 
 async def test_a_commit_that_arrives_once_it_was_made_anew_does_nothing(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon.store.job_model import FiringClaim, JobAction, JobDeclaration, JobOrder
 from daemon.store.model import QUEUED, RunStatus, StepState
 from daemon.store.sqlite import SqliteStore
 from daemon.store.writes import (
@@ -76,6 +77,15 @@ async def ask_everything(store: SqliteStore) -> None:
     await store.prune_runs(APP, before_us=LATE_US, workflow=None, limit=10)
     await store.prune_runs(APP, before_us=LATE_US, workflow="place-order", limit=10)
     await store.prune_handled(APP, before_us=LATE_US, limit=10)
+    await store.declare_jobs(APP, ME, "first", [JobDeclaration("nightly", "f")], dropped=["hourly"], now_us=1)
+    await store.claim_due(APP, ME, [FiringClaim(firing(5), "f", "queue"), FiringClaim(firing(6), "f")], now_us=7)
+    await store.begin_firing(firing(5), overlap="queue", now_us=7)
+    await store.trigger_firing(firing(9), overlap="allow")
+    await store.claim_firings(APP, ME, ["nightly"], limit=5)
+    await store.order_job(JobOrder(APP, "nightly", JobAction.PAUSE, "ada", "", 9))
+    await store.job_orders(APP, "nightly", limit=5)
+    await store.jobs(APP)
+    await store.last_firings(APP, ["nightly"])
     await store.prune_firings(APP, before_us=LATE_US, limit=10)
     await store.prune_signals(APP, topic_prefix="paid:", before_us=LATE_US, limit=10)
 
@@ -96,7 +106,8 @@ async def plans(store: SqliteStore, tmp_path: Path) -> dict[str, list[str]]:
 
 
 async def test_nothing_that_is_asked_while_runs_go_on_walks_over_all_of_a_table(plans: dict[str, list[str]]) -> None:
-    walk = re.compile(r"SCAN (runs|its|root|old|steps|signals|handled|receipts|firings|later|outbox|earlier)\b")
+    tables = "runs|its|root|old|steps|signals|handled|receipts|firings|later|outbox|earlier|jobs|job_orders"
+    walk = re.compile(rf"SCAN ({tables})\b")
 
     walks = {query: part for query, plan in plans.items() for part in plan if walk.match(part)}
 
@@ -120,6 +131,9 @@ async def test_nothing_that_is_asked_while_runs_go_on_walks_over_all_of_a_table(
         "SEARCH outbox USING COVERING INDEX outbox_by_owner (app=? AND owner=?)",
         "SEARCH earlier USING COVERING INDEX outbox_by_origin (origin=? AND app=? AND seq<?)",
         "SEARCH firings USING PRIMARY KEY (app=? AND job=? AND scheduled_us<?)",
+        "SEARCH firings USING PRIMARY KEY (app=? AND job=? AND scheduled_us=?)",
+        "SEARCH jobs USING PRIMARY KEY (app=? AND job=?)",
+        "SEARCH job_orders USING INDEX job_orders_by_job (app=? AND job=? AND position<?)",
     ],
 )
 async def test_what_is_asked_for_is_found_by_its_index(plans: dict[str, list[str]], part: str) -> None:
