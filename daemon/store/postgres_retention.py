@@ -17,10 +17,13 @@ _JOBS = """
         SELECT (SELECT min(job) FROM firings WHERE app = $1 AND job > each.job) FROM each WHERE each.job IS NOT NULL
     )
     SELECT job FROM each WHERE job IS NOT NULL"""
+# From the beginning of a workflow's stretch of its index to where its runs are too young. Only that index has runs in
+# this order, which equalities would hide: the planner may prefer the primary key, and read all that others keep.
 _OLD_RUNS = f"""
     SELECT key FROM runs
-    WHERE workflow = $1 AND app = $2 AND key < $3 AND root_key IS NULL AND NOT ({UNENDED}) AND ended_us < $4
-    ORDER BY key LIMIT $5 FOR UPDATE SKIP LOCKED"""
+    WHERE (workflow, app, key) > ($1, $2, '') AND (workflow, app, key) < ($1, $2, $3)
+        AND root_key IS NULL AND NOT ({UNENDED}) AND ended_us < $4
+    ORDER BY workflow, app, key LIMIT $5 FOR UPDATE SKIP LOCKED"""
 # Each chooses once what it deletes: a subquery that locks may be asked again for every row.
 _OLD_FIRINGS = f"""
     WITH old AS MATERIALIZED (
@@ -68,12 +71,10 @@ async def prune_runs(
         if each not in without:
             old += [key for (key,) in await link.fetch(_OLD_RUNS, each, app, below, before_us, limit)]
     keys = sorted(old)[:limit]
-    for statement in (
-        "DELETE FROM steps WHERE run_key IN (SELECT key FROM runs WHERE root_key = ANY($1::text[]))",
-        "DELETE FROM runs WHERE root_key = ANY($1::text[])",
-        "DELETE FROM steps WHERE run_key = ANY($1::text[])",
-    ):
-        await link.execute(statement, keys)
+    # Keys that are given are looked up one by one; a join with what is found may walk over all checkpoints.
+    children = [key for (key,) in await link.fetch("SELECT key FROM runs WHERE root_key = ANY($1::text[])", keys)]
+    await link.execute("DELETE FROM steps WHERE run_key = ANY($1::text[])", [*keys, *children])
+    await link.execute("DELETE FROM runs WHERE key = ANY($1::text[])", children)
     return _count(await link.execute("DELETE FROM runs WHERE key = ANY($1::text[])", keys))
 
 
