@@ -42,6 +42,7 @@ class Container(svcs.Container):
         self._locks: dict[Any, asyncio.Lock] = {}
         self._needs: dict[Any, set[Any]] = {}
         self._open: list[tuple[Any, Any]] = []
+        self._given: dict[Any, Any] = {}  # what svcs knows as well; to ask it takes six times as long
 
     def get(self, *wanted: Any) -> Any:
         with self._services.threads:
@@ -51,7 +52,9 @@ class Container(svcs.Container):
     async def aget(self, *wanted: Any) -> Any:
         if len(wanted) == 1:
             one = wanted[0]
-            return super().get(one) if one in self else await self._aget_one(one)
+            if one not in self._given:
+                self._given[one] = await self._aget_one(one)
+            return self._given[one]
         return [await self._aget_one(each) for each in wanted]
 
     def enter(self, factory: ServiceFactory[..., Any]) -> Any:
@@ -88,6 +91,7 @@ class Container(svcs.Container):
                     made.__exit__(None, None, None)
             except Exception as error:  # noqa: BLE001 - the others have to be closed too
                 _log.error("service_not_closed", service=name_of(provides), exc_info=error)
+        self._given.clear()
         await super().aclose(exc_type, exc_val, exc_tb)
 
     def _get_one(self, wanted: Any) -> Any:
