@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 
 from daemon.engine.execution import Execution
@@ -64,12 +63,14 @@ def release(run: Execution) -> None:
         run.journal.pending.append(StageEvent(_outgoing(run, packed.encode(), seq)))
 
 
-def _staged(run: Execution) -> Iterator[str]:
+def _staged(run: Execution) -> list[str]:
+    found: list[str] = []
     for record in run.steps.values():
         if record.events:
-            yield from json.loads(record.events)
+            found += json.loads(record.events)
         elif record.kind == "child":
-            yield from _staged(run.children[record.name])
+            found += _staged(run.children[record.name])
+    return found
 
 
 def _packed(run: Execution, emitted: Emitted, seed: str) -> bytes:

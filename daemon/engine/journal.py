@@ -50,7 +50,7 @@ class Journal:
         self.unseen = False
         self._ports = ports
         self._record = record
-        self._fence = FenceRun(record.key, ports.owner, record.epoch)
+        self._fence: FenceRun | None = None
         self._ahead: list[Write] = []
         self._children: dict[str, RunRecord] = {}
         self._flying = 0
@@ -83,21 +83,16 @@ class Journal:
         Raises:
             Fenced: The run was taken over.
         """
-        head: Write = self._fence
-        if self.stale:
-            self._record.updated_us = self._ports.clock.now_us()
-            head = UpdateRun(self._record)
-        return self._commit(head, guards)
+        return self._commit(guards, with_row=self.stale)
 
     async def confirm(self) -> None:
         """Learn whether the run is still this process's; nothing is written. Raises `Fenced`."""
-        if await self._ports.store.commit(self._fence) is not Outcome.APPLIED:
+        if await self._ports.store.commit(self._fenced()) is not Outcome.APPLIED:
             raise Fenced
 
     def put_run(self, *, hint: bool = False) -> Coroutine[Any, Any, bool]:
         """Make the run's row durable, and what is pending; `hint`: others may wait for that. Raises `Fenced`."""
-        self._record.updated_us = self._ports.clock.now_us()
-        return self._commit(UpdateRun(self._record, hint), ())
+        return self._commit((), with_row=True, hint=hint)
 
     def note(self, record: RunRecord) -> None:
         """Have a row written with the next commit."""
@@ -110,13 +105,24 @@ class Journal:
         """Have something written with the first commit that there is, which it does not cause itself."""
         self._ahead.append(write)
 
-    async def _commit(self, head: Write, guards: tuple[Write, ...]) -> bool:
+    def _fenced(self) -> FenceRun:
+        if self._fence is None:
+            self._fence = FenceRun(self._record.key, self._ports.owner, self._record.epoch)
+        return self._fence
+
+    def _head(self, *, with_row: bool, hint: bool) -> Write:
+        """Return what a commit begins with: the run's start or row, or else a guard for it."""
+        if with_row:
+            self._record.updated_us = self._ports.clock.now_us()
         if self.unborn:
             self.unborn = self.unseen = False
-            if guards:  # which may refuse, and then the run has begun all the same
-                await self._commit(InsertRun(self._record), ())
-            else:
-                head = InsertRun(self._record)
+            return InsertRun(self._record)
+        return UpdateRun(self._record, hint) if with_row else self._fenced()
+
+    async def _commit(self, guards: tuple[Write, ...], *, with_row: bool, hint: bool = False) -> bool:
+        if self.unborn and guards:  # which may refuse, and then the run has begun all the same
+            await self._commit((), with_row=False)
+        head = self._head(with_row=with_row, hint=hint)
         ahead, pending, children, stale = self._ahead, self.pending, self._children, self.stale
         writes = pending
         if ahead:

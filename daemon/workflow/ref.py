@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from typing_extensions import TypeVar
 
 from daemon.errors import CompositionError
-from daemon.workflow.codec import Codec, taken
+from daemon.workflow.codec import Codec, Held
 from daemon.workflow.signature import where_called
 
 T_co = TypeVar("T_co", covariant=True)
@@ -53,7 +53,11 @@ class Slot:
 
     def resolve(self, values: Sequence[Any]) -> Any:
         """Return the value in a run, as the caller's own copy."""
-        value = taken(values[self.index])
+        value = values[self.index]
+        if type(value) is Held:
+            value = value.take()
+        if not self.path:
+            return value
         for how, part in self.path if value is not None else self.path[self.inside :]:
             value = getattr(value, part) if how == "." else value[part]
         return value
