@@ -16,8 +16,9 @@ help: ## List what can be made
 run: $(READY) ## Start the daemon with the shipped application
 	@$(BIN)/sagad run
 
+# In the order of the folders: sorted by how many tests they have, the soaks, which are one each, would come last.
 test: $(READY) ## Run the tests, with the RabbitMQ and the PostgreSQL that they need
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: $(READY) ## Run the formatter's check, the linters and the type checkers
 	$(BIN)/ruff format --check .

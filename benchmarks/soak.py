@@ -13,8 +13,10 @@ then, or with --keep, the folder stays: the ledger, and what each daemon logged.
 
 With --broker rabbitmq, another program publishes orders at this rate, each once the broker has confirmed the one
 before, and the broker (one of its own), the network and the queues fail too: stopped, killed, emptied, low on memory,
-impatient; frozen, slow, cut; deleted and replaced. What was confirmed has to be handled by every subscriber, or to be
-its dead letter. A queue that is deleted on purpose is empty at that moment.
+impatient; frozen, slow, cut; deleted and replaced. Some orders are rejected, and some kill whoever handles them
+(poison). What was confirmed has to be handled by every subscriber, or to be its dead letter; in the end all of those
+are replayed by the command, and then handled. A queue that is deleted on purpose is empty at that moment. An effect
+that is repeated with its key is one that cannot be recognised as a repetition.
 """
 
 import argparse

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from daemon.engine.recovery import LEASE_S
 from tests.acceptance.process import until
-from tests.faults.laboratory import HEARTBEAT_S, Laboratory
+from tests.faults.laboratory import HEARTBEAT_S, Laboratory, answered
 from tests.soak.database import Database
 
 # How often each is in the deck. `database` is for PostgreSQL alone.
@@ -24,8 +24,10 @@ DECK = {
     "alarm": 1,
     "delete-queue": 1,
     "bad-queue": 1,
+    "poison": 1,
     "database": 2,
 }
+_POISON_S = 90.0
 _BEYOND_HEARTBEAT_S = 3 * (HEARTBEAT_S + 1)
 
 
@@ -48,12 +50,19 @@ class Deck:
         self.kinds = kinds
         self._cards: list[str] = []
 
-    def strike(self) -> str:
-        """Have the next fault happen, and return its kind once it is over and the outside is well."""
+    def draw(self) -> str:
+        """Return the kind of the next fault."""
         if not self._cards:
             self._cards = [kind for kind in self.kinds for _ in range(DECK[kind])]
             self._chance.shuffle(self._cards)
-        kind = self._cards.pop()
+        return self._cards.pop()
+
+    def strike(self, kind: str) -> None:
+        """Have a fault happen, and return once it is over and the outside is well.
+
+        Raises:
+            AssertionError: It is not over, or something was not handled that would have gone with it.
+        """
         does: dict[str, Callable[[], object]] = {
             "kill": self._kill,
             "term": self._terminate,
@@ -67,10 +76,10 @@ class Deck:
             "alarm": self._alarm,
             "delete-queue": self._delete_queue,
             "bad-queue": self._replace_queue,
+            "poison": self._poison,
             "database": self._crash_database,
         }
         does[kind]()
-        return kind
 
     def _number(self) -> int:
         return self._chance.choice(self._lab.fleet.numbers)
@@ -91,6 +100,17 @@ class Deck:
     def _suspend(self) -> None:
         self._lab.fleet.suspend(self._number(), LEASE_S + self._chance.uniform(1, 3))
 
+    def _poison(self) -> None:
+        """Publish an order of which every daemon dies that handles it, until it is a dead letter."""
+        fleet, subscriber = self._lab.fleet, self._chance.choice(["left", "right", "straight"])
+        order = self._lab.order(kills=subscriber)
+
+        def is_dead() -> bool:
+            revived = [each for each in fleet.numbers if fleet.revive(each)]
+            return not revived and self._lab.has_letter(subscriber, order)
+
+        until(is_dead, f"{order} is a dead letter of {subscriber}", timeout_s=_POISON_S)
+
     # --- what is around them ---
 
     def _slow_down(self) -> None:
@@ -110,7 +130,7 @@ class Deck:
 
     def _empty(self) -> None:
         with self._calm:
-            self._lab.balance()
+            self._empty_queues()
             self._lab.ledger.buried |= set(self._lab.letters())
             for command in ("stop_app", "reset", "start_app"):
                 self._lab.node.ctl(command)
@@ -131,7 +151,7 @@ class Deck:
     def _delete_queue(self) -> None:
         subscriber = self._chance.choice(["left", "right", "straight", "echo"])
         with self._calm:
-            self._lab.balance()
+            self._empty_queues()
             self._lab.amqp(lambda channel: channel.queue_delete(self._lab.queue(subscriber)))
             self._await_consumers()
 
@@ -139,7 +159,7 @@ class Deck:
         subscriber = self._chance.choice(["left", "right"])
         lab = self._lab
         with self._calm:
-            lab.balance()
+            self._empty_queues()
             lab.network.refuse()
             lab.replace_queue(subscriber)
             lab.network.accept()
@@ -150,10 +170,17 @@ class Deck:
             lab.mend_queue(subscriber)
             self._await_consumers()
 
+    def _empty_queues(self) -> None:
+        balance = self._lab.balance()
+        assert not balance.lost, f"not handled: {balance.lost[:10]}"
+        assert not balance.wrong, f"{balance.wrong[:10]}"
+
     def _await_consumers(self) -> None:
         wanted = dict.fromkeys(("left", "right", "echo"), len(self._lab.fleet.numbers)) | {"straight": 1}
         until(  # of an ordered subscriber, the broker counts the one whose turn it is
-            lambda: {name: each["consumers"] for name, each in self._lab.subscribers().items()} == wanted,
+            lambda: answered(
+                lambda: {name: each["consumers"] for name, each in self._lab.subscribers().items()} == wanted
+            ),
             "every queue is consumed by every daemon",
             timeout_s=60,
         )

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -50,6 +51,7 @@ class Laboratory:
         self.network = Network(node.url)
         self.ledger = Ledger(folder / "ledger.jsonl")
         self.gate = folder / "gate"
+        self.mended = folder / "mended"
         self.publisher = Publisher(node.url, self.broker.exchange)
         self.orders: list[str] = []
         self._told = told
@@ -62,7 +64,7 @@ class Laboratory:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.enter_context(self.network)
-            options = {"ledger": str(self.ledger.path), "gate": str(self.gate)}
+            options = {"ledger": str(self.ledger.path), "gate": str(self.gate), "mended": str(self.mended)}
             settings = {
                 **self.broker.settings,
                 "broker.url": self.network.url,
@@ -164,11 +166,6 @@ class Laboratory:
         finally:
             connection.close()
 
-    def set_patience(self, timeout_s: int) -> None:
-        """Have the broker wait so long for an acknowledgement, on channels that are opened until it is restarted."""
-        keys = {"consumer_timeout": timeout_s * 1000, "channel_tick_interval": 1_000 if timeout_s < 60 else 60_000}
-        self.node.ctl("eval", ", ".join(f"application:set_env(rabbit, {key}, {ms})" for key, ms in keys.items()) + ".")
-
     def subscribers(self) -> dict[str, dict[str, Any]]:
         """Return what the first daemon says of each subscriber."""
         return {each["id"]: each for each in self.fleet.read("/api/subscribers")["items"]}
@@ -179,17 +176,20 @@ class Laboratory:
             found: dict[str, str] = api.get("/readyz").json()["checks"]
             return found
 
-    def has_letter(self, subscriber: str) -> bool:
-        """Tell whether a subscriber has a dead letter, as far as there is a daemon to ask."""
-        try:
-            return any(each == subscriber for each, _ in self.letters())
-        except httpx.HTTPError:
-            return False
+    def has_letter(self, subscriber: str, order: str) -> bool:
+        """Tell whether an order is a dead letter of a subscriber, as far as there is a daemon to ask."""
+        return answered(lambda: (subscriber, order) in self.letters())
 
     def letters(self) -> list[Pair]:
         """Return the dead letters: of whom, and of which order."""
         items = self.fleet.read("/api/dead-letters", limit=200)["items"]
         return [(each["subscriber"], each["data"]["id"]) for each in items]
+
+    def replay(self) -> int:
+        """Have everything taken from now on, replay all dead letters by the command, and return how many it were."""
+        self.mended.touch()
+        self.ledger.redeem(self.letters())
+        return int(self.application.sagad_json("dead-letters", "replay", "--all", "--rate", "1000")["replayed"])
 
     # --- what is published ---
 
@@ -273,17 +273,29 @@ class Laboratory:
         """Wait until nothing is missing and every queue is empty, for a minute at most, and return the balance."""
 
         def settled() -> bool:
-            balance = self.ledger.balance(self.letters())
-            return not balance.lost and not any(
-                each["ready"] or each["in_flight"] for each in self.subscribers().values()
+            return (
+                not self.ledger.missing()
+                and not any(each["ready"] or each["in_flight"] for each in self.subscribers().values())
+                and not self.ledger.balance(self.letters()).lost
             )
 
         deadline_s = time.monotonic() + _PATIENCE_S
-        while not settled() and time.monotonic() < deadline_s:
+        while not answered(settled) and time.monotonic() < deadline_s:
             time.sleep(0.05)
-        queues = [f"{key}: {each}" for key, each in self.subscribers().items() if each["ready"] or each["in_flight"]]
-        assert not queues, f"left in the queues: {queues}"
-        return self.ledger.balance(self.letters())
+        states = self.subscribers()
+        left = [
+            f"left in the queue of {id}: {each}" for id, each in states.items() if each["ready"] or each["in_flight"]
+        ]
+        balance = self.ledger.balance(self.letters())
+        return replace(balance, wrong=[*balance.wrong, *left])
 
     def _state(self) -> str:
         return "\n".join(map(str, self.ledger.missing()[:10])) + self.daemon.tail()
+
+
+def answered(probe: Callable[[], bool]) -> bool:
+    """Return what a probe says that asks a daemon; false if that does not answer, or not now."""
+    try:
+        return probe()
+    except httpx.HTTPError:
+        return False

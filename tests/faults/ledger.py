@@ -1,7 +1,8 @@
 """What was published, and what has become of it: nothing may be missing, and what was done twice is counted."""
 
 import json
-from collections import Counter
+import threading
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -20,6 +21,7 @@ class Line:
         at_s: When, on the machine's clock.
         pid: Of its process.
         what: `begun`, before anything can go wrong, or `done`, the effect itself.
+        key: By which an effect can be recognised that was had before.
     """
 
     at_s: float
@@ -27,6 +29,7 @@ class Line:
     what: str
     subscriber: str
     order: str
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,8 @@ class Balance:
         handled: Pairs of a subscriber and an order with an effect.
         dead: Pairs that are dead letters.
         lost: Pairs that are neither.
-        repeated: Effects that had happened before.
+        repeated: Effects that had happened before, by their key.
+        extra: Effects that had happened before, under another key: nobody could have recognised them.
         wrong: What must not be, as sentences.
     """
 
@@ -47,6 +51,7 @@ class Balance:
     dead: int
     lost: Sequence[Pair]
     repeated: int
+    extra: int = 0
     wrong: Sequence[str] = field(default=())
 
     def __str__(self) -> str:
@@ -57,7 +62,7 @@ class Balance:
 
 
 class Ledger:
-    """The file that the handlers append to, and what was published.
+    """The file that the handlers append to, and what was published; for any number of threads.
 
     Attributes:
         expected: By order, the subscribers that have to have its effect.
@@ -74,16 +79,35 @@ class Ledger:
         self.buried: set[Pair] = set()
         self.lines: list[Line] = []
         self._done: Counter[Pair] = Counter()
+        self._keys: defaultdict[Pair, set[str]] = defaultdict(set)
+        self._missing: dict[Pair, None] = {}
+        self._lock = threading.RLock()
         self._begun: Counter[Pair] = Counter()
         self._position = 0
 
     def expect(self, order: str, handled: Collection[str], dead: Collection[str] = ()) -> None:
         """Note that an order is published for certain, and who has to do what with it."""
-        self.given_up[order] = frozenset(dead)
-        self.expected[order] = frozenset(handled)
+        with self._lock:
+            self.given_up[order] = frozenset(dead)
+            self._expect(order, frozenset(handled))
+
+    def redeem(self, letters: Iterable[Pair]) -> None:
+        """Note that dead letters are put back on their queues: now they have to have their effect, and what follows."""
+        with self._lock:
+            for subscriber, order in letters:
+                self.given_up[order] -= {subscriber}
+                self._expect(order, self.expected[order] | {subscriber, *({"echo"} if subscriber == "left" else ())})
+
+    def _expect(self, order: str, handled: frozenset[str]) -> None:
+        self.expected[order] = handled
+        self._missing.update({(each, order): None for each in sorted(handled) if not self._done[each, order]})
 
     def read(self) -> None:
         """Take in the lines that have come since the last call."""
+        with self._lock:
+            self._read()
+
+    def _read(self) -> None:
         if not self.path.exists():
             return
         with self.path.open("rb") as file:
@@ -94,7 +118,11 @@ class Ledger:
         self._position += len(whole) + 1
         for line in (Line(*json.loads(text)) for text in whole.splitlines()):
             self.lines.append(line)
-            (self._done if line.what == "done" else self._begun)[line.subscriber, line.order] += 1
+            pair = line.subscriber, line.order
+            (self._done if line.what == "done" else self._begun)[pair] += 1
+            if line.what == "done":
+                self._keys[pair].add(line.key)
+                self._missing.pop(pair, None)
 
     def begun(self, subscriber: str, order: str) -> int:
         """Return how often a handler has begun with an order."""
@@ -114,12 +142,16 @@ class Ledger:
     def missing(self) -> list[Pair]:
         """Return what has to be done and is not."""
         self.read()
-        expected = list(self.expected.items())  # somebody may publish meanwhile
-        return [(each, order) for order, by in expected for each in by if not self._done[each, order]]
+        with self._lock:
+            return list(self._missing)
 
     def balance(self, letters: Iterable[Pair]) -> Balance:
         """Compare what was published with the effects, and with the dead letters that there are."""
-        missing, dead = set(self.missing()), {*letters, *self.buried}
+        with self._lock:
+            return self._balance({*letters, *self.buried})
+
+    def _balance(self, dead: set[Pair]) -> Balance:
+        missing = set(self.missing())
         awaited = {(each, order) for order, by in self.given_up.items() for each in by}
         known = self.expected.keys() | self.unknown
         wrong = [f"{each} of {order} is a dead letter" for each, order in sorted(dead - awaited)]
@@ -127,12 +159,16 @@ class Ledger:
         wrong += [
             f"{each} of {order} is done and a dead letter" for each, order in sorted(dead) if self._done[each, order]
         ]
+        again = {pair: len(keys) for pair, keys in self._keys.items() if len(keys) > 1}
+        wrong += [f"{each} of {order} is done under {count} keys" for (each, order), count in sorted(again.items())]
+        extra = sum(again.values()) - len(again)
         return Balance(
             published=len(self.expected),
             handled=len(self._done),
             dead=len(dead),
             lost=sorted((missing | awaited) - dead),
-            repeated=self._done.total() - len(self._done),
+            repeated=self._done.total() - len(self._done) - extra,
+            extra=extra,
             wrong=wrong,
         )
 

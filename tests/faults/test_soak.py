@@ -1,10 +1,13 @@
-"""Everything goes wrong under load, as a seed decides; `benchmarks.soak --broker rabbitmq` does it longer."""
+"""Everything goes wrong under load for two minutes, as a seed decides.
+
+`python -m benchmarks.soak --broker rabbitmq` does it longer. How much goes wrong in that time depends on how busy the
+machine is; what may come of it does not.
+"""
 
 from pathlib import Path
 
 import pytest
 
-from tests.faults.deck import DECK
 from tests.faults.laboratory import Node
 from tests.faults.soak import EventPlan, soak_events
 
@@ -13,8 +16,7 @@ def test_whatever_goes_wrong_under_load_loses_nothing(
     bad_node: Node, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """kombu#637: the process survives whatever recovery meets."""
-    # A daemon that stands still for longer than its lease is in the other soak.
-    plan = EventPlan(seconds=25, seed=3, pause_s=0.8, faults=tuple(kind for kind in DECK if kind != "stop"))
+    plan = EventPlan(seconds=120, seed=3, rate=20, pause_s=0.8)
 
     report = soak_events(plan, bad_node, tmp_path)
 
@@ -22,3 +24,4 @@ def test_whatever_goes_wrong_under_load_loses_nothing(
         print(f"\n{plan}\n{report}")  # noqa: T201 - the figures are for whoever reads the log
     assert report.violations == []
     assert report.seconds
+    assert report.replayed >= report.dead - report.balance.dead

@@ -62,11 +62,8 @@ class Fleet:
     # --- what happens to them ---
 
     def start(self, number: int, *, wait: bool = True) -> None:
-        """Start a daemon, and return once it is ready, or listens at least if it is not waited for."""
-        folder = self._application.folder / "daemons" / f"{number}-{len(self._past)}"
-        folder.mkdir(parents=True)
-        daemon = DaemonProcess(self._application.command("run"), cwd=folder, env=os.environ)
-        self._daemons[number] = daemon
+        """Start a daemon, and return once it is ready, or has started at least if it is not waited for."""
+        daemon = self._spawn(number)
         daemon.wait_for("daemon_started", timeout_s=_READY_S)
         self._addresses[number] = f"http://127.0.0.1:{daemon.port}"
         if not wait:
@@ -74,9 +71,17 @@ class Fleet:
         self.await_ready(number)
         self.ready_s.append(time.monotonic() - daemon.started_s)
 
+    def _spawn(self, number: int) -> DaemonProcess:
+        folder = self._application.folder / "daemons" / f"{number}-{len(self._past)}"
+        folder.mkdir(parents=True)
+        daemon = DaemonProcess(self._application.command("run"), cwd=folder, env=os.environ)
+        self._daemons[number] = daemon
+        return daemon
+
     def await_ready(self, number: int) -> None:
         """Return once a daemon takes work."""
         daemon = self._daemons[number]
+        self._addresses[number] = f"http://127.0.0.1:{daemon.port}"
 
         def is_ready() -> bool:
             with daemon.api() as api:
@@ -104,12 +109,15 @@ class Fleet:
         self._bury(number)
 
     def revive(self, number: int) -> bool:
-        """Start a daemon again if something that it handled has killed it, and tell whether it had."""
+        """Start a daemon again if something that it handled has killed it, and tell whether it had.
+
+        It may die of the same once more, before it has started: nothing is waited for.
+        """
         if self._daemons[number].status != -signal.SIGKILL:
             return False
         self._addresses.pop(number, None)
         self._bury(number)
-        self.start(number, wait=False)
+        self._spawn(number)
         return True
 
     def suspend(self, number: int, for_s: float) -> None:

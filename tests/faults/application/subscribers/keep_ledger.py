@@ -41,8 +41,8 @@ class OrderPlaced(Event, name="order.placed"):
         slow_s: How much longer `left` takes.
         fails: How many attempts of `left` fail.
         held: It is handled once the file `gate` is there.
-        rejected: Nobody takes it.
-        kills: The subscriber whose process dies of it.
+        rejected: Nobody takes it, before the file `mended` is there.
+        kills: The subscriber whose process dies of it, before that.
     """
 
     id: str
@@ -67,9 +67,12 @@ class Entry(BaseModel):
     order: str
 
 
-def enter(options: Mapping[str, Any], what: str, who: str, order: str) -> None:
-    """Write a line; the processes die, the machine does not: one `write` is enough."""
-    line = json.dumps([time.time(), os.getpid(), what, who, order]) + "\n"
+def enter(options: Mapping[str, Any], what: str, who: str, order: str, key: str) -> None:
+    """Write a line; the processes die, the machine does not: one `write` is enough.
+
+    Its key is that by which whoever has the effect could recognise that it was had before.
+    """
+    line = json.dumps([time.time(), os.getpid(), what, who, order, key]) + "\n"
     file = os.open(options["ledger"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         os.write(file, line.encode())
@@ -79,13 +82,14 @@ def enter(options: Mapping[str, Any], what: str, who: str, order: str) -> None:
 
 async def handle(who: str, event: OrderPlaced, ctx: SubscriberContext) -> None:
     """Do all but have the effect."""
-    enter(ctx.options, "begun", who, event.id)
-    if event.kills == who:
+    enter(ctx.options, "begun", who, event.id, ctx.event.id)
+    mended = Path(ctx.options["mended"]).exists()
+    if event.kills == who and not mended:
         os.kill(os.getpid(), signal.SIGKILL)
     while event.held and not Path(ctx.options["gate"]).exists():  # noqa: ASYNC110 - another process makes it
         await asyncio.sleep(0.01)
     await asyncio.sleep(event.pause_s + (event.slow_s if who == "left" else 0))
-    if event.rejected:
+    if event.rejected and not mended:
         raise Reject("as it was told to")
     if who == "left" and ctx.attempt <= event.fails:
         raise RuntimeError("try again")
@@ -94,7 +98,7 @@ async def handle(who: str, event: OrderPlaced, ctx: SubscriberContext) -> None:
 @step("enter")
 async def enter_entry(entry: Entry, ctx: StepContext) -> str:
     """Have the effect."""
-    enter(ctx.options, "done", entry.subscriber, entry.order)
+    enter(ctx.options, "done", entry.subscriber, entry.order, ctx.idempotency_key)
     return entry.order
 
 
@@ -114,7 +118,7 @@ def announce_order(order: Ref[str]) -> None:
 async def left(event: OrderPlaced, ctx: SubscriberContext) -> None:
     """Have the effect, and say so."""
     await handle("left", event, ctx)
-    enter(ctx.options, "done", "left", event.id)
+    enter(ctx.options, "done", "left", event.id, ctx.event.id)
     ctx.emit(OrderEntered(id=event.id))
 
 
@@ -129,10 +133,10 @@ async def right(event: OrderPlaced, ctx: SubscriberContext) -> None:
 async def straight(event: OrderPlaced, ctx: SubscriberContext) -> None:
     """Have the effects in the order of the queue."""
     await handle("straight", event, ctx)
-    enter(ctx.options, "done", "straight", event.id)
+    enter(ctx.options, "done", "straight", event.id, ctx.event.id)
 
 
 @subscriber(OrderEntered, id="echo", retry=AGAIN)
 async def echo(event: OrderEntered, ctx: SubscriberContext) -> None:
     """Have an effect of the emitted event."""
-    enter(ctx.options, "done", "echo", event.id)
+    enter(ctx.options, "done", "echo", event.id, ctx.event.id)
