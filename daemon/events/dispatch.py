@@ -18,11 +18,14 @@ Invariants:
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
+from daemon.errors import BrokerUnavailableError, StoreUnavailableError
 from daemon.events import verdict as verdicts
 from daemon.events.breaker import PAUSE_S, Breaker
 from daemon.events.bus import Delivery
@@ -150,7 +153,7 @@ class Dispatcher:
         verdict, again, took_effect = verdicts.RELEASED, None, False
         with suppress(asyncio.CancelledError):  # a shutdown: what is left to do is to give the deliveries back
             again = self._recall.verdict_on(handling.first)
-            verdict = again or await self._verdict(handling)
+            verdict = again or self._known(handling) or await handling.judge(self.options)
         self._busy -= 1
         verdict = self._tell_breaker(handling, verdict, again)
         self._start()
@@ -165,12 +168,12 @@ class Dispatcher:
                 self._recall.unsettled(handling.first, verdict)
             self._note(handling, verdict, started_s, repeated=again is not None)
 
-    async def _verdict(self, handling: Handling) -> Verdict:
+    def _known(self, handling: Handling) -> Verdict | None:
         body_hash = self._recall.body_hash(handling.identity)
-        if body_hash is not None:
-            self._compare(handling.first, body_hash)
-            return verdicts.DUPLICATE
-        return await handling.judge(self.options)
+        if body_hash is None:
+            return None
+        self._compare(handling.first, body_hash)
+        return verdicts.DUPLICATE
 
     def _tell_breaker(self, handling: Handling, verdict: Verdict, again: Verdict | None) -> Verdict:
         """Return the verdict, or the one that takes its place because the failure is not to be counted."""
@@ -195,22 +198,27 @@ class Dispatcher:
         while handling.deliveries:
             *others, newest = handling.deliveries
             handling.deliveries = []
-            took_effect = await self._settle_one(newest, lambda newest=newest: verdict.settle(newest))  # type: ignore[misc]
+            took_effect = await self._settle_one(newest, verdict.settle)
             for other in others:
-                await self._settle_one(other, other.release if verdict is verdicts.RELEASED else other.ack)
+                ours = verdict if verdict is verdicts.RELEASED else verdicts.OK
+                await self._settle_one(other, ours.settle)
         return took_effect
 
     async def _release(self, delivery: Delivery) -> None:
         try:
-            await self._settle_one(delivery, delivery.release)
+            await self._settle_one(delivery, verdicts.RELEASED.settle)
         finally:
             task = asyncio.current_task()
             if task is not None:
                 self._tasks.discard(task)
 
-    async def _settle_one(self, delivery: Delivery, settle: Callable[[], Awaitable[bool]]) -> bool:
+    async def _settle_one(self, delivery: Delivery, settle: Callable[[Delivery], Awaitable[bool]]) -> bool:
         try:
-            return await patiently(settle, clock=self._around.clock, hurry=self._is_cut)
+            try:
+                return await settle(delivery)
+            except (StoreUnavailableError, BrokerUnavailableError) as error:
+                again = partial(settle, delivery)
+                return await patiently(again, clock=self._around.clock, hurry=self._is_cut, failed=error)
         except Exception:  # noqa: BLE001 - it comes again; the other deliveries must not suffer
             self._log.exception("settle_failed", event_id=delivery.message.envelope.id)
             return False
@@ -218,6 +226,8 @@ class Dispatcher:
     # --- afterwards ---
 
     def _note(self, handling: Handling, verdict: Verdict, started_s: float, *, repeated: bool) -> None:
+        if not self._log.is_enabled_for(logging.INFO):
+            return
         envelope = handling.first.message.envelope
         if repeated:  # its line is written
             self._log.debug("settled_again", event_id=envelope.id, event_name=envelope.name, outcome=verdict.outcome)

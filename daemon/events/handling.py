@@ -61,20 +61,31 @@ class Surroundings:
     chance: Callable[[], float] = random.random
 
 
-async def patiently(attempt: Callable[[], Awaitable[T]], *, clock: Clock, hurry: Callable[[], bool]) -> T:
+async def patiently(
+    attempt: Callable[[], Awaitable[T]], *, clock: Clock, hurry: Callable[[], bool], failed: Exception | None = None
+) -> T:
     """Return what `attempt` returns, tried again for as long as the store or the broker is away.
+
+    Args:
+        attempt: What is tried.
+        clock: Waits between two tries.
+        hurry: Tells whether there is no time to wait.
+        failed: How the first try has failed, if the caller has made that: most succeed, and need nothing of this.
 
     Raises:
         StoreUnavailableError, BrokerUnavailableError: It is away, and `hurry()` says that there is no time to wait.
     """
     wait_s, longest_s = _PATIENCE_S
     while True:
-        try:
-            return await attempt()
-        except (StoreUnavailableError, BrokerUnavailableError) as error:
-            if hurry():
-                raise
-            _log.debug("dispatch_waits", error=verdicts.describe(error), delay_s=wait_s)
+        if failed is None:
+            try:
+                return await attempt()
+            except (StoreUnavailableError, BrokerUnavailableError) as error:
+                failed = error
+        if hurry():
+            raise failed
+        _log.debug("dispatch_waits", error=verdicts.describe(failed), delay_s=wait_s)
+        failed = None
         await clock.sleep(wait_s)
         wait_s = min(wait_s * 2, longest_s)
 
@@ -119,6 +130,7 @@ class Handling:
     """
 
     __slots__ = (
+        "_activation",
         "_around",
         "_staging",
         "_subscriber",
@@ -150,6 +162,7 @@ class Handling:
         self.trace = Trace.of(first.message.envelope.headers, *identity)
         self.hurry = hurry
         self._staging: Staging | None = None
+        self._activation: Activation | None = None
         self._urgent: list[asyncio.Task[None]] = []
         self._subscriber = subscriber
         self._around = around
@@ -162,7 +175,10 @@ class Handling:
         if not wanted(self._subscriber, self.first.message.envelope.name):
             return verdicts.IGNORED
         try:
-            known = await self._patiently(self._was_handled)
+            try:
+                known = await self._was_handled()
+            except StoreUnavailableError as error:
+                known = await self._patiently(self._was_handled, error)
             if known is not None:
                 if known and known != body_hash(self.first):
                     note_difference(self.first)
@@ -173,7 +189,8 @@ class Handling:
             try:
                 verdict = await self._call(payload, options)
             finally:
-                await self._urgent_done()
+                if self._urgent:
+                    await self._urgent_done()
             return verdict if await self._commit() else verdicts.DUPLICATE
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a handler raises is its event's failure
             return verdicts.of_error(error, self._subscriber.retry, self.first.attempt, self._around.chance())
@@ -199,11 +216,8 @@ class Handling:
                     emit=self._emit,
                 )
                 arguments = (payload, ctx)
-            correlation_id = envelope.correlation_id or envelope.id
-            headers = self.trace.headers(subscriber.id, *self.identity)
-            trigger = Trigger("event", subscriber.id, envelope.id, correlation_id, **headers)
             with (
-                activated(Activation(trigger, self.identity, envelope.id, repeats=True)),
+                activated(self),
                 bind(
                     subscriber=subscriber.id,
                     event_id=envelope.id,
@@ -219,6 +233,15 @@ class Handling:
                         raise
                     return verdicts.parked(error)  # the run goes on without the handler
         return verdicts.OK
+
+    def activation(self) -> Activation:
+        """Return what the runs that the handler starts derive their ids from; most handlers start none."""
+        if self._activation is None:
+            envelope, subscriber_id = self.first.message.envelope, self._subscriber.id
+            headers = self.trace.headers(subscriber_id, *self.identity)
+            trigger = Trigger("event", subscriber_id, envelope.id, envelope.correlation_id or envelope.id, **headers)
+            self._activation = Activation(trigger, self.identity, envelope.id, repeats=True)
+        return self._activation
 
     async def _in_time(self, handler: Awaitable[object]) -> None:
         """Await the handler for as long as it may take, and tell apart who cancelled it."""
@@ -267,11 +290,10 @@ class Handling:
         self._urgent.append(asyncio.get_running_loop().create_task(self._commit_urgent(write)))
 
     async def _urgent_done(self) -> None:
-        if self._urgent:
-            done, _ = await asyncio.wait(self._urgent)
-            for error in [task.exception() for task in done]:
-                if error is not None:
-                    raise error
+        done, _ = await asyncio.wait(self._urgent)
+        for error in [task.exception() for task in done]:
+            if error is not None:
+                raise error
 
     async def _commit_urgent(self, write: StageEvent) -> None:
         await self._patiently(lambda: self._around.store.commit(write))
@@ -283,10 +305,13 @@ class Handling:
         now_us, hashed = around.clock.now_us(), body_hash(self.first)
         handled = RecordHandled(around.app, self._subscriber.id, source, name, event_id, now_us, hashed)
         staged = self._staging.writes if self._staging is not None else ()
-        outcome = await self._patiently(lambda: around.store.commit(handled, *staged))
+        try:
+            outcome = await around.store.commit(handled, *staged)
+        except StoreUnavailableError as error:
+            outcome = await self._patiently(lambda: around.store.commit(handled, *staged), error)
         if staged and outcome is Outcome.APPLIED:
             around.poke()
         return outcome is Outcome.APPLIED
 
-    def _patiently(self, attempt: Callable[[], Awaitable[T]]) -> Awaitable[T]:
-        return patiently(attempt, clock=self._around.clock, hurry=self.hurry)
+    def _patiently(self, attempt: Callable[[], Awaitable[T]], failed: Exception | None = None) -> Awaitable[T]:
+        return patiently(attempt, clock=self._around.clock, hurry=self.hurry, failed=failed)

@@ -181,7 +181,9 @@ class Store(JobStore, Protocol):
     ) -> list[QueuedDelivery]:
         """Return dead letters by `seq`, which is oldest first: beyond `after`, and of these event ids if given."""
 
-    async def handled(self, app: str, subscriber: str, source: str, event_name: str, event_id: str) -> bytes | None:
+    def handled(
+        self, app: str, subscriber: str, source: str, event_name: str, event_id: str
+    ) -> Awaitable[bytes | None]:
         """Return the hash of the body of an event that a subscriber is done with; None if it is not.
 
         It is empty where nobody noted one.

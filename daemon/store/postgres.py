@@ -171,8 +171,10 @@ class PostgresStore(PostgresJobs):
         rows = await self._read(queries.DEAD, app, subscriber, None if ids is None else list(ids), limit, after)
         return [sql.delivery(row) for row in rows]
 
-    async def handled(self, app: str, subscriber: str, source: str, event_name: str, event_id: str) -> bytes | None:
-        return await self._inbox.body_hash(app, subscriber, source, event_name, event_id)
+    def handled(
+        self, app: str, subscriber: str, source: str, event_name: str, event_id: str
+    ) -> Awaitable[bytes | None]:
+        return self._inbox.body_hash(app, subscriber, source, event_name, event_id)
 
     # --- deliveries of a broker ---
     async def receipt(self, app: str, subscriber: str, source: str, event_name: str, event_id: str) -> Receipt | None:

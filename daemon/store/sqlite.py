@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from math import inf
 from pathlib import Path
 from typing import Literal
@@ -192,8 +192,10 @@ class SqliteStore(SqliteJobs):
         rows = await self._read(f"{query} ORDER BY seq LIMIT ?", app, subscriber, after, *(ids or ()), limit)
         return [sql.delivery(row) for row in rows]
 
-    async def handled(self, app: str, subscriber: str, source: str, event_name: str, event_id: str) -> bytes | None:
-        return await self._inbox.body_hash(app, subscriber, source, event_name, event_id)
+    def handled(
+        self, app: str, subscriber: str, source: str, event_name: str, event_id: str
+    ) -> Awaitable[bytes | None]:
+        return self._inbox.body_hash(app, subscriber, source, event_name, event_id)
 
     # --- deliveries of a broker ---
     async def receipt(self, app: str, subscriber: str, source: str, event_name: str, event_id: str) -> Receipt | None:

@@ -137,6 +137,9 @@ class RabbitDelivery:
         return same
 
     async def ack(self) -> bool:
+        if self._lent and self.row is None and self._parking is None and not self._settling:
+            self._settling = True
+            return await self._acknowledge()
         try:
             return await self._begin() and await self._acknowledge()
         except StoreUnavailableError:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import pydantic_core
@@ -40,6 +41,7 @@ _COPIES = (b"CC", b"BCC")  # would address a copy to others
 _MILLISECONDS_FROM = 2**32  # a timestamp beyond the year 2106 is one in milliseconds
 _UNREADABLE = b"?"
 _TRACE = ("traceparent", "tracestate")
+_checked = lru_cache(256)(check_name)
 
 
 class UndecodableError(Exception):
@@ -87,8 +89,10 @@ class Incoming:
             properties = Properties.parse(delivered.properties)
         except MalformedError:
             properties, malformed = Properties(), True
-        counted = properties.header("x-delivery-count")
-        again = delivered.again or (isinstance(counted, int) and counted > 0)
+        again = delivered.again
+        if properties.headers and not again:
+            counted = properties.header("x-delivery-count")
+            again = isinstance(counted, int) and counted > 0
         return cls(queue, delivered.exchange, delivered.routing_key, properties, delivered.body, again, malformed)
 
     @property
@@ -99,6 +103,8 @@ class Incoming:
     @property
     def origin(self) -> tuple[str, str]:
         """The exchange and the routing key that it was first published with."""
+        if not self.properties.headers:
+            return self.exchange, self.routing_key
         key = self.properties.header(ROUTING_KEY)
         if self.exchange == "" and isinstance(key, str):
             return str(self.properties.header(EXCHANGE) or ""), key
@@ -140,7 +146,8 @@ def decode(incoming: Incoming, *, now_us: int, max_payload_bytes: int, missing_i
         if content_type.startswith("application/cloudevents"):
             attributes, body = _structured(incoming.body, content_type, max_payload_bytes)
         else:
-            attributes, body = _binary(incoming.properties), incoming.body
+            attributes = _binary(incoming.properties) if incoming.properties.headers else {}
+            body = incoming.body
         return Message(_envelope(incoming, attributes, now_us, missing_id), body)
     except MalformedError as error:
         raise UndecodableError(str(error)) from None
@@ -150,6 +157,8 @@ def _envelope(
     incoming: Incoming, attributes: Mapping[str, Any], now_us: int, missing_id: Callable[[], str]
 ) -> Envelope:
     properties = incoming.properties
+    if not attributes and not properties.headers:
+        return _plain_envelope(incoming, now_us, missing_id)
     event_id = _attribute(attributes, "id") or _clean(properties.text("message_id"), "id")
     if event_id is not None and len(event_id) > ID_MAX:
         raise UndecodableError(f"its id has {len(event_id)} characters; at most {ID_MAX} are allowed")
@@ -163,6 +172,19 @@ def _envelope(
         correlation_id=_attribute(attributes, "correlationid") or correlation or event_id,
         causation_id=_attribute(attributes, "causationid"),
         headers=scalars(properties) | dict(_trace(properties, attributes)),
+    )
+
+
+def _plain_envelope(incoming: Incoming, now_us: int, missing_id: Callable[[], str]) -> Envelope:
+    """Return the same of a message without headers, which is how many come: there is not much to look for."""
+    properties = incoming.properties
+    event_id = _clean(properties.text("message_id"), "id") or missing_id()
+    return Envelope(
+        event_id,
+        _name(incoming, {}),
+        _time({}, properties) or from_us(now_us),
+        _clean(properties.text("app_id"), "source") or "",
+        _clean(properties.text("correlation_id"), "correlation id") or event_id,
     )
 
 
@@ -182,7 +204,7 @@ def _name(incoming: Incoming, attributes: Mapping[str, Any]) -> str:
     if key == incoming.queue:
         key = _attribute(attributes, "type") or incoming.properties.text("type") or key
     try:
-        return check_name(key)
+        return _checked(key)
     except ValueError as error:
         raise UndecodableError(str(error)) from None
 
@@ -237,8 +259,9 @@ def _clean(value: str | None, what: str) -> str | None:
 
 
 def _time(attributes: Mapping[str, Any], properties: Properties) -> datetime | None:
-    stamp = int.from_bytes(properties.fields.get("timestamp", b""))
-    return moment(attributes.get("time")) or (moment(stamp) if stamp else None)
+    given = moment(attributes["time"]) if "time" in attributes else None
+    stamp = int.from_bytes(properties.fields.get("timestamp", b"")) if given is None else 0
+    return given or (moment(stamp) if stamp else None)
 
 
 def moment(value: Any) -> datetime | None:
