@@ -9,7 +9,7 @@ from typing import Any
 from daemon.clock import Clock, SystemClock, new_id
 from daemon.config import Config
 from daemon.container import Services
-from daemon.declared import awaited_events, counted_jobs, jobs_of, missing_driver, subscribers_of
+from daemon.declared import awaited_events, dropped_jobs, jobs_of, missing_driver, subscribers_of
 from daemon.discovery import Discovered
 from daemon.engine.engine import WorkflowEngine
 from daemon.engine.in_flight import InFlight, in_flight
@@ -90,7 +90,6 @@ class App:
             self.clock,
             app=name,
             keep=timedelta(seconds=config.storage.retention_s),
-            counted=lambda: counted_jobs(discovered, self.config),
         )
         for provides, value in ((WorkflowEngine, self.engine), (Engine, self.engine), (EventBus, self.events)):
             self.services.register_value(provides, value)
@@ -116,6 +115,7 @@ class App:
             containers=self.services.handler_container,
             options=self.options,
             on_staged=self.outbox.poke,
+            dropped=dropped_jobs(discovered, config),
             look_s=look_s,
             max_payload_bytes=limit,
         )
@@ -174,7 +174,7 @@ class App:
         """
         jobs = jobs_of(self.discovered, config)
         wanted = self._subscribers(config)
-        await self.scheduler.replace(jobs)
+        await self.scheduler.replace(jobs, dropped_jobs(self.discovered, config))
         self.jobs = jobs
         self.config = self.config.model_copy(
             update={

@@ -89,11 +89,10 @@ def jobs_of(discovered: Discovered, config: Config) -> list[Job[Any]]:
     return found
 
 
-def counted_jobs(discovered: Discovered, config: Config) -> list[str]:
-    """Return the jobs that are over after so many firings, also those that the configuration turns off."""
-    limits = {each.name: each.schedule.max_runs for each in declared_jobs(discovered)}
-    limits |= {name: each.max_runs for name, each in config.jobs.items() if each.max_runs is not None}
-    return [name for name, limit in limits.items() if limit is not None]
+def dropped_jobs(discovered: Discovered, config: Config) -> list[str]:
+    """Return the names of the jobs that the configuration turns off."""
+    off = {name for name, override in config.jobs.items() if not override.enabled}
+    return [each.name for each in declared_jobs(discovered) if each.name in off]
 
 
 def awaited_events(engine: WorkflowEngine) -> list[Subscriber[Any]]:

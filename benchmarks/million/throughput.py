@@ -94,7 +94,7 @@ async def prune(data: Databases, *, deleted: int) -> None:
     async with engine_on(data, "filled") as (container, engine, store):
         clock = SystemClock()
         keep = timedelta(microseconds=clock.now_us() - int(str(before_us)))
-        retention = Retention(engine, store, clock, app=APP, keep=keep, counted=lambda: ())
+        retention = Retention(engine, store, clock, app=APP, keep=keep)
         await drive(container, 500)
         quiet = await drive(container, 3_000)
         over = asyncio.Event()

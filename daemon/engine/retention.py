@@ -24,7 +24,7 @@ class Retention:
     """Deletes, at the start and then every minute, what nobody is to find any more.
 
     * Runs, as long after their end as their workflow's `retention` says, else `keep`: with their children and steps.
-    * Firings of jobs, and what is known of handled events, after `keep`.
+    * Firings of jobs, what was ordered of them, and what is known of handled events, after `keep`.
     * Signals, once no run can be there that they came for: they are older than every unended run that could.
 
     A run that has not ended is never deleted, whatever its age. Any number of daemons may do this at the same time.
@@ -32,7 +32,6 @@ class Retention:
     Args:
         engine: Knows the workflows, and which of their nodes wait for events.
         keep: For how long; zero: for ever, where a workflow does not say otherwise.
-        counted: Returns the jobs of which no firing is deleted, since they are over after so many.
     """
 
     def __init__(
@@ -43,14 +42,12 @@ class Retention:
         *,
         app: str,
         keep: timedelta,
-        counted: Callable[[], Collection[str]],
     ) -> None:
         self._engine = engine
         self._store = store
         self._clock = clock
         self._app = app
         self._keep = keep
-        self._counted = counted
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -86,7 +83,7 @@ class Retention:
         return {
             "runs": await self._prune_runs(),
             "events": await self._prune_old(self._store.prune_handled),
-            "firings": await self._prune_old(partial(self._store.prune_firings, without=tuple(self._counted()))),
+            "firings": await self._prune_old(self._store.prune_firings),
             "signals": await self._prune_signals(),
         }
 

@@ -1,21 +1,20 @@
-"""The rows of firings: what claims one, and what records those that nobody fired."""
+"""What claims firings, and what everything about one works with."""
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import svcs
 
 from daemon.clock import Clock, to_us
-from daemon.log import get_logger
-from daemon.schedule.job import Job
+from daemon.schedule.lane import Lane
+from daemon.store.job_model import FiringClaim
 from daemon.store.model import FiringRecord, FiringState
 from daemon.store.port import Store
-from daemon.store.writes import ClaimFiring, Outcome
 
-_log = get_logger(__name__)
+_ZERO = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +44,31 @@ class Surroundings:
     chance: Callable[[], float] = random.random
 
 
-def new_record(job: Job[Any], tick: datetime, state: FiringState, around: Surroundings) -> FiringRecord:
-    """Return the row of a firing that nobody has claimed, as far as we know."""
-    return FiringRecord(around.app, job.name, to_us(tick), state, around.owner, 0, around.clock.now_us())
-
-
-async def record_missed(job: Job[Any], ticks: Sequence[datetime], around: Surroundings) -> None:
-    """Record and log that firings were missed, but for those that another daemon has recorded or fired."""
+def claim_of(lane: Lane, tick: datetime, around: Surroundings, *, queued: bool) -> FiringClaim:
+    """Return the claim of a firing that is to run; `queued`: after those before it, even if the policy is to skip."""
+    job, now_us = lane.job, around.clock.now_us()
     schedule = job.schedule
+    due_us = to_us(tick + job.delay(tick)) if schedule.jitter else None
+    begins = due_us is None or due_us <= now_us
+    record = FiringRecord(
+        around.app,
+        job.name,
+        to_us(tick),
+        FiringState.RUNNING if begins else FiringState.WAITING,
+        around.owner,
+        int(begins),
+        now_us,
+        due_us=None if begins else due_us,
+    )
+    overlap = "queue" if queued and schedule.overlap == "skip" else schedule.overlap
+    return FiringClaim(record, lane.timing, overlap, schedule.max_runs)
+
+
+def missed_claim_of(lane: Lane, tick: datetime, around: Surroundings) -> FiringClaim:
+    """Return the claim of a firing that nobody is to run, with the reason."""
+    schedule, now_us = lane.job.schedule, around.clock.now_us()
     reason = f"nobody fired it in time; catch_up is {schedule.catch_up!r}, for {schedule.catch_up_window}"
-    commits = []
-    for tick in ticks:
-        record = new_record(job, tick, FiringState.MISSED, around)
-        record.ended_us, record.error = record.started_us, reason
-        commits.append(around.store.commit(ClaimFiring(record)))
-    for tick, commit in zip(ticks, commits, strict=True):
-        if await commit is Outcome.APPLIED:
-            _log.warning("job_missed", job=job.name, scheduled_for=tick.isoformat(), reason=reason)
+    record = FiringRecord(
+        around.app, lane.job.name, to_us(tick), FiringState.MISSED, around.owner, 0, now_us, now_us, reason
+    )
+    return FiringClaim(record, lane.timing, schedule.overlap, schedule.max_runs)

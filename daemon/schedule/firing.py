@@ -1,43 +1,48 @@
 """One firing of a job: from its claim in the store to its recorded end.
 
-    claimed --> (jitter, queue) --> handler --> completed (ok, parked) | failed
-                     |                 ^ |
-                     v                 +-+ retry, a time-out being a failure
+    claimed --> waiting (jitter, queue) --> running: handler --> completed (ok, parked) | failed
+                     |                            ^ |
+                     v                            +-+ retry, a time-out being a failure
                   skipped
 
 Invariants:
 * A firing is one row of the store, claimed before anything happens; whoever finds it claimed does nothing.
+* Whether it may begin beside others of its job is the store's to judge, in the claim or when its wait is over.
 * Its end and what the handler emitted are one commit, which is void if another process has taken the firing over.
-* A cancellation from outside is neither success nor failure: the row stays as it is, and the firing is picked up again
-  once its owner is gone, as the next attempt on the same scheduled time, and so on the same runs.
+* A cancellation from outside is neither success nor failure: the row is released, and the firing is picked up again by
+  whoever goes on, as the next attempt on the same scheduled time, and so on the same runs.
 """
 
 import asyncio
+import json
 from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager
-from datetime import timedelta
+from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
 from daemon.activation import Activation, Trigger, activated
-from daemon.clock import from_us
+from daemon.clock import from_us, iso_of
 from daemon.errors import RunNotCompleted, StoreUnavailableError
 from daemon.events.model import Event
 from daemon.log import bind, canonical_line, get_logger
 from daemon.redact import text_of
 from daemon.schedule.claim import Surroundings
 from daemon.schedule.job import Job, JobContext
+from daemon.schedule.turns import Turns
 from daemon.staging import Staging
+from daemon.store.job_model import Claimed, ClaimOutcome, Overlap
 from daemon.store.model import FiringRecord, FiringState, RunStatus
 from daemon.store.writes import Outcome, StageEvent, UpdateFiring
 from daemon.trace import Trace
 
 MAX_CRASHES = 3
-_AWAY = timedelta(seconds=2)  # a handler that has missed the store is called again after this
+_AWAY_US = 2_000_000  # a handler that has missed the store is called again after this
 _ERROR_MAX = 4_000
-_ZERO = timedelta(0)
+_FAILURES_MAX = 20
+T = TypeVar("T")
 _log = get_logger(__name__)
 
 
@@ -57,11 +62,13 @@ class Firing:
 
     __slots__ = (
         "_around",
+        "_began_us",
         "_expired",
         "_job",
+        "_overlap",
         "_staging",
         "_trace",
-        "_turn",
+        "_turns",
         "_urgent",
         "record",
         "scheduled_for",
@@ -71,82 +78,93 @@ class Firing:
 
     task: asyncio.Task[None]
 
-    def __init__(self, job: Job[Any], record: FiringRecord, around: Surroundings, turn: asyncio.Lock) -> None:
+    def __init__(
+        self, job: Job[Any], record: FiringRecord, around: Surroundings, turns: Turns, overlap: Overlap
+    ) -> None:
         self.record = record
         self.scheduled_for = from_us(record.scheduled_us)
         self.waiting = False
         self._job = job
         self._around = around
-        self._turn = turn
+        self._turns = turns
+        self._overlap = overlap
         self._trace = Trace.of({}, around.app, "job", job.name, self.scheduled_for.isoformat())
         self._staging: Staging | None = None
         self._urgent: list[asyncio.Task[None]] = []
         self._expired = False
+        self._began_us = record.started_us
 
     async def resume(self) -> None:
-        """Run a firing whose process died, as its next attempt; one that ended its process too often has failed."""
-        started = self.record.attempt - 1
-        if started >= self._job.schedule.retry.max_attempts + MAX_CRASHES - 1:
-            await self._end_unrun(FiringState.FAILED, "failed", f"it was started {started} times and never ended")
-        else:
-            await self.run(queued=True)
-
-    async def run(self, *, queued: bool) -> bool:
-        """Wait for the delay and the turn, run the handler, and record the end; False if the firing was skipped.
-
-        Args:
-            queued: Wait for the firings before, also where the job's policy is to skip.
-        """
-        schedule = self._job.schedule
-        if schedule.jitter:
-            await self._wait(self.scheduled_for + self._job.delay(self.scheduled_for) - self._around.clock.now())
-        if schedule.overlap == "allow":
-            await self._conduct()
-            return True
-        if self._turn.locked() and schedule.overlap == "skip" and not queued:
-            await self.skip("the firing before goes on")
-            return False
-        await (self._idle(self._turn.acquire()) if self._turn.locked() else self._turn.acquire())
-        try:
-            await self._conduct()
-        finally:
-            self._turn.release()
-        return True
-
-    async def skip(self, reason: str) -> None:
-        """Record that the handler is not run."""
-        await self._end_unrun(FiringState.SKIPPED, "skipped", reason)
-
-    async def _end_unrun(self, state: FiringState, outcome: str, reason: str) -> None:
+        """Go on with a firing that was taken over; one whose process died of it too often has failed."""
+        record = self.record
+        if record.state is FiringState.WAITING:
+            await self.run()
+            return
+        if record.due_us is None:
+            reason = "it was started and never ended: its process went away"
+            self._note_failure(record.attempt - 1, None, "", reason)
+        if record.epoch >= MAX_CRASHES:
+            reason = f"it was started {record.epoch} times and never ended"
+            async with self._line() as line:
+                line["attempt"] = record.attempt
+                await self._end(line, FiringState.FAILED, error=reason, outcome="failed", reason=reason)
+            return
         async with self._line() as line:
-            line["attempt"] = self.record.attempt
-            await self._end(line, state, error=reason, outcome=outcome, reason=reason)
+            if await (self._commit(line, UpdateFiring(record)) if record.due_us is None else self._begin_next(line)):
+                await self._conduct(line)
 
-    async def _wait(self, delay: timedelta) -> None:
-        if delay > _ZERO:
-            await self._idle(self._around.clock.sleep(delay.total_seconds()))
+    async def run(self) -> None:
+        """Wait for the delay and the turn, run the handler, and record the end."""
+        if self.record.state is FiringState.RUNNING:
+            async with self._line() as line:
+                await self._conduct(line)
+            return
+        if self.record.due_us is not None:
+            await self._wait_until(self.record.due_us)
+        claimed = await self._idle(self._turns.take(self.record, self._begin))
+        if claimed.outcome is ClaimOutcome.RUNNING and claimed.record is not None:
+            self.record = claimed.record
+            async with self._line() as line:
+                self._began_us = self.record.started_us
+                await self._conduct(line)
+        elif claimed.record is not None:
+            await tell_skipped(claimed.record, self._around)
+        else:
+            async with self._line() as line:
+                self._lose(line)
 
-    async def _idle(self, wait: Awaitable[object]) -> None:
+    async def _begin(self) -> Claimed:
+        """Ask whether it may begin; while the store is away, it may not."""
+        try:
+            now_us = self._around.clock.now_us()
+            return await self._around.store.begin_firing(self.record, overlap=self._overlap, now_us=now_us)
+        except StoreUnavailableError as error:
+            _log.debug("job_waits", job=self._job.name, error=str(error))
+            return Claimed(ClaimOutcome.WAITING)
+
+    async def _wait_until(self, due_us: int) -> None:
+        delay_us = due_us - self._around.clock.now_us()
+        if delay_us > 0:
+            await self._idle(self._around.clock.sleep(delay_us / 1_000_000))
+
+    async def _idle(self, wait: Awaitable[T]) -> T:
         """Await what no handler does; once nothing shall wait any more, that is the end of this task."""
         if self._around.stopping():
             self.task.cancel()
         self.waiting = True
         try:
-            await wait
+            return await wait
         finally:
             self.waiting = False
 
     def _line(self) -> AbstractAsyncContextManager[dict[str, object]]:
-        ids = {"job": self._job.name, "scheduled_for": self.scheduled_for.isoformat(), "trace_id": self._trace.id}
-        return canonical_line("job_finished", self._around.clock, log=_log, **ids)
+        return _line_of(self._job.name, self.scheduled_for, self._trace.id, self._around)
 
     # --- attempts ---
 
-    async def _conduct(self) -> None:
-        async with self._line() as line:
-            if self.record.attempt > 0 or await self._begin_next(line):
-                while await self._try(line):
-                    pass
+    async def _conduct(self, line: dict[str, object]) -> None:
+        while await self._try(line):
+            pass
 
     async def _try(self, line: dict[str, object]) -> bool:
         """Run the handler once and record its end; True, after the wait, if there is another attempt."""
@@ -159,20 +177,50 @@ class Firing:
             # The run goes on without the handler.
             await self._end(line, FiringState.COMPLETED, outcome="parked", run_id=error.run_id)
         elif isinstance(error, StoreUnavailableError):  # no failure of the job: the same attempt again
-            _log.debug("job_retried", attempt=record.attempt, delay_s=_AWAY.total_seconds(), exc_info=error)
+            _log.debug("job_retried", attempt=record.attempt, delay_s=_AWAY_US / 1_000_000, exc_info=error)
             record.error = describe(error)
-            await self._wait(_AWAY)
+            await self._wait_until(self._around.clock.now_us() + _AWAY_US)
             return await self._commit(line, UpdateFiring(record))  # which waits for the store
-        elif retry.allows(record.attempt, error):
+        else:
+            self._note_failure(record.attempt, self._began_us, type(error).__qualname__, text_of(error))
+            if not retry.allows(record.attempt, error):
+                await self._end(line, FiringState.FAILED, error=describe(error), outcome="failed", exc_info=error)
+                return False
             wait_s = retry.wait_s(record.attempt, self._around.chance())
             _log.debug("job_retried", attempt=record.attempt, delay_s=round(wait_s, 3), exc_info=error)
             record.error = describe(error)
-            if await self._begin_next(line):
-                await self._wait(timedelta(seconds=wait_s))
-                return True
-        else:
-            await self._end(line, FiringState.FAILED, error=describe(error), outcome="failed", exc_info=error)
+            return await self._await_next(line, wait_s)
         return False
+
+    async def _await_next(self, line: dict[str, object], wait_s: float) -> bool:
+        """Record that there is another attempt, and return when it is due; False if the firing is no longer ours."""
+        if wait_s > 0:
+            self.record.due_us = self._around.clock.now_us() + round(wait_s * 1_000_000)
+            if not await self._commit(line, UpdateFiring(self.record)):
+                return False
+        return await self._begin_next(line)
+
+    async def _begin_next(self, line: dict[str, object]) -> bool:
+        """Begin the next attempt when it is due; False if the firing is no longer ours."""
+        record = self.record
+        if record.due_us is not None:
+            await self._wait_until(record.due_us)
+        record.attempt += 1
+        record.due_us = None
+        self._began_us = self._around.clock.now_us()
+        return await self._commit(line, UpdateFiring(record))
+
+    def _note_failure(self, attempt: int, began_us: int | None, kind: str, message: str) -> None:
+        """Add an attempt to those that have failed, of which the last are kept."""
+        failure = {
+            "attempt": attempt,
+            "started_at": None if began_us is None else iso_of(began_us),
+            "ended_at": iso_of(self._around.clock.now_us()) if began_us is not None else None,
+            "type": kind,
+            "message": _kept(message),
+        }
+        failures = [*json.loads(self.record.failures), failure]
+        self.record.failures = json.dumps(failures[-_FAILURES_MAX:]).encode()
 
     async def _attempt(self) -> BaseException | None:
         """Run the handler once, within its time, and return what it raised.
@@ -256,17 +304,12 @@ class Firing:
 
         self._urgent.append(asyncio.get_running_loop().create_task(commit()))
 
-    async def _begin_next(self, line: dict[str, object]) -> bool:
-        """Record that the next attempt is due; False if the firing is no longer ours."""
-        self.record.attempt += 1
-        return await self._commit(line, UpdateFiring(self.record))
-
     async def _end(self, line: dict[str, object], state: FiringState, *, error: str = "", **fields: object) -> None:
         """Record the end, and with it what the last attempt emitted; the line gets the fields."""
         record = self.record
         record.state, record.error, record.ended_us = state, error, self._around.clock.now_us()
         staged = () if self._staging is None or state is not FiringState.COMPLETED else self._staging.writes
-        if await self._commit(line, UpdateFiring(record), *staged):
+        if await self._commit(line, UpdateFiring(record, hint=self._overlap == "queue"), *staged):
             line |= fields
             if staged:
                 self._around.on_staged()
@@ -274,12 +317,34 @@ class Firing:
     async def _commit(self, line: dict[str, object], *writes: UpdateFiring | StageEvent) -> bool:
         if await self._around.store.commit(*writes) is Outcome.APPLIED:
             return True
-        line |= {"outcome": "taken_over", "reason": "another process holds this firing: our lease had run out"}
+        self._lose(line)
         return False
+
+    @staticmethod
+    def _lose(line: dict[str, object]) -> None:
+        line |= {"outcome": "taken_over", "reason": "another process holds this firing: our lease had run out"}
+
+
+async def tell_skipped(record: FiringRecord, around: Surroundings) -> None:
+    """Log that a firing was recorded as one that nobody runs."""
+    scheduled_for = from_us(record.scheduled_us)
+    trace = Trace.of({}, around.app, "job", record.job, scheduled_for.isoformat())
+    async with _line_of(record.job, scheduled_for, trace.id, around) as line:
+        line |= {"attempt": record.attempt, "outcome": "skipped", "reason": record.error}
+
+
+def _line_of(
+    job: str, scheduled_for: datetime, trace_id: str, around: Surroundings
+) -> AbstractAsyncContextManager[dict[str, object]]:
+    ids = {"job": job, "scheduled_for": scheduled_for.isoformat(), "trace_id": trace_id}
+    return canonical_line("job_finished", around.clock, log=_log, **ids)
 
 
 def describe(error: BaseException) -> str:
     """Return an exception's type and message as every database takes it: at most 4,000 characters, without secrets."""
     name, message = type(error).__qualname__, text_of(error)
-    text = f"{name}: {message}"[:_ERROR_MAX] if message else name
-    return text.encode(errors="backslashreplace").decode().replace("\x00", "\\x00")
+    return _kept(f"{name}: {message}" if message else name)
+
+
+def _kept(text: str) -> str:
+    return text[:_ERROR_MAX].encode(errors="backslashreplace").decode().replace("\x00", "\\x00")

@@ -15,7 +15,8 @@ from daemon.config.model import JobOverride
 from daemon.errors import DefinitionError
 from daemon.events.model import Event
 from daemon.retry import Retry
-from daemon.schedule.options import CatchUp, Overlap, Schedule, check_name
+from daemon.schedule.options import CatchUp, Schedule, check_name
+from daemon.store.job_model import Overlap
 
 P = ParamSpec("P")
 

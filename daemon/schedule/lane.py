@@ -1,56 +1,79 @@
 """One job as the scheduler sees it: where it stands among its firing times."""
 
-import asyncio
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
+from daemon.schedule.backlog import latest_ticks, sort_out
 from daemon.schedule.job import Job
-from daemon.store.model import FiringState
-from daemon.store.port import Store
 
-_PAGE = 1_000
-_UNCOUNTED = frozenset({FiringState.SKIPPED, FiringState.MISSED})
+BACKLOG_MAX = 1_000  # missed firings of one job that are looked at
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """Firing times that have come.
+
+    Attributes:
+        since: Until when the job was dealt with before.
+        due: Those that fire now, in order.
+        missed: Those that do not, in order.
+        left_out: Whether there were more before, which nobody lists.
+    """
+
+    since: datetime
+    due: Sequence[datetime]
+    missed: Sequence[datetime] = ()
+    left_out: bool = False
 
 
 class Lane:
-    """One job: until when its firing times are dealt with, which one is next, and whose turn it is.
+    """One job: until when its firing times are dealt with, and which one is next.
 
     Attributes:
         due: The first firing time after `seen`; None if there is none.
-        left: How many firings are left of `max_runs`; None: no limit.
-        opened: How many firings run or wait in this process.
+        is_over: Whether it had all its firings.
+        is_superseded: Whether another deployment has it otherwise, so that this one fires nothing of it.
+        is_told: Whether that was logged.
     """
 
-    __slots__ = ("_ticks", "due", "job", "left", "opened", "seen", "turn")
+    __slots__ = ("_ticks", "due", "is_over", "is_superseded", "is_told", "job", "least_gap", "seen", "timing")
 
-    def __init__(self, job: Job[Any], seen: datetime, left: int | None, turn: asyncio.Lock) -> None:
-        self.opened = 0
-        self.turn = turn
-        self.go_to(seen, job, left)
+    def __init__(self, job: Job[Any], seen: datetime) -> None:
+        self.is_over = self.is_superseded = self.is_told = False
+        self.go_to(seen, job)
 
-    def go_to(self, moment: datetime, job: Job[Any], left: int | None) -> None:
+    @property
+    def rests(self) -> bool:
+        """Whether it fires nothing."""
+        return self.is_over or self.is_superseded
+
+    def go_to(self, moment: datetime, job: Job[Any]) -> None:
         """Have everything up to a moment dealt with, and go on as this job says."""
-        self.job, self.left, self.seen = job, left, moment
+        self.job, self.seen = job, moment
+        self.timing, self.least_gap = job.schedule.timing, job.schedule.least_gap
         self._ticks = job.schedule.upcoming(moment)
         self.due = next(self._ticks, None)
 
-    def go_on(self, now: datetime) -> bool:
-        """Have everything up to now dealt with; tell whether that was a single firing time."""
-        self.seen = now
+    def advance(self) -> None:
+        """Work out the next firing time after the one that was dealt with last."""
         self.due = next(self._ticks, None)
-        if self.due is None or self.due > now:
-            return True
-        self.go_to(now, self.job, self.left)
-        return False
 
+    def take(self, now: datetime, grace: timedelta) -> Passed | None:
+        """Return the firing times up to now, which are dealt with then; None if there are none.
 
-async def firings_left(store: Store, app: str, job: Job[Any]) -> int | None:
-    """Return how many firings of `max_runs` are left, as the store has it; None: no limit."""
-    left, before_us = job.schedule.max_runs, None
-    while left:
-        page = await store.firings(app, job.name, limit=_PAGE, before_us=before_us)
-        left = max(0, left - sum(each.state not in _UNCOUNTED for each in page))
-        if len(page) < _PAGE:
-            break
-        before_us = page[-1].scheduled_us
-    return left
+        `due` is to be worked out anew, by `advance`, or is so already: then it is not one of those that were returned.
+        """
+        due, since = self.due, self.seen
+        if due is None or due > now:
+            return None
+        self.seen = now
+        late = now - due
+        if late < self.least_gap and late <= grace:  # No other can have come since.
+            self.due = None
+            return Passed(since, (due,))
+        ticks, is_all = latest_ticks(self.job.schedule, after=since, until=now, limit=BACKLOG_MAX)
+        self.go_to(now, self.job)
+        fire, missed = sort_out(self.job.schedule, ticks, now=now, grace=grace)
+        return Passed(since, fire, missed, left_out=not is_all)

@@ -1,31 +1,33 @@
 """When a job fires, and what happens to firings that cannot be on time; pure."""
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator
-from dataclasses import KW_ONLY, dataclass, field, fields, is_dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from itertools import takewhile
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel
-
+from daemon.clock import to_us
 from daemon.errors import DefinitionError, did_you_mean
 from daemon.retry import Retry
 from daemon.schedule.cron import Cron, find_zone
 from daemon.schedule.timetable import Interval, Timetable, require_aware
+from daemon.store.job_model import Overlap
 
-Overlap = Literal["skip", "queue", "allow"]
 CatchUp = Literal["latest", "all", "none"]
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _NAME_MAX = 100
 _ZERO = timedelta(0)
 _TICK = timedelta(microseconds=1)
+_SECOND = timedelta(seconds=1)
+_MINUTE = timedelta(minutes=1)
+_WITH_SECONDS = 6  # fields
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Schedule:
     """When a job fires, or a workflow starts by itself, and what happens to firings that cannot be on time.
 
@@ -112,10 +114,26 @@ class Schedule:
         return firings if ends_at is None else takewhile(lambda firing: firing <= ends_at, firings)
 
     @property
-    def fingerprint(self) -> str:
-        """A hash of everything above: what two deployments differ in when one has another schedule or option."""
-        options = {option.name: getattr(self, option.name) for option in fields(self) if option.init}
-        return hashlib.sha256(json.dumps(options, default=_plain, sort_keys=True).encode()).hexdigest()
+    def least_gap(self) -> timedelta:
+        """What no two firing times are closer than."""
+        if isinstance(self.schedule, timedelta):
+            return self.schedule
+        return _SECOND if len(self.schedule.split()) == _WITH_SECONDS else _MINUTE
+
+    @cached_property
+    def times(self) -> str:
+        """A hash of what says when it fires."""
+        return _hash(
+            self.schedule if isinstance(self.schedule, str) else f"{self.schedule // _TICK}",
+            self.timezone if isinstance(self.schedule, str) else "",
+            self.starts_at and to_us(self.starts_at),
+            self.ends_at and to_us(self.ends_at),
+        )
+
+    @cached_property
+    def timing(self) -> str:
+        """A hash of all that two processes must not have differently if both are to fire it."""
+        return _hash(self.times, self.jitter // _TICK, self.overlap, self.max_runs)
 
 
 def check_name(name: str) -> str:
@@ -131,14 +149,5 @@ def check_name(name: str) -> str:
     return name
 
 
-def _plain(value: object) -> object:
-    match value:
-        case BaseModel():
-            return value.model_dump()
-        case set() | frozenset():
-            return sorted(value, key=repr)
-        case type():
-            return f"{value.__module__}.{value.__qualname__}"
-        case _ if is_dataclass(value):
-            return {part.name: getattr(value, part.name) for part in fields(value)}
-    return str(value)
+def _hash(*parts: object) -> str:
+    return hashlib.blake2s("\x00".join(map(str, parts)).encode(), digest_size=16).hexdigest()

@@ -1,41 +1,45 @@
 """Fires jobs: on time, once in the fleet, and what was missed by its policy.
 
-    alarm --> firing times since the last look --> claimed in the store --> `Firing`, in a task of its own
-                                              +-> recorded as missed
+    alarm --> firing times since the last look --> claimed in the store (`due`) --> `Firing`, in a task of its own
+                                                                       +-> recorded as skipped or missed
 
 Invariants:
 * Alarms only wake. For each job it is kept until when its firing times are dealt with; whatever woke us, those between
   then and now are dealt with, so neither a late alarm nor a needless one loses or repeats a firing.
+* What is dealt with is so in the store, by the whole fleet: a start goes on where anybody was last.
 * A firing that is known is claimed, also one that has to wait: what a crash leaves behind is in the store, as a firing
   whose owner is dead or as firing times after the last claim.
+* Of two that have a job differently, one fires it, as the store says (`JobStore.declare_jobs`); the other rests.
 * Nothing here waits for a handler, and what one job's firings do is caught in their own tasks.
 """
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import svcs
 
-from daemon.clock import Clock, from_us
+from daemon.clock import Clock, from_us, to_us
 from daemon.errors import StoreUnavailableError
 from daemon.log import get_logger
 from daemon.schedule.alarms import alarms_for
-from daemon.schedule.backlog import latest_ticks, sort_out
-from daemon.schedule.claim import Surroundings, new_record, record_missed
+from daemon.schedule.claim import Surroundings
+from daemon.schedule.deployment import declarations, deployment
+from daemon.schedule.due import Claimer
 from daemon.schedule.firing import Firing
 from daemon.schedule.job import Job
-from daemon.schedule.lane import Lane, firings_left
-from daemon.store.model import FiringState
+from daemon.schedule.lane import Lane
+from daemon.schedule.turns import Turns
+from daemon.schedule.watch import Watch
+from daemon.store.job_model import JobRecord, Overlap
+from daemon.store.model import FiringRecord
 from daemon.store.port import Store
-from daemon.store.writes import ClaimFiring, Outcome
+from daemon.store.writes import ReleaseFiring
 
 _GRACE = timedelta(seconds=30)  # a busy loop is late; a machine that slept has missed
 _NO_GRACE = timedelta(0)
-_BACKLOG_MAX = 1_000  # missed firings of one job that are looked at
-_OPEN_MAX = 1_000  # firings of one job that run or wait at one time
 _TAKEN_MAX = 1_000  # firings that are taken over at one look
 _SET_BACK = timedelta(seconds=1)  # less is an adjustment of the clock
 _log = get_logger(__name__)
@@ -52,6 +56,7 @@ class Scheduler:
         containers: Makes a handler's container.
         options: Returns the table `[options.<job name>]` of config.toml.
         on_staged: Called when a handler's events were staged for the outbox.
+        dropped: The names of jobs that the configuration turns off.
         look_s: How often to look for clocks that jumped and firings whose process died, in seconds.
         max_payload_bytes: The largest payload of an event.
         chance: Random numbers from 0 to 1, for the jitter of retries.
@@ -68,11 +73,13 @@ class Scheduler:
         containers: Callable[[], svcs.Container],
         options: Callable[[str], Mapping[str, Any]],
         on_staged: Callable[[], object],
+        dropped: Collection[str] = (),
         look_s: float = 5.0,
         max_payload_bytes: int = 1_048_576,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._jobs = {job.name: job for job in jobs}
+        self._dropped = dropped
         self._around = Surroundings(
             app=app,
             owner=owner,
@@ -85,14 +92,18 @@ class Scheduler:
             max_payload_bytes=max_payload_bytes,
             chance=chance,
         )
-        self._store, self._clock, self._look_s = store, clock, look_s
+        self._store, self._clock = store, clock
         self._alarms = alarms_for(clock)
+        self._claimer = Claimer(self._around, started=self._open, rests=self._rest, failed=self._hold)
+        self._watch = Watch(clock, self._look, look_s=look_s, news=self._take_over)
         self._lanes: dict[str, Lane] = {}
-        self._turns: dict[str, asyncio.Lock] = {}
+        self._turns: dict[str, Turns] = {}
         self._firings: set[Firing] = set()
         self._held: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._watching: asyncio.Task[None] | None = None
+        self._deployment = ""
+        self._is_changing = False
+        self._unhint: Callable[[], None] | None = None
         self.running = False
 
     @property
@@ -101,9 +112,9 @@ class Scheduler:
         return len(self._firings)
 
     def next_firing(self, job: str) -> datetime | None:
-        """Return when a job is due next, without jitter; None if it is not known, or over."""
+        """Return when a job is due next, without jitter; None if it is not known here, or over."""
         lane = self._lanes.get(job)
-        return None if lane is None or lane.left == 0 else lane.due
+        return None if lane is None or lane.rests else lane.due
 
     # --- life ---
 
@@ -111,52 +122,70 @@ class Scheduler:
         """Catch up, take over what dead processes left, and begin to fire.
 
         Raises:
-            StoreUnavailableError: The store cannot be read.
+            StoreUnavailableError: The store cannot be used.
         """
-        for job in self._jobs.values():
-            last = await self._store.firings(self._around.app, job.name, limit=1)
-            now = self._clock.now()
-            seen = min(from_us(last[0].scheduled_us), now) if last else now
-            self._lanes[job.name] = Lane(job, seen, await self._left(job), self._turn(job.name))
-        await self._take_over()
-        self.running = True
         now = self._clock.now()
-        for name, lane in self._lanes.items():
+        known = await self._declare(self._jobs.values(), self._dropped, now)
+        for name, job in self._jobs.items():
+            self._lanes[name] = Lane(job, min(from_us(known[name].dealt_us), now))
+            self._mark(self._lanes[name], known[name])
+        self.running = True
+        await self._take_over()
+        now = self._clock.now()
+        for lane in self._lanes.values():
             self._deal(lane, now, _NO_GRACE)
-            self._alarms.set(name, lane.job.schedule)
+        self._set_alarms(self._lanes.values())
         self._alarms.start(self._ring)
-        for name in self._lanes:
-            self._ring(name)  # What came due before its alarm was set.
-        self._watching = asyncio.get_running_loop().create_task(self._watch())
+        self._unhint = self._store.on_hint(self._watch.hint)
+        self._watch.start()
 
-    async def replace(self, jobs: Iterable[Job[Any]]) -> None:
+    async def replace(self, jobs: Iterable[Job[Any]], dropped: Collection[str] = ()) -> None:
         """Go on with these jobs: their schedules and options count from now, and what was fired goes on as it began.
 
-        A job that is new here does not catch up.
+        A job that is new here does not catch up; nor does one again that was turned off.
 
         Raises:
             StoreUnavailableError: The store cannot be used; nothing is changed.
         """
         if self._store.trouble:
             raise StoreUnavailableError(f"The jobs stay as they are: {self._store.trouble}")
-        wanted = {job.name: (job, await self._left(job)) for job in jobs}
-        now = self._clock.now()
-        for name, lane in list(self._lanes.items()):
-            self._deal(lane, now, _GRACE)  # As the former schedule has it.
-            if name not in wanted:
-                self._alarms.remove(name)
-                del self._lanes[name]
-        for name, (job, left) in wanted.items():
-            lane = self._lanes.setdefault(name, Lane(job, now, left, self._turn(name)))
-            lane.go_to(now, job, lane.left if lane.job.schedule.max_runs == job.schedule.max_runs else left)
-            self._alarms.set(name, job.schedule)
+        wanted = {job.name: job for job in jobs}
+        self._is_changing = True  # What comes due meanwhile comes due for the new ones.
+        try:
+            now = self._clock.now()
+            for lane in self._lanes.values():
+                self._deal(lane, now, _GRACE)  # As the former schedule has it.
+            await self._claimer.settle()
+            self._require_claimed()
+            known = await self._declare(wanted.values(), {*dropped, *(self._lanes.keys() - wanted.keys())}, now)
+        except BaseException:
+            self._is_changing = False
+            self._set_alarms(self._lanes.values())
+            raise
+        self._is_changing = False
+        self._dropped = dropped
+        self._alarms.set((name, None) for name in self._lanes.keys() - wanted.keys())
+        was, self._lanes = self._lanes, {}
+        for name, job in wanted.items():
+            lane = self._lanes[name] = was.get(name) or Lane(job, now)
+            lane.is_over = False
+            lane.go_to(now, job)
+            self._mark(lane, known[name])
+        self._jobs = wanted
+        self._set_alarms(self._lanes.values())
+
+    def _require_claimed(self) -> None:
+        if self._held:
+            raise StoreUnavailableError("The jobs stay as they are: what is due could not be claimed.")
 
     async def quiesce(self) -> None:
-        """Fire nothing more. What waits for its delay, its turn or a retry stays in the store for the next start."""
+        """Fire nothing more. What waits for its delay, its turn or a retry is left to whoever goes on."""
         self.running = False
         self._alarms.stop()
-        if self._watching is not None:
-            self._watching.cancel()
+        self._watch.stop()
+        if self._unhint is not None:
+            self._unhint()
+            self._unhint = None
         for firing in self._firings:
             if firing.waiting:
                 firing.task.cancel()
@@ -166,6 +195,7 @@ class Scheduler:
         await self.quiesce()
         timer = None if grace_s is None else self._clock.call_later(grace_s, self._cancel)
         try:
+            await self._claimer.settle()
             while self._tasks:
                 await asyncio.wait(self._tasks)
         finally:
@@ -173,7 +203,7 @@ class Scheduler:
                 timer.cancel()
 
     async def aclose(self) -> None:
-        """Cancel what runs, and return when that has ended; its firings are picked up again once our lease is over."""
+        """Cancel what runs, and return when that has ended; its firings are picked up again by whoever goes on."""
         await self.quiesce()
         self._cancel()
         await self.drain()
@@ -188,114 +218,155 @@ class Scheduler:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def _turn(self, name: str) -> asyncio.Lock:
-        # The same one also after the job was away for a while: a firing may still go on.
-        return self._turns.setdefault(name, asyncio.Lock())
+    # --- whose definition counts ---
 
-    def _left(self, job: Job[Any]) -> Awaitable[int | None]:
-        return firings_left(self._store, self._around.app, job)
+    async def _declare(
+        self, jobs: Iterable[Job[Any]], dropped: Collection[str], now: datetime
+    ) -> Mapping[str, JobRecord]:
+        """Say which jobs this process fires; return what is known of each."""
+        declared = declarations(jobs)
+        self._deployment = deployment(declared)
+        around, now_us = self._around, to_us(now)
+        return await self._store.declare_jobs(
+            around.app, around.owner, self._deployment, declared, dropped=tuple(dropped), now_us=now_us
+        )
+
+    @staticmethod
+    def _mark(lane: Lane, known: JobRecord) -> bool:
+        """Have a job rest, or not, as the store knows it; tell whether it fires."""
+        limit = lane.job.schedule.max_runs
+        lane.is_over = limit is not None and known.used >= limit
+        lane.is_superseded = known.fingerprint != lane.timing
+        if lane.is_superseded and not lane.is_told:
+            reason = "another deployment has another schedule of it, which counts; this process does not fire it"
+            _log.warning("job_superseded", job=lane.job.name, ours=lane.timing, theirs=known.fingerprint, reason=reason)
+        lane.is_told = lane.is_superseded
+        return not lane.rests
+
+    async def _revise(self) -> None:
+        """Look whether those that rest may go on."""
+        over = [lane for lane in self._lanes.values() if lane.is_over]
+        superseded = [lane for lane in self._lanes.values() if lane.is_superseded]
+        around, now = self._around, self._clock.now()
+        known = dict(await self._store.jobs(around.app)) if over else {}
+        if superseded:
+            declared = declarations(lane.job for lane in superseded)
+            known |= await self._store.declare_jobs(
+                around.app, around.owner, self._deployment, declared, now_us=to_us(now)
+            )
+        for lane in (*over, *superseded):
+            record = known.get(lane.job.name)
+            is_here = self._lanes.get(lane.job.name) is lane
+            if record is not None and is_here and self._mark(lane, record):
+                lane.go_to(min(from_us(record.dealt_us), now), lane.job)
+                self._ring([lane.job.name])
+
+    def _rest(self, lane: Lane) -> None:
+        """Have a job that the store does not let us fire be silent, and look why."""
+        self._alarms.set([(lane.job.name, None)])
+        if lane.is_superseded and not lane.is_told:
+            self._watch.look_soon()
 
     # --- what is due ---
 
-    def _ring(self, name: str) -> None:
-        lane = self._lanes.get(name)
-        if lane is not None and self.running:
+    def _ring(self, names: Sequence[str]) -> None:
+        if not self.running or self._is_changing:
+            return
+        now = self._clock.now()
+        lanes = [lane for name in names if (lane := self._lanes.get(name)) is not None]
+        for lane in lanes:
             try:
-                self._deal(lane, self._clock.now(), _GRACE)
+                self._deal(lane, now, _GRACE)
             except Exception:  # noqa: BLE001 - the alarms of other jobs must not suffer
-                _log.exception("job_not_fired", job=name)
+                _log.exception("job_not_fired", job=lane.job.name)
+        # After the claims are handed in: to find the next times of many takes a while.
+        asyncio.get_running_loop().call_soon(self._set_alarms, lanes)
 
     def _deal(self, lane: Lane, now: datetime, grace: timedelta) -> None:
-        """Fire or record every firing time between `lane.seen` and now."""
-        since, due = lane.seen, lane.due
-        if due is None or due > now:
+        """Have every firing time between `lane.seen` and now claimed, or recorded as missed."""
+        if lane.rests or lane.due is None or lane.due > now:
             return
-        if lane.left == 0:
-            self._alarms.remove(lane.job.name)
-        elif self._store.trouble:
+        if self._store.trouble:
             self._held.add(lane.job.name)  # It stays due; claims that cannot be written must not pile up.
-        elif lane.go_on(now) and now - due <= grace:
-            self._fire(lane, due, queued=False)
-        else:
-            self._catch_up(lane, since, now, grace)
+            return
+        passed = lane.take(now, grace)
+        if passed is None:
+            return
+        if passed.left_out:
+            first = (*passed.missed, *passed.due)[0]
+            count = len(passed.missed) + len(passed.due)
+            reason = f"more than {count:,} were missed; these are too long ago to be recorded one by one"
+            since, until = passed.since.isoformat(), first.isoformat()
+            _log.warning("job_missed", job=lane.job.name, since=since, until=until, reason=reason)
+        self._claimer.add(lane, passed)
 
-    def _catch_up(self, lane: Lane, since: datetime, now: datetime, grace: timedelta) -> None:
-        job = lane.job
-        ticks, is_all = latest_ticks(job.schedule, after=since, until=now, limit=_BACKLOG_MAX)
-        if not is_all:
-            reason = f"more than {len(ticks):,} were missed; these are too long ago to be recorded one by one"
-            _log.warning("job_missed", job=job.name, since=since.isoformat(), until=ticks[0].isoformat(), reason=reason)
-        due, missed = sort_out(job.schedule, ticks, now=now, grace=grace)
-        if missed:
-            self._spawn(record_missed(job, missed, self._around))
-        for tick in due:
-            self._fire(lane, tick, queued=len(due) > 1)
+    def _set_alarms(self, lanes: Iterable[Lane]) -> None:
+        if not self.running or self._is_changing:
+            return
+        times: list[tuple[str, datetime | None]] = []
+        for lane in lanes:
+            name = lane.job.name
+            if lane.due is None:
+                lane.advance()
+            if name not in self._held and self._lanes.get(name) is lane:
+                times.append((name, None if lane.rests else lane.due))
+        self._alarms.set(times)
+
+    def _hold(self, lane: Lane) -> None:
+        self._held.add(lane.job.name)
 
     # --- firings ---
 
-    def _fire(self, lane: Lane, tick: datetime, *, queued: bool) -> None:
-        """Claim a firing and start its task."""
-        if lane.left == 0:
+    def _open(self, lane: Lane, record: FiringRecord, overlap: Overlap, *, is_taken_over: bool = False) -> None:
+        """Start the task of a firing that is ours."""
+        if not self.running:
+            self._store.commit(ReleaseFiring(record))
             return
-        if lane.left is not None:
-            lane.left -= 1
-        job = lane.job
-        record = new_record(job, tick, FiringState.RUNNING, self._around)
-        may_wait = queued or job.schedule.jitter or (lane.turn.locked() and job.schedule.overlap != "allow")
-        record.attempt = 0 if may_wait else 1
-        claim = self._store.commit(ClaimFiring(record))
-        self._open(lane, Firing(job, record, self._around, lane.turn), claim, queued=queued)
-
-    def _open(self, lane: Lane, firing: Firing, claim: Awaitable[Outcome] | None, *, queued: bool) -> None:
-        lane.opened += 1
+        turns = self._turns.get(record.job) or self._turns.setdefault(record.job, Turns())
+        firing = Firing(lane.job, record, self._around, turns, overlap)
         self._firings.add(firing)
-        firing.task = self._spawn(self._conduct(lane, firing, claim, queued=queued))
+        firing.task = self._spawn(self._conduct(firing, turns, is_taken_over=is_taken_over))
 
-    async def _conduct(self, lane: Lane, firing: Firing, claim: Awaitable[Outcome] | None, *, queued: bool) -> None:
+    async def _conduct(self, firing: Firing, turns: Turns, *, is_taken_over: bool) -> None:
         try:
-            if claim is None:
-                await firing.resume()
-            elif await claim is not Outcome.APPLIED:
-                if lane.left is not None:  # Another daemon fires it.
-                    lane.left = await self._left(lane.job)
-            elif lane.opened > _OPEN_MAX:
-                await firing.skip(f"{_OPEN_MAX:,} firings of this job run or wait already")
-            elif not await firing.run(queued=queued) and lane.left is not None:
-                lane.left += 1  # It was skipped, and does not count.
+            await (firing.resume() if is_taken_over else firing.run())
+        except asyncio.CancelledError:
+            self._store.commit(ReleaseFiring(firing.record))
+            raise
         except Exception:  # noqa: BLE001 - the store's, or ours; the handler's are its firing's failure
-            _log.exception("job_not_fired", job=lane.job.name, scheduled_for=firing.scheduled_for.isoformat())
+            _log.exception("job_not_fired", job=firing.record.job, scheduled_for=firing.scheduled_for.isoformat())
         finally:
-            lane.opened -= 1
             self._firings.discard(firing)
+            turns.call()
+
+    async def _take_over(self) -> None:
+        """Pick up firings that are nobody's, and those whose process died; have those that wait ask again."""
+        for turns in self._turns.values():
+            turns.call()
+        lanes = {name: lane for name, lane in self._lanes.items() if not lane.is_superseded}
+        around = self._around
+        for record in await self._store.claim_firings(around.app, around.owner, [*lanes], limit=_TAKEN_MAX):
+            lane = lanes[record.job]
+            overlap: Overlap = "allow" if lane.job.schedule.overlap == "allow" else "queue"
+            self._open(lane, record, overlap, is_taken_over=True)
 
     # --- what alarms do not notice ---
 
-    async def _watch(self) -> None:
-        while True:
-            await self._clock.sleep(self._look_s)
-            try:
-                self._heed_clock()
-                while self._held and not self._store.trouble:
-                    self._ring(self._held.pop())
-                await self._take_over()
-            except StoreUnavailableError as error:
-                _log.debug("scheduler_waits", error=str(error))
-            except Exception:  # noqa: BLE001 - the next look may do better
-                _log.exception("scheduler_look_failed")
+    async def _look(self) -> None:
+        self._heed_clock()
+        if self._held and not self._store.trouble:
+            held, self._held = self._held, set()
+            self._ring([*held])
+        await self._revise()
+        await self._take_over()
 
     def _heed_clock(self) -> None:
         """Have alarms look at the wall clock, and set those again whose times come once more."""
         now = self._clock.now()
         limit = now + _SET_BACK
-        for name, lane in self._lanes.items():
-            if lane.seen > limit:  # What was fired before is claimed, and not fired again.
-                lane.go_to(now, lane.job, lane.left)
-                self._alarms.set(name, lane.job.schedule)
+        lanes = [lane for lane in self._lanes.values() if lane.seen > limit]
+        for lane in lanes:  # What was fired before is claimed, and not fired again.
+            lane.go_to(now, lane.job)
+        if lanes:
+            self._set_alarms(lanes)
         self._alarms.look()
-
-    async def _take_over(self) -> None:
-        """Pick up firings whose process died."""
-        lanes = dict(self._lanes)
-        for record in await self._store.claim_firings(self._around.app, self._around.owner, [*lanes], limit=_TAKEN_MAX):
-            lane = lanes[record.job]
-            self._open(lane, Firing(lane.job, record, self._around, lane.turn), None, queued=True)

@@ -296,8 +296,8 @@ class MemoryStore(MemoryJobStore):
     async def prune_handled(self, app: str, *, before_us: int, limit: int) -> int:
         return self._receipts.prune(app, before_us=before_us, limit=limit)
 
-    async def prune_firings(self, app: str, *, before_us: int, without: Sequence[str] = (), limit: int) -> int:
-        firings = self._firings.prune(app, before_us=before_us, without=without, limit=limit)
+    async def prune_firings(self, app: str, *, before_us: int, limit: int) -> int:
+        firings = self._firings.prune(app, before_us=before_us, limit=limit)
         return firings + self._jobs.prune(app, before_us=before_us, limit=limit - firings)
 
     async def prune_signals(self, app: str, *, topic_prefix: str, before_us: int, limit: int) -> int:

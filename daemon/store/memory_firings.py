@@ -121,12 +121,12 @@ class MemoryFirings:
             self.put(each)
         return claimed
 
-    def prune(self, app: str, *, before_us: int, without: Sequence[str], limit: int) -> int:
-        """Forget old firings, but never the latest of a job, and none of the jobs in `without`."""
+    def prune(self, app: str, *, before_us: int, limit: int) -> int:
+        """Forget old firings, but never the latest of a job."""
         old = [
             (firings, each.scheduled_us)
             for (of_app, job), firings in self._firings.items()
-            if of_app == app and firings and job not in without
+            if of_app == app and firings
             for latest in [max(firings)]
             for each in firings.values()
             if each.scheduled_us < latest

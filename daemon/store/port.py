@@ -229,8 +229,8 @@ class Store(JobStore, Protocol):
     async def prune_handled(self, app: str, *, before_us: int, limit: int) -> int:
         """Forget which events were handled before, and what is known of deliveries that first came before."""
 
-    async def prune_firings(self, app: str, *, before_us: int, without: Sequence[str] = (), limit: int) -> int:
-        """Delete firings that ended before, but never the latest of a job, and none of `without`; and old orders."""
+    async def prune_firings(self, app: str, *, before_us: int, limit: int) -> int:
+        """Delete firings that ended before, but never the latest of a job, and what was ordered before."""
 
     async def prune_signals(self, app: str, *, topic_prefix: str, before_us: int, limit: int) -> int:
         """Delete signals that came before, of the topics that begin with this."""

@@ -213,10 +213,8 @@ class PostgresStore(PostgresJobs):
     async def prune_handled(self, app: str, *, before_us: int, limit: int) -> int:
         return await self._call(lambda link: retention.prune_handled(link, app=app, before_us=before_us, limit=limit))
 
-    async def prune_firings(self, app: str, *, before_us: int, without: Sequence[str] = (), limit: int) -> int:
-        return await self._call(
-            lambda link: retention.prune_firings(link, app=app, before_us=before_us, without=without, limit=limit)
-        )
+    async def prune_firings(self, app: str, *, before_us: int, limit: int) -> int:
+        return await self._call(lambda link: retention.prune_firings(link, app=app, before_us=before_us, limit=limit))
 
     async def prune_signals(self, app: str, *, topic_prefix: str, before_us: int, limit: int) -> int:
         return await self._call(

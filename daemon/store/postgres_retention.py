@@ -78,13 +78,11 @@ async def prune_runs(
     return _count(await link.execute("DELETE FROM runs WHERE key = ANY($1::text[])", keys))
 
 
-async def prune_firings(link: Link, *, app: str, before_us: int, without: Sequence[str], limit: int) -> int:
-    """Delete firings that ended before, but never the latest of a job, and none of some, and orders; say how many."""
+async def prune_firings(link: Link, *, app: str, before_us: int, limit: int) -> int:
+    """Delete firings that ended before, but never the latest of a job, and what was ordered before; return how many."""
     deleted = 0
     jobs: list[str] = [job for (job,) in await link.fetch(_JOBS, app)]
     for job in jobs:
-        if job in without:
-            continue
         deleted += _count(await link.execute(_OLD_FIRINGS, app, job, before_us, limit - deleted))
     return deleted + _count(await link.execute(_OLD_ORDERS, app, before_us, limit - deleted))
 

@@ -70,14 +70,10 @@ def prune_runs(
     return connection.execute(f"DELETE FROM runs WHERE key IN {sql.LISTED}", (keys,)).rowcount
 
 
-def prune_firings(
-    connection: sqlite3.Connection, *, app: str, before_us: int, without: Sequence[str], limit: int
-) -> int:
-    """Delete firings that ended before, but never the latest of a job, and none of some, and orders; say how many."""
+def prune_firings(connection: sqlite3.Connection, *, app: str, before_us: int, limit: int) -> int:
+    """Delete firings that ended before, but never the latest of a job, and what was ordered before; return how many."""
     deleted = 0
     for (job,) in connection.execute(_JOBS, (app, app)).fetchall():
-        if job in without:
-            continue
         old = connection.execute(OLD_FIRINGS, (app, job, before_us, before_us, app, job, limit - deleted)).fetchall()
         query = "DELETE FROM firings WHERE app = ? AND job = ? AND scheduled_us = ?"
         deleted += connection.executemany(query, [(app, job, scheduled_us) for (scheduled_us,) in old]).rowcount

@@ -237,11 +237,9 @@ class SqliteStore(SqliteJobs):
             lambda connection: retention.prune_handled(connection, app=app, before_us=before_us, limit=limit)
         )
 
-    async def prune_firings(self, app: str, *, before_us: int, without: Sequence[str] = (), limit: int) -> int:
+    async def prune_firings(self, app: str, *, before_us: int, limit: int) -> int:
         return await self._call(
-            lambda connection: retention.prune_firings(
-                connection, app=app, before_us=before_us, without=without, limit=limit
-            )
+            lambda connection: retention.prune_firings(connection, app=app, before_us=before_us, limit=limit)
         )
 
     async def prune_signals(self, app: str, *, topic_prefix: str, before_us: int, limit: int) -> int:

@@ -166,17 +166,6 @@ async def test_firings_that_ended_before_are_deleted_but_never_the_latest_of_a_j
     assert len(await store.firings("bank", "bank", limit=10)) == 2
 
 
-async def test_firings_of_jobs_that_are_to_be_kept_are_left(store: Store) -> None:
-    for number, job in ((1, "nightly"), (2, "nightly"), (1, "counted"), (2, "counted")):
-        await store.commit(ClaimFiring(firing(number, job=job, state=FiringState.COMPLETED, ended_us=number)))
-
-    deleted = await store.prune_firings(APP, before_us=100, without=["counted"], limit=10)
-
-    assert deleted == 1
-    assert [each.scheduled_us for each in await store.firings(APP, "nightly", limit=10)] == [2]
-    assert [each.scheduled_us for each in await store.firings(APP, "counted", limit=10)] == [2, 1]
-
-
 async def test_firings_that_go_on_or_ended_lately_are_left(store: Store) -> None:
     states = {
         1: firing(1),

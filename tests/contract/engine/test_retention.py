@@ -51,7 +51,6 @@ def retention(process: Process, clock: ManualClock, *, store: Store | None = Non
         clock,
         app=APP,
         keep=keep,
-        counted=lambda: ["counted"],
     )
 
 
@@ -156,12 +155,11 @@ async def test_zero_keeps_everything_but_what_a_workflow_gives_a_time(
     assert await left(store) == ["run-old-0"]
 
 
-async def test_what_is_known_of_events_and_firings_goes_but_for_jobs_whose_firings_are_counted(
+async def test_what_is_known_of_events_and_firings_goes_but_for_the_last_of_each_job(
     store: Store, shop: Process, clock: ManualClock
 ) -> None:
-    for job in ("nightly", "counted"):
-        for at_us in (1, 2):
-            await store.commit(ClaimFiring(firing(at_us, job=job, state=FiringState.COMPLETED, ended_us=3)))
+    for at_us in (1, 2):
+        await store.commit(ClaimFiring(firing(at_us, state=FiringState.COMPLETED, ended_us=3)))
     await store.commit(handled("old"), handled("young", handled_us=clock.now_us()))
 
     counts = await retention(shop, clock).apply()
@@ -169,7 +167,7 @@ async def test_what_is_known_of_events_and_firings_goes_but_for_jobs_whose_firin
     assert counts == {"runs": 0, "events": 1, "firings": 1, "signals": 0}
     known = [await store.handled(APP, "greet", "crm", "customer.created", each) for each in ("old", "young")]
     assert known == [None, b"hash"]
-    assert len(await store.firings(APP, "counted", limit=10)) == 2
+    assert [each.scheduled_us for each in await store.firings(APP, "nightly", limit=10)] == [2]
 
 
 async def test_many_are_deleted_in_batches_with_a_pause_in_between(

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import structlog
 import svcs
-from pydantic import BaseModel
 
 from daemon.config.model import JobOverride
 from daemon.errors import CronError, DefinitionError
@@ -194,27 +193,30 @@ def test_jitter_is_the_same_for_a_firing_everywhere_and_spreads_over_its_span() 
     assert job("* * * * *")(sweep).delay(NOON) == timedelta(0)
 
 
-def test_the_fingerprint_changes_with_every_option_and_with_nothing_else() -> None:
-    class Room(BaseModel):
-        name: str
-
-    base = Schedule("0 0 * * *", retry=Retry(max_attempts=2, never_on=(KeyError,)))
-    variants = [
-        base,
-        Schedule("0 1 * * *", retry=base.retry),
-        Schedule(timedelta(days=1), retry=base.retry),
-        Schedule("0 0 * * *", retry=Retry(max_attempts=2, never_on=(OSError,))),
-        Schedule("0 0 * * *", retry=base.retry, timezone="Europe/Berlin"),
-        Schedule("0 0 * * *", retry=base.retry, jitter=timedelta(seconds=1)),
-        Schedule("0 0 * * *", retry=base.retry, starts_at=NOON),
-        Schedule("0 0 * * *", retry=base.retry, data=Room(name="hall")),
-        Schedule("0 0 * * *", retry=base.retry, data=Room(name="attic")),
-        Schedule("0 0 * * *", retry=base.retry, data={"hall", "attic"}),
+def test_the_timing_changes_with_what_two_processes_must_have_alike_and_the_times_with_what_is_due() -> None:
+    base = Schedule("0 0 * * *")
+    others = [
+        Schedule("0 1 * * *"),
+        Schedule(timedelta(days=1)),
+        Schedule("0 0 * * *", timezone="Europe/Berlin"),
+        Schedule("0 0 * * *", starts_at=NOON),
+        Schedule("0 0 * * *", ends_at=NOON),
+    ]
+    policies = [
+        Schedule("0 0 * * *", jitter=timedelta(seconds=1)),
+        Schedule("0 0 * * *", overlap="queue"),
+        Schedule("0 0 * * *", max_runs=3),
+    ]
+    same = [
+        Schedule("0 0 * * *", retry=Retry(max_attempts=2), data={"room": "hall"}, timeout=timedelta(1)),
+        Schedule("0 0 * * *", catch_up="none", catch_up_window=timedelta(2), name="other"),
     ]
 
-    assert len({schedule.fingerprint for schedule in variants}) == len(variants)
-    assert base.fingerprint == Schedule("0 0 * * *", retry=Retry(max_attempts=2, never_on=(KeyError,))).fingerprint
-    assert variants[-1].fingerprint.startswith("751eeaceec358636")  # in every process, whatever the order of its sets
+    assert len({each.timing for each in (base, *others, *policies)}) == 9
+    assert len({each.times for each in (base, *others)}) == 6
+    assert {each.times for each in (base, *policies, *same)} == {base.times}
+    assert {each.timing for each in (base, *same)} == {base.timing}
+    assert base.timing.startswith("9ff321fc0603b5cc")  # in every process
 
 
 def test_the_configuration_overrides_what_the_decorator_says() -> None:

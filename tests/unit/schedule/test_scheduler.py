@@ -216,6 +216,8 @@ async def test_a_firing_that_another_process_took_over_stages_nothing(world: Wor
     await world.started(world.job(HOUR, then=emit))
 
     await world.advance(HOUR + SECOND)
+    await world.store.register(APP, "process-2", lease_s=3_600)
+    await world.store.retire(ME)
     taken = await world.store.claim_firings(APP, "process-2", ["sweep"], limit=1)
     await world.advance(MINUTE)
 
@@ -275,7 +277,8 @@ async def test_draining_lets_handlers_end_and_leaves_what_waits_to_the_next_star
     assert (scheduler.running, draining.done(), scheduler.in_flight) == (False, True, 0)
     assert await world.states() == ["12:01:00 completed", "12:02:00 completed"]
     assert (await world.states("retried"))[-1] == "12:02:00 running"
-    assert await world.states("queued") == ["12:01:00 completed", "12:02:00 running"]
+    assert await world.states("queued") == ["12:01:00 completed", "12:02:00 waiting"]
+    assert {each.owner for name in ("retried", "queued") for each in (await world.firings(name))[-1:]} == {""}
     await world.advance(HOUR)
     assert len(await world.states()) == 2
 

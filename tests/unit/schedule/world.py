@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,9 +12,10 @@ from daemon.container import Services
 from daemon.log import captured_log
 from daemon.schedule.job import Job, JobContext, job
 from daemon.schedule.scheduler import Scheduler
+from daemon.store.job_model import FiringClaim, JobDeclaration
 from daemon.store.memory import MemoryStore
 from daemon.store.model import FiringRecord, FiringState
-from daemon.store.writes import ClaimFiring
+from daemon.store.writes import UpdateFiring
 
 APP = "shop"
 ME = "process-1"
@@ -22,6 +24,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
+_FOREVER_S = 1e9
 _TURNS = 40  # of the loop: more than anything here takes that does not wait for the clock
 
 
@@ -92,6 +95,7 @@ class World:
 
     async def started(self, *jobs: Job[Any], **options: Any) -> Scheduler:
         scheduler = self.scheduler(*jobs, **options)
+        await self.store.register(APP, options.get("owner", ME), lease_s=_FOREVER_S)
         await scheduler.start()
         await settle()
         return scheduler
@@ -111,8 +115,13 @@ class World:
         """Have firings in the store, of a time before this process."""
         for moment in moments:
             values: dict[str, Any] = {"job": "sweep", "state": FiringState.COMPLETED, "owner": GONE, "attempt": 1}
-            record = FiringRecord(app=APP, scheduled_us=to_us(moment), started_us=to_us(moment), **values | changes)
-            await self.store.commit(ClaimFiring(record))
+            moment_us = to_us(moment)
+            record = FiringRecord(app=APP, scheduled_us=moment_us, started_us=moment_us, **values | changes)
+            await self.store.declare_jobs(APP, GONE, "", [JobDeclaration(record.job, "")], now_us=moment_us)
+            counts = record.state not in (FiringState.SKIPPED, FiringState.MISSED)
+            new = replace(record, state=FiringState.RUNNING if counts else FiringState.MISSED)
+            await self.store.claim_due(APP, GONE, [FiringClaim(new, "", "allow")], now_us=moment_us)
+            await self.store.commit(UpdateFiring(record))
 
     async def firings(self, name: str = "sweep") -> list[FiringRecord]:
         return (await self.store.firings(APP, name, limit=10_000))[::-1]
