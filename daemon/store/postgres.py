@@ -1,7 +1,7 @@
 """The store on PostgreSQL: one database for the daemons of any number of hosts."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from math import inf
 
 from daemon.errors import StoreUnavailableError
