@@ -110,9 +110,15 @@ class Codec:
                 raise PayloadTooLargeError(named(what, of), len(data), limit_bytes)
             return data, value
         holds, proven = self._proof.get(kind, doubted), None
-        if holds is None or holds(value):
-            proven = self._written(value)
-        data, fresh = (proven, _TAKEN) if proven is not None else self._round_trip(value, what, of)
+        if holds is None or holds(value):  # it comes back as what it is, if it can be read at all
+            try:
+                proven = self._encode(value)
+            except PydanticSerializationError:  # half a surrogate pair
+                proven = None
+        if proven is None or (len(proven) > _DIGITS_MAX and _TOO_LONG.search(proven)):
+            data, fresh = self._round_trip(value, what, of)
+        else:
+            data, fresh = proven, _TAKEN
         if len(data) > limit_bytes:
             raise PayloadTooLargeError(named(what, of), len(data), limit_bytes)
         return data, Held(data, self, fresh)
@@ -157,14 +163,6 @@ class Codec:
         except ValidationError as error:
             said = f"{what} does not fit {type_name(self.type)}: {wrong_fields(error)}."
             raise MisfitError(said, error.errors(include_url=False, include_input=False)) from None
-
-    def _written(self, value: Any) -> bytes | None:
-        """Return the JSON of a value that comes back as what it is, by its type, unless it cannot be read at all."""
-        try:
-            data = self._encode(value)
-        except PydanticSerializationError:  # half a surrogate pair
-            return None
-        return data if len(data) <= _DIGITS_MAX or not _TOO_LONG.search(data) else None
 
     def _round_trip(self, value: Any, what: str, of: str) -> tuple[bytes, Any]:
         try:
