@@ -60,7 +60,7 @@ class MemoryRuns:
         self._forgotten = forgotten
         self._hint = hint
         self._runs: dict[str, Row] = {}
-        self._attempts: dict[tuple[str, str], dict[int, str]] = {}
+        self._attempts: dict[tuple[str, str], tuple[str, ...]] = {}  # the keys of all attempts, by app and run id
         self._unended: defaultdict[tuple[str, str], set[str]] = defaultdict(set)  # by app and workflow
         self._queued: defaultdict[tuple[str, str], set[str]] = defaultdict(set)  # of these, those without a place
         self._ended: OrderedDict[str, None] = OrderedDict()  # the one that ended first comes first
@@ -69,12 +69,10 @@ class MemoryRuns:
     def insert(self, write: InsertRun, undo: Undo = None) -> Outcome | None:
         """Start a run."""
         record = write.record
-        attempts = self._attempts.get((record.app, record.run_id))
-        if record.key in self._runs or (attempts and record.attempt in attempts):
+        attempts = self._attempts.get((record.app, record.run_id), ())
+        if record.key in self._runs or (attempts and record.attempt in map(self._attempt, attempts)):
             return Outcome.CONFLICT
-        if attempts is None:
-            attempts = self._attempts[record.app, record.run_id] = {}
-        attempts[record.attempt] = record.key
+        self._attempts[record.app, record.run_id] = (*attempts, record.key)
         if undo is not None:
             undo.append(lambda: self._forget(record.key))
         if record.root_key is not None:
@@ -134,7 +132,8 @@ class MemoryRuns:
         """Go on with a run that has failed."""
         record = write.record
         before = self._runs.get(record.key)
-        is_latest = max(self._attempts.get((record.app, record.run_id), (0,))) == record.attempt
+        attempts = self._attempts.get((record.app, record.run_id), ())
+        is_latest = max(map(self._attempt, attempts), default=0) == record.attempt
         if before is None or before[STATUS] != RunStatus.FAILED or not is_latest:
             return Outcome.CONFLICT
         if undo is not None:
@@ -169,7 +168,7 @@ class MemoryRuns:
     def latest(self, app: str, run_id: str) -> RunRecord | None:
         """Return the latest attempt of a run."""
         attempts = self._attempts.get((app, run_id))
-        return run_of(self._runs[attempts[max(attempts)]]) if attempts else None
+        return run_of(self._runs[max(attempts, key=self._attempt)]) if attempts else None
 
     def page(self, app: str, wanted: RunFilter, *, after: str | None, limit: int) -> FoundRuns:
         """Return a page of runs, newest first."""
@@ -247,8 +246,13 @@ class MemoryRuns:
             self._put(record)
         return claimed
 
+    def _attempt(self, key: str) -> int:
+        number: int = self._runs[key][ATTEMPT]
+        return number
+
     def _put(self, record: RunRecord) -> None:
         key = record.key
+        is_new = key not in self._runs
         self._runs[key] = row_of_run(record)
         if record.root_key is not None:
             return
@@ -261,7 +265,8 @@ class MemoryRuns:
             elif self._queued:
                 self._queued[record.app, record.workflow].discard(key)
         else:
-            self._leave(key, record.app, record.workflow)
+            if not is_new:
+                self._leave(key, record.app, record.workflow)
             self._ended[key] = None
             if len(self._ended) > self._keep_ended:
                 self._forget(next(iter(self._ended)))
@@ -289,7 +294,6 @@ class MemoryRuns:
         else:
             self._leave(key, app, row[WORKFLOW])
         self._forgotten(key)
-        attempts = self._attempts[app, run_id]
-        del attempts[row[ATTEMPT]]
-        if not attempts:
-            del self._attempts[app, run_id]
+        attempts = self._attempts.pop((app, run_id))
+        if len(attempts) > 1:
+            self._attempts[app, run_id] = tuple(each for each in attempts if each != key)
