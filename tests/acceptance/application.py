@@ -104,7 +104,7 @@ class Application:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=60,
             check=False,
         )
         assert done.returncode == status, done.stderr or done.stdout

@@ -27,7 +27,8 @@ DECK = {
     "poison": 1,
     "database": 2,
 }
-_POISON_S = 90.0
+_PATIENCE_S = 120.0  # on a machine that does much else
+_POISON_S = 180.0
 _BEYOND_HEARTBEAT_S = 3 * (HEARTBEAT_S + 1)
 
 
@@ -107,7 +108,8 @@ class Deck:
 
         def is_dead() -> bool:
             revived = [each for each in fleet.numbers if fleet.revive(each)]
-            return not revived and self._lab.has_letter(subscriber, order)
+            can_tell = not revived and self._lab.daemon.logged("http_listening")
+            return bool(can_tell) and self._lab.has_letter(subscriber, order)
 
         until(is_dead, f"{order} is a dead letter of {subscriber}", timeout_s=_POISON_S)
 
@@ -164,7 +166,9 @@ class Deck:
             lab.replace_queue(subscriber)
             lab.network.accept()
             for number in lab.fleet.numbers:
-                lab.fleet.daemon(number).wait_for("subscriber_out_of_service", subscriber=subscriber, timeout_s=30)
+                lab.fleet.daemon(number).wait_for(
+                    "subscriber_out_of_service", subscriber=subscriber, timeout_s=_PATIENCE_S
+                )
         time.sleep(self._chance.uniform(0.5, 2))  # the others go on, and its events wait in what is there
         with self._calm:
             lab.mend_queue(subscriber)
@@ -182,5 +186,5 @@ class Deck:
                 lambda: {name: each["consumers"] for name, each in self._lab.subscribers().items()} == wanted
             ),
             "every queue is consumed by every daemon",
-            timeout_s=60,
+            timeout_s=_PATIENCE_S,
         )

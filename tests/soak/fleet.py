@@ -13,8 +13,8 @@ from tests.acceptance.application import Application
 from tests.acceptance.process import DaemonProcess, Entry, until
 
 GRACE_S = 0.3
-_READY_S = 60.0
-_END_S = 30.0
+_READY_S = 120.0
+_END_S = 60.0
 
 
 class Fleet:
@@ -64,9 +64,8 @@ class Fleet:
     def start(self, number: int, *, wait: bool = True) -> None:
         """Start a daemon, and return once it is ready, or has started at least if it is not waited for."""
         daemon = self._spawn(number)
-        daemon.wait_for("daemon_started", timeout_s=_READY_S)
-        self._addresses[number] = f"http://127.0.0.1:{daemon.port}"
         if not wait:
+            daemon.wait_for("daemon_started", timeout_s=_READY_S)
             return
         self.await_ready(number)
         self.ready_s.append(time.monotonic() - daemon.started_s)
@@ -81,6 +80,7 @@ class Fleet:
     def await_ready(self, number: int) -> None:
         """Return once a daemon takes work."""
         daemon = self._daemons[number]
+        daemon.wait_for("daemon_started", timeout_s=_READY_S)
         self._addresses[number] = f"http://127.0.0.1:{daemon.port}"
 
         def is_ready() -> bool:
