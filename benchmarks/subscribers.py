@@ -1,10 +1,11 @@
 """What a thousand subscribers in one daemon on RabbitMQ cost, against ten: time to ready, memory each, events a second.
 
-Run: python -m benchmarks.subscribers [--sizes 10,1000] [--events 10000]
+Run: python -m benchmarks.subscribers [--sizes 10,1000] [--events 10000] [--rounds 3]
 On the broker of SAGAD_TEST_AMQP_URL, or on a private one. Each subscriber has an event of its own and does nothing.
 The daemon is a process of its own, from its start to readiness, on a broker without its queues and on one that has
-them; the events are published while it is stopped by a signal, and the rate is taken from the first to the last one
-handled. Beside it a bare aio-pika loop which declares and consumes as many queues, with a channel each: the floor.
+them. Beside it a bare aio-pika loop which declares and consumes as many queues, with a channel each: the floor.
+Then the daemons of all sizes are there at the same time, and take turns: the events are published while one is stopped by
+a signal, and its rate is taken from the first to the last one handled. What is compared are medians of the rounds.
 Processor time is of the process that is measured: on a busy machine it says more than the clock.
 """
 
@@ -16,8 +17,9 @@ import signal
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import aio_pika
@@ -46,7 +48,7 @@ from daemon import Event, SubscriberContext, subscriber
 
 
 class Meter:
-    seen = 0
+    seen = rounds = 0
     first_s = first_cpu_s = 0.0
 
     @classmethod
@@ -57,7 +59,8 @@ class Meter:
         elif cls.seen == options["events"]:
             partial = Path(options["result"] + ".partial")
             partial.write_text(json.dumps([time.monotonic() - cls.first_s, time.process_time() - cls.first_cpu_s]))
-            os.replace(partial, options["result"])
+            os.replace(partial, f"{options['result']}-{cls.rounds}")
+            cls.seen, cls.rounds = 0, cls.rounds + 1
 
 
 OPTIONS = {options}
@@ -77,7 +80,7 @@ async def count_{number}(event: Counted{number}, ctx: SubscriberContext) -> None
 def application(folder: Path, broker: Broker, size: int, events: int) -> Application:
     """Return an application with so many subscribers."""
     made = Application(folder / "app", {**broker.settings, "log.level": "warning"}, parts=())
-    options = {"events": events, "result": str(folder / "result.json")}
+    options = {"events": events, "result": str(folder / "result")}
     modules = [_SUBSCRIBER.format(number=number) for number in range(size)]
     made.add("subscribers/count.py", _HEAD.replace("{options}", repr(options)) + "".join(modules))
     return made
@@ -139,33 +142,56 @@ async def bare(broker: Broker, size: int, prefix: str, *, dead: bool) -> tuple[f
     return took
 
 
-def measured(url: str, size: int, events: int) -> tuple[float, float]:
-    """Print the lines of one size; return memory in KiB, and events a second."""
-    broker = Broker(url)
-    with tempfile.TemporaryDirectory() as folder:
-        made = application(Path(folder), broker, size, events)
-        result = Path(folder) / "result.json"
+class Party:
+    """A daemon with so many subscribers.
+
+    Attributes:
+        memory_kib: Of its process, once it was ready.
+        rates: Events a second of each round.
+        costs_us: Processor time of an event of each round.
+    """
+
+    def __init__(self, url: str, folder: Path, size: int, events: int) -> None:
+        self.size = size
+        self.memory_kib = 0.0
+        self.rates: list[float] = []
+        self.costs_us: list[float] = []
+        self._broker = Broker(url)
+        self._events = events
+        self._result = folder / "result"
+        self._application = application(folder, self._broker, size, events)
+        self._daemon: DaemonProcess
+
+    @contextmanager
+    def there(self) -> Iterator[None]:
+        """Print how long it takes to be ready, on new queues and on existing ones, and have it there."""
+        size, broker = self.size, self._broker
         try:
             floor(broker, size, "new", "bare")
             broker.clean(f"bare-{number}" for number in range(size))
-            with ready(made) as (_, took_s, cpu_s):
+            with ready(self._application) as (_, took_s, cpu_s):
                 print(f"{size:>5} subscribers, new queues: ready after {took_s:.1f} s, {cpu_s:.1f} s CPU")
             floor(broker, size, "existing", "count")
-            with ready(made) as (daemon, took_s, cpu_s):
+            with ready(self._application) as (self._daemon, took_s, cpu_s):
                 print(f"{size:>5} subscribers, existing queues: ready after {took_s:.1f} s, {cpu_s:.1f} s CPU")
-                memory = psutil.Process(daemon.pid).memory_info().rss / 1024
-                daemon.send(signal.SIGSTOP)
-                try:
-                    asyncio.run(load(broker, size, events))
-                finally:
-                    daemon.send(signal.SIGCONT)
-                until(result.exists, f"{events} events", timeout_s=WITHIN_S)
+                self.memory_kib = psutil.Process(self._daemon.pid).memory_info().rss / 1024
+                yield
         finally:
             broker.clean(f"count-{number}" for number in range(size))
+
+    def measure(self) -> None:
+        """Have it handle the events once."""
+        result = Path(f"{self._result}-{len(self.rates)}")
+        self._daemon.send(signal.SIGSTOP)
+        try:
+            asyncio.run(load(self._broker, self.size, self._events))
+        finally:
+            self._daemon.send(signal.SIGCONT)
+        until(result.exists, f"{self._events} events", timeout_s=WITHIN_S)
         took_s, cpu_s = json.loads(result.read_text())
-    rate = (events - 1) / took_s
-    print(f"{size:>5} subscribers: {rate:,.0f} events/s, {cpu_s / (events - 1) * 1e6:.0f} µs CPU each")
-    return memory, rate
+        self.rates.append((self._events - 1) / took_s)
+        self.costs_us.append(cpu_s / (self._events - 1) * 1e6)
+        print(f"{self.size:>5} subscribers: {self.rates[-1]:,.0f} events/s, {self.costs_us[-1]:.0f} µs CPU each")
 
 
 def floor(broker: Broker, size: int, queues: str, prefix: str) -> None:
@@ -189,15 +215,22 @@ def main() -> None:
     arguments: Any = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--sizes", default="10,1000")
     arguments.add_argument("--events", type=int, default=10_000)
+    arguments.add_argument("--rounds", type=int, default=3)
     chosen = arguments.parse_args()
     sizes = [int(size) for size in chosen.sizes.split(",")]
-    print(f"python -m benchmarks.subscribers --sizes {chosen.sizes} --events {chosen.events}")
-    with broker_url() as url:
-        found = [measured(url, size, chosen.events) for size in sizes]
-    (few_kib, few_rate), (many_kib, many_rate) = found[0], found[-1]
-    each = (many_kib - few_kib) / max(sizes[-1] - sizes[0], 1)
-    print(f"memory {each:.0f} KiB for each subscriber; goal < {GOAL_KIB} KiB; ready: goal < {GOAL_READY_S:g} s")
-    print(f"rate with {sizes[-1]} against {sizes[0]}: {many_rate / few_rate:.2f}; goal >= {GOAL_RATIO}")
+    print(f"python -m benchmarks.subscribers --sizes {chosen.sizes} --events {chosen.events} --rounds {chosen.rounds}")
+    with broker_url() as url, tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        parties = [Party(url, Path(folder) / str(size), size, chosen.events) for size in sizes]
+        for party in parties:
+            stack.enter_context(party.there())
+        for _ in range(chosen.rounds):
+            for party in parties:
+                party.measure()
+    few, many = parties[0], parties[-1]
+    each_kib = (many.memory_kib - few.memory_kib) / max(many.size - few.size, 1)
+    rate, cost = (median(many.rates) / median(few.rates), median(many.costs_us) / median(few.costs_us))
+    print(f"memory {each_kib:.0f} KiB for each subscriber; goal < {GOAL_KIB} KiB; ready: goal < {GOAL_READY_S:g} s")
+    print(f"{many.size} against {few.size}: {rate:.2f} of the rate, {cost:.2f} of the CPU; goal >= {GOAL_RATIO}")
 
 
 if __name__ == "__main__":
