@@ -1,188 +1,157 @@
-"""How many events a second go from RabbitMQ through a handler, and through a one-step workflow on SQLite.
+"""How many events a second go from RabbitMQ through a handler, and through a durable workflow of ten steps on SQLite.
 
-Run: python -m benchmarks.events [--events 10000] [--prefetch 200] [--repeat 3] [--only bare,trivial]
-On the broker of SAGAD_TEST_AMQP_URL, or on a private one. The events (300 bytes of JSON, persistent, on a quorum queue)
-are there before the daemon starts; the rate and the processor time are taken between the first and the last one that
-was handled. Once with the log at warning, once at info, where every event and every run is a line in a file.
-Beside it, decoding the same model from the same kind of queue and acknowledging: a bare aio-pika loop, which is the
-floor, and FastStream without its log, if that is installed.
+Run: python -m benchmarks.events [--events 10000] [--pairs 3] [--only handler,logged,durable,alone]
+On the broker of SAGAD_TEST_AMQP_URL, or on a private one. Events (300 bytes of JSON, persistent) are on a quorum queue
+before the daemon starts, which takes 200 ahead and acknowledges them one by one; the rate and the processor time are
+taken between the first and the last one that was handled. Ours and its peers take turns (A B A B A B); printed are the
+medians, and those of the ratios of the pairs. The broker and what publishes are on the first core, the daemon or its
+peer on the last one.
+
+handler   a handler that does nothing, log at warning; FastStream without its log, which has no inbox; aio-pika alone
+logged    the same, a line of the log for each event; FastStream with the log that it comes with
+durable   ten steps, each durable before the next; a loop that commits as many rows by hand, without an engine
+alone     the same, one event at a time
+
+How long single events take: in the first two cases from being published until the handler has it, at 1,000 a second
+once the others are done; in `alone` from the delivery to the acknowledgement, for which our log is at info.
+
+`--growth` has one daemon handle 200,000 events instead, and prints its memory after 20,000 of them and at the end.
 """
 
 import argparse
 import asyncio
-import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import aio_pika
-import pika
-from pika.adapters.blocking_connection import BlockingChannel
+import psutil
 
-from tests.acceptance.application import Application
-from tests.acceptance.broker import Broker
+from benchmarks.events_daemon import BENCH, WITHIN_S, Found, Ours, Peer, load, on_core
 from tests.acceptance.process import until
 from tests.services import private_rabbit
 
-CASES = ("bare", "faststream", "trivial", "workflow")
-WITHIN_S = 300.0
-
-_HANDLER = '''"""Counts orders; the last one writes how long they took."""
-
-import json
-import os
-import resource
-import time
-from pathlib import Path
-
-from pydantic import BaseModel
-
-from daemon import Event, Ref, SubscriberContext, step, subscriber, workflow
+PEER = "faststream[rabbit]==0.7.8"
+PACED = 2_000
+GROWN = (20_000, 200_000)
 
 
-class Item(BaseModel):
-    sku: str
-    quantity: int
+class Side(Protocol):
+    """What is measured."""
+
+    title: str
+
+    def measure(self, url: str, events: int, paced: int) -> Found:
+        """Have it handle the events."""
 
 
-class OrderPlaced(Event, name="order.placed"):
-    order_id: str
-    customer_id: str
-    currency: str
-    total: int
-    items: list[Item]
+@dataclass(frozen=True)
+class Case:
+    """Ours, and the peers that it is compared with, the one that counts first.
+
+    Attributes:
+        goal: What is asked.
+        share: What part of the events it is for.
+        paced: How many come at an even pace afterwards.
+        by_time: Whether single events are compared by how long they take, not by how many come a second.
+    """
+
+    title: str
+    goal: str
+    sides: Sequence[Side]
+    share: float = 1.0
+    paced: int = 0
+    by_time: bool = False
+
+    def run(self, url: str, events: int, pairs: int) -> None:
+        """Print a line for each side."""
+        events = max(10, int(events * self.share))
+        found: list[list[Found]] = [[] for _ in self.sides]
+        for _ in range(pairs):
+            for side, results in zip(self.sides, found, strict=True):
+                results.append(side.measure(url, events, self.paced))
+        print(f"\n{self.title}: {events:,} events, {pairs} pairs; goal {self.goal}")
+        for side, results in zip(self.sides, found, strict=True):
+            self._report(side, results, found[0], events)
+
+    def _report(self, side: Side, results: list[Found], ours: list[Found], events: int) -> None:
+        rates = sorted((events - 1) / took[0] for took, _ in results)
+        cpu_us = statistics.median(took[1] / (events - 1) for took, _ in results) * 1e6
+        line = f"  {side.title:<26} {statistics.median(rates):>7,.0f}/s ({rates[0]:,.0f}-{rates[-1]:,.0f})"
+        line += f" {cpu_us:>6,.0f} µs CPU {max(took[2] for took, _ in results):>4.0f} MiB"
+        if all(lasted_ms for _, lasted_ms in results):
+            p50, p99 = (statistics.median(at(each, part) for _, each in results) for part in (0.5, 0.99))
+            line += f"   p50 {p50:.1f} p99 {p99:.1f} ms"
+        if results is not ours:
+            line += f"   ours x {statistics.median(self._ratios(ours, results)):.2f}"
+        print(line, flush=True)
+
+    def _ratios(self, ours: list[Found], theirs: list[Found]) -> list[float]:
+        if self.by_time:
+            return [at(one[1], 0.5) / at(other[1], 0.5) for one, other in zip(ours, theirs, strict=True)]
+        return [other[0][0] / one[0][0] for one, other in zip(ours, theirs, strict=True)]
 
 
-class Meter:
-    seen = 0
-    first_s = first_cpu_s = 0.0
-
-    @classmethod
-    def tick(cls, options):
-        usage = resource.getrusage(resource.RUSAGE_SELF) if cls.seen in (0, options["events"] - 1) else None
-        cls.seen += 1
-        if cls.seen == 1:
-            cls.first_s, cls.first_cpu_s = time.monotonic(), usage.ru_utime + usage.ru_stime
-        elif cls.seen == options["events"]:
-            took = [time.monotonic() - cls.first_s, usage.ru_utime + usage.ru_stime - cls.first_cpu_s]
-            partial = Path(options["result"] + ".partial")
-            partial.write_text(json.dumps([*took, usage.ru_maxrss / 1024]))
-            os.replace(partial, options["result"])
+def at(sorted_ms: list[float], part: float) -> float:
+    """Return what so large a part of the values is below."""
+    return sorted_ms[int(len(sorted_ms) * part)]
 
 
-@step("keep")
-async def keep(order_id: str) -> str:
-    return order_id
+def faststream() -> str:
+    """Return the Python that has FastStream, having installed it if it is missing."""
+    folder = BENCH / "faststream"
+    python, made = str(folder / "bin" / "python"), folder / PEER
+    if not made.exists():
+        print("installing FastStream into .bench/faststream (once; half a minute)", file=sys.stderr)
+        shutil.rmtree(folder, ignore_errors=True)
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+        subprocess.run([sys.executable, "-m", "pip", "--python", python, "install", "-qq", PEER], check=True)
+        made.touch()
+    return python
 
 
-@workflow("keep-order")
-def keep_order(order_id: Ref[str]) -> Ref[str]:
-    return keep(order_id)
+def cases() -> dict[str, Case]:
+    """Return what can be measured."""
+    python = faststream()
+    bare = Peer("bare", "aio-pika alone")
+    quiet = Peer("faststream", "FastStream, no log", python=python)
+    logged = Peer("faststream-logged", "FastStream, its log", python=python)
+    by_hand, one_by_one = Peer("floor", "by hand"), Peer("floor", "by hand", prefetch=1)
+    one_line = Ours("logged", level="info")
+    alone = Ours("alone", steps=10, level="info", prefetch=1)
+    return {
+        "handler": Case("handler", "x 1.0 of FastStream", [Ours("handler"), quiet, bare], paced=PACED),
+        "logged": Case("logged", "x 1.1 of FastStream", [one_line, logged], paced=PACED),
+        "durable": Case("durable", "x 0.4 of by hand, 0.6 aimed at", [Ours("durable", steps=10), by_hand], share=0.3),
+        "alone": Case("alone", "p50 at most x 2.5", [alone, one_by_one], share=0.05, by_time=True),
+    }
 
 
-@subscriber(OrderPlaced, id="{name}")
-async def handle(event: OrderPlaced, ctx: SubscriberContext) -> None:
-{body}
-    Meter.tick(ctx.options)
-'''
-_BODIES = {"trivial": "", "workflow": "    await keep_order(ctx.container).run(event.order_id)"}
-
-
-def order(number: int) -> bytes:
-    """Return an event of about 300 bytes."""
-    items = [{"sku": f"SKU-{place:06d}", "quantity": place} for place in range(1, 5)]
-    ids = {"order_id": f"ord_{number:026d}", "customer_id": f"cus_{number % 977:026d}"}
-    return json.dumps({**ids, "currency": "eur", "total": 12345 + number, "items": items}).encode()
-
-
-async def load(url: str, exchange_name: str, key: str, events: int) -> None:
-    """Publish the events as another program does, and return once the broker has confirmed all of them."""
-    connection = await aio_pika.connect(url)
-    channel = await connection.channel()
-    exchange = await channel.get_exchange(exchange_name) if exchange_name else channel.default_exchange
-
-    async def publish(number: int) -> None:
-        body, mode = order(number), aio_pika.DeliveryMode.PERSISTENT
-        message = aio_pika.Message(body, message_id=f"{key}-{number}", delivery_mode=mode)
-        await exchange.publish(message, key)
-
-    for first in range(0, events, 500):
-        async with asyncio.TaskGroup() as group:
-            for number in range(first, min(first + 500, events)):
-                group.create_task(publish(number))
-    await connection.close()
-
-
-def daemon_case(url: str, case: str, level: str, events: int, prefetch: int) -> list[float]:
-    """Have a daemon handle the events; return seconds, processor seconds and the largest memory in MiB."""
-    with tempfile.TemporaryDirectory() as folder:
-        broker, result = Broker(url), Path(folder) / "result.json"
-        settings = {
-            **broker.settings,
-            "broker.prefetch": prefetch,
-            "log.level": level,
-            f"subscribers.{case}.concurrency": prefetch,
-            f"options.{case}.events": events,
-            f"options.{case}.result": str(result),
-        }
-        application = Application(Path(folder) / "app", settings, parts=())
-        application.add("subscribers/handle.py", _HANDLER.replace("{name}", case).replace("{body}", _BODIES[case]))
-        try:
-            with application.daemon(SAGAD_LOG__LEVEL="info"):  # declares the queue
-                pass
-            asyncio.run(load(url, broker.exchange, "order.placed", events))
-            with (Path(folder) / "log.json").open("wb") as log:
-                process = subprocess.Popen(application.command("run"), cwd=application.folder, stdout=log)
-                try:
-                    until(result.exists, f"{events} events", timeout_s=WITHIN_S)
-                finally:
-                    process.terminate()
-                    process.wait()
-        finally:
-            broker.clean([case])
-        return [float(each) for each in json.loads(result.read_text())]
-
-
-def peer_case(peer: str, url: str, events: int, prefetch: int) -> list[float]:
-    """Measure a peer in a process of its own."""
-    queue = f"bench-{os.getpid()}-{time.time_ns()}"
-    with _channel(url) as channel:
-        channel.queue_declare(queue, durable=True, arguments={"x-queue-type": "quorum"})
-    try:
-        asyncio.run(load(url, "", queue, events))
-        command = [sys.executable, "-m", "benchmarks.events_peer", peer, "--url", url, "--queue", queue]
-        options = ["--events", str(events), "--prefetch", str(prefetch)]
-        done = subprocess.run([*command, *options], stdout=subprocess.PIPE, check=True, timeout=WITHIN_S)
-    finally:
-        with _channel(url) as channel:
-            channel.queue_delete(queue)
-    return [float(each) for each in json.loads(done.stdout)]
-
-
-@contextmanager
-def _channel(url: str) -> Iterator[BlockingChannel]:
-    connection = pika.BlockingConnection(pika.URLParameters(url))
-    try:
-        yield connection.channel()
-    finally:
-        connection.close()
-
-
-def report(what: str, found: list[list[float]], events: int) -> None:
-    """Print a case's line: medians over its repetitions."""
-    rates = sorted((events - 1) / took for took, _, _ in found)
-    cpu_us = statistics.median(cpu / (events - 1) for _, cpu, _ in found) * 1e6
-    spread = f"{rates[0]:,.0f}-{rates[-1]:,.0f}"
-    memory = max(each for _, _, each in found)
-    print(f"{what:<28} {statistics.median(rates):>7,.0f} events/s ({spread}), {cpu_us:>5.0f} µs CPU, {memory:.0f} MiB")
+def growth(url: str) -> None:
+    """Print a daemon's memory after some and after many events."""
+    first, last = GROWN
+    ours = Ours("growth")
+    BENCH.mkdir(exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(dir=BENCH) as folder,
+        ours.application(url, Path(folder), first, last - first) as (application, broker),
+        ours.running(application) as (daemon, result),
+    ):
+        sizes = []
+        for begin, end in ((0, first), (first, last)):
+            result.unlink(missing_ok=True)
+            asyncio.run(load(url, broker.exchange, "order.placed", end, first=begin))
+            until(result.exists, f"{end} events", timeout_s=WITHIN_S)
+            sizes.append(psutil.Process(daemon).memory_info().rss / 2**20)
+    grown = (sizes[1] / sizes[0] - 1) * 100
+    print(f"{sizes[0]:.1f} MiB after {first:,} events, {sizes[1]:.1f} after {last:,}: {grown:+.1f} %; goal at most 2 %")
 
 
 @contextmanager
@@ -196,29 +165,21 @@ def broker_url() -> Iterator[str]:
 
 
 def main() -> None:
-    """Print a line for each case."""
-    arguments: Any = argparse.ArgumentParser(description=__doc__)
+    """Print what was asked for."""
+    arguments: Any = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--events", type=int, default=10_000)
-    arguments.add_argument("--prefetch", type=int, default=200)
-    arguments.add_argument("--repeat", type=int, default=3)
-    arguments.add_argument("--only", default=",".join(CASES))
+    arguments.add_argument("--pairs", type=int, default=3)
+    arguments.add_argument("--only", default="handler,logged,durable,alone")
+    arguments.add_argument("--growth", action="store_true")
     chosen = arguments.parse_args()
-    events, prefetch = chosen.events, chosen.prefetch
-    print(
-        f"python -m benchmarks.events --events {events} --prefetch {prefetch} --repeat {chosen.repeat} "
-        f"--only {chosen.only}"
-    )
-    with broker_url() as url:
-        for case in chosen.only.split(","):
-            if case == "faststream" and find_spec(case) is None:
-                print("faststream                   is not installed")
-            elif case in {"bare", "faststream"}:
-                found = [peer_case(case, url, events, prefetch) for _ in range(chosen.repeat)]
-                report(case, found, events)
-            else:
-                for level in ("warning", "info"):
-                    found = [daemon_case(url, case, level, events, prefetch) for _ in range(chosen.repeat)]
-                    report(f"{case}, log at {level}", found, events)
+    print("python -m benchmarks.events", *sys.argv[1:])
+    with on_core(0), broker_url() as url:
+        if chosen.growth:
+            growth(url)
+            return
+        known = cases()
+        for name in chosen.only.split(","):
+            known[name].run(url, chosen.events, chosen.pairs)
 
 
 if __name__ == "__main__":

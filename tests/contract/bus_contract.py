@@ -653,11 +653,12 @@ async def a_replay_that_is_interrupted_loses_none_and_is_taken_up_again(world: B
     await asyncio.wait({replay})
 
     async def back() -> bool:
-        return len(await bus.dead_letters("reader", limit=10)) == 5
+        return len(await bus.dead_letters("reader", limit=10)) >= 5
 
     await until(back)
-    assert await bus.replay("reader") == 5
-    assert sorted([first, *await inbox.ids(5)]) == ids
+    replayed = await bus.replay("reader")
+    assert replayed in {5, 6}  # the first one may have been put back without having been taken away yet
+    assert sorted({first, *await inbox.ids(replayed)}) == ids
 
 
 @claim
