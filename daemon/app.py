@@ -9,7 +9,14 @@ from typing import Any
 from daemon.clock import Clock, SystemClock, new_id
 from daemon.config import Config
 from daemon.container import Services
-from daemon.declared import awaited_events, dropped_jobs, jobs_of, missing_driver, subscribers_of
+from daemon.declared import (
+    awaited_events,
+    declared_jobs,
+    dropped_jobs,
+    jobs_of,
+    missing_driver,
+    subscribers_of,
+)
 from daemon.discovery import Discovered
 from daemon.engine.engine import WorkflowEngine
 from daemon.engine.in_flight import InFlight, in_flight
@@ -23,6 +30,7 @@ from daemon.events.handling import Surroundings
 from daemon.events.outbox import Outbox
 from daemon.events.publisher import EventBus
 from daemon.events.subscriber import Subscriber
+from daemon.schedule.desk import JobDesk
 from daemon.schedule.scheduler import Scheduler
 from daemon.store.patience import patiently
 from daemon.store.port import Store
@@ -118,6 +126,10 @@ class App:
             dropped=dropped_jobs(discovered, config),
             look_s=look_s,
             max_payload_bytes=limit,
+        )
+
+        self.desk = JobDesk(
+            self.store, self.clock, app=name, jobs=lambda: self.jobs, declared=declared_jobs(discovered)
         )
 
     def options(self, name: str) -> Mapping[str, Any]:

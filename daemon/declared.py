@@ -65,7 +65,15 @@ def _starting(workflow: WorkflowBase, schedule: Schedule) -> Job[Any]:
 
     name = schedule.name or workflow.name
     file, _, line = workflow.where.rpartition(":")
-    return Job(name, replace(schedule, name=name), start, takes_context=True, file=file, line=int(line))
+    return Job(
+        name,
+        replace(schedule, name=name),
+        start,
+        takes_context=True,
+        file=file,
+        line=int(line),
+        workflow=workflow.name,
+    )
 
 
 def jobs_of(discovered: Discovered, config: Config) -> list[Job[Any]]:

@@ -19,6 +19,8 @@
     +-- RunExists                   this run id belongs to another workflow, another input, or is rejected
     +-- RunNotCompleted             a run's result was asked for, and the run has none (yet)
     +-- RunStateError               a run or step is not in the state that the call needs
+    +-- JobNotFound                 no job has this name
+    +-- JobStateError               a job is not in the state that the call needs
     +-- WatcherBehindError          who watches runs did not ask what happened for too long
     +-- WorkflowFailed              a run ended without a result
     +-- RemoteError                 an error that happened in another process, with its stored text
@@ -181,6 +183,18 @@ class RunNotCompleted(DaemonError):  # noqa: N818 - an outcome
 
 class RunStateError(DaemonError):
     """A run or step is not in the state that the call needs; the message says what state it is in."""
+
+
+class JobNotFound(DaemonError):  # noqa: N818 - an outcome
+    """No job has this name."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        self.name = name
+        super().__init__(f"No job has the name {name[:100]!r}.{did_you_mean(name, known)}")
+
+
+class JobStateError(DaemonError):
+    """A job is not in the state that the call needs; the message says what state it is in."""
 
 
 class WatcherBehindError(DaemonError):

@@ -84,6 +84,7 @@ def _http(app: App, lifecycle: Lifecycle, monitor: LoopMonitor) -> "HttpServer":
         engine=app.engine,
         events=app.events,
         bus=app.bus,
+        jobs=app.desk,
         clock=app.clock,
         http=config.http,
         max_payload_bytes=config.daemon.max_payload_bytes,

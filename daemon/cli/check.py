@@ -2,10 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-from zoneinfo import ZoneInfo
 
 import typer
 
@@ -18,8 +16,8 @@ from daemon.config import Config
 from daemon.container.factory import name_of
 from daemon.events.model import name_of as event_name
 from daemon.events.subscriber import Subscriber
-from daemon.retry import Retry
 from daemon.schedule.cron import Cron
+from daemon.schedule.describe import next_firings, retry_json, schedule_json
 from daemon.schedule.job import Job
 from daemon.workflow.definition import BoundStep
 from daemon.workflow.nodes import (
@@ -101,7 +99,7 @@ def _subscriber(subscriber: Subscriber[Any], config: Config, *, enabled: bool) -
         "enabled": enabled,
         "queue": f"{config.app.name}.{subscriber.id}",
         "patterns": list(subscriber.patterns),
-        "retry": _retry(subscriber.retry),
+        "retry": retry_json(subscriber.retry),
         "concurrency": subscriber.concurrency,
         "timeout_s": None if subscriber.timeout is None else subscriber.timeout.total_seconds(),
         "ordered": subscriber.ordered,
@@ -109,33 +107,12 @@ def _subscriber(subscriber: Subscriber[Any], config: Config, *, enabled: bool) -
     }
 
 
-def _retry(retry: Retry) -> dict[str, Any]:
-    return {
-        "max_attempts": retry.max_attempts,
-        "delay_s": retry.delay.total_seconds(),
-        "backoff": retry.backoff,
-        "max_delay_s": retry.max_delay.total_seconds(),
-        "jitter": retry.jitter,
-    }
-
-
 def _job(job: Job[Any], now: datetime, *, enabled: bool) -> dict[str, Any]:
-    schedule, zone = job.schedule, ZoneInfo(job.schedule.timezone)
     return {
         "name": job.name,
         "enabled": enabled,
-        "schedule": schedule.schedule if isinstance(schedule.schedule, str) else None,
-        "every_s": None if isinstance(schedule.schedule, str) else schedule.schedule.total_seconds(),
-        "timezone": schedule.timezone,
-        "next": [
-            {"local": firing.astimezone(zone).isoformat(), "utc": firing.isoformat()}
-            for firing in islice(schedule.upcoming(now), FIRINGS if enabled else 0)
-        ],
-        "overlap": schedule.overlap,
-        "catch_up": schedule.catch_up,
-        "jitter_s": schedule.jitter.total_seconds(),
-        "retry": _retry(schedule.retry),
-        "timeout_s": None if schedule.timeout is None else schedule.timeout.total_seconds(),
+        **schedule_json(job.schedule),
+        "next": next_firings(job.schedule, now, FIRINGS if enabled else 0),
         "where": job.where,
     }
 

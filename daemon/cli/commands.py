@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from daemon.cli import check, dead_letters, publish, run, runs, subscribers, systemd, topology, workflow
+from daemon.cli import check, dead_letters, jobs, publish, run, runs, subscribers, systemd, topology, workflow
 from daemon.cli.options import CONFIG, ConfigOption
 
 
@@ -44,6 +44,7 @@ def sagad() -> typer.Typer:
     app.command("publish")(publish.publish)
     app.add_typer(workflow.app, name="workflow")
     app.add_typer(runs.app, name="runs")
+    app.add_typer(jobs.app, name="jobs")
     app.add_typer(subscribers.app, name="subscribers")
     app.add_typer(dead_letters.app, name="dead-letters")
     app.add_typer(topology.app, name="topology")

@@ -10,6 +10,7 @@ from daemon.http import views
 from daemon.http.events import EventsApi
 from daemon.http.guard import Guard
 from daemon.http.health import HealthApi
+from daemon.http.jobs import JobsApi
 from daemon.http.ports import ApiPorts
 from daemon.http.problem import HANDLERS, PROBLEM_TYPE
 from daemon.http.requests import JsonRoute
@@ -63,7 +64,7 @@ def create_api(ports: ApiPorts) -> FastAPI:
 
 
 def _routes(ports: ApiPorts) -> list[Route]:
-    health, events, runs = HealthApi(ports), EventsApi(ports), RunsApi(ports)
+    health, events, runs, jobs = HealthApi(ports), EventsApi(ports), RunsApi(ports), JobsApi(ports)
     return [
         ("/livez", "GET", health.livez, {200: views.Health, 503: views.Health}),
         ("/readyz", "GET", health.readyz, {200: views.Health, 503: views.Health}),
@@ -78,6 +79,12 @@ def _routes(ports: ApiPorts) -> list[Route]:
         ("/api/runs/{run_id}/rerun", "POST", runs.rerun_run, {202: views.Run, 200: views.Run}),
         ("/api/runs/{run_id}/steps/{step}/complete", "POST", runs.complete_step, {202: views.Run}),
         ("/api/runs/{run_id}/steps/{step}/fail", "POST", runs.fail_step, {202: views.Run}),
+        ("/api/jobs", "GET", jobs.list_jobs, {200: views.Jobs}),
+        ("/api/jobs/{name}/firings", "GET", jobs.list_firings, {200: views.Firings}),
+        ("/api/jobs/{name}/orders", "GET", jobs.list_orders, {200: views.JobOrders}),
+        ("/api/jobs/{name}/trigger", "POST", jobs.trigger_job, {202: views.Firing}),
+        ("/api/jobs/{name}/pause", "POST", jobs.pause_job, {200: views.Job}),
+        ("/api/jobs/{name}/resume", "POST", jobs.resume_job, {200: views.Job}),
         ("/api/subscribers", "GET", events.list_subscribers, {200: views.Subscribers}),
         ("/api/dead-letters", "GET", events.list_dead_letters, {200: views.DeadLetters}),
         ("/api/dead-letters/replay", "POST", events.replay_dead_letters, {200: views.Replayed}),

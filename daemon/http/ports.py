@@ -8,6 +8,7 @@ from daemon.config import HttpConfig
 from daemon.engine.engine import WorkflowEngine
 from daemon.events.bus import Bus, Fare
 from daemon.events.publisher import EventBus
+from daemon.schedule.desk import JobDesk
 
 Checks = Callable[[], Awaitable[Mapping[str, bool]]]
 
@@ -20,6 +21,7 @@ class ApiPorts:
         app: The application's name: the source of events that name none.
         events: Takes the events that come in by HTTP.
         bus: Tells of queues and dead letters.
+        jobs: Tells of jobs, and takes orders.
         http: Who may ask.
         max_payload_bytes: The largest request body.
         live: Whether this process is well, by the name of each check; knows nothing of the broker or the store.
@@ -34,6 +36,7 @@ class ApiPorts:
     engine: WorkflowEngine
     events: EventBus
     bus: Bus
+    jobs: JobDesk
     clock: Clock
     http: HttpConfig
     max_payload_bytes: int

@@ -15,6 +15,8 @@ from daemon.errors import (
     BrokerUnavailableError,
     CodecError,
     DaemonError,
+    JobNotFound,
+    JobStateError,
     PayloadTooLargeError,
     RunExists,
     RunNotFound,
@@ -31,6 +33,8 @@ _STATUS_OF: Mapping[type[DaemonError], HTTPStatus] = {
     RunNotFound: HTTPStatus.NOT_FOUND,
     RunExists: HTTPStatus.CONFLICT,
     RunStateError: HTTPStatus.CONFLICT,
+    JobNotFound: HTTPStatus.NOT_FOUND,
+    JobStateError: HTTPStatus.CONFLICT,
     PayloadTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     CodecError: HTTPStatus.UNPROCESSABLE_ENTITY,
 }

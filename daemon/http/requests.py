@@ -15,7 +15,8 @@ from starlette.responses import Response
 from daemon.events.bus import REPLAY_PER_S
 from daemon.events.model import ID_MAX, NAME_MAX, check_name, encode_data
 from daemon.http.problem import Refusal, unprocessable
-from daemon.store.model import RunStatus
+from daemon.schedule.desk import AFTER, check_note
+from daemon.store.model import FiringState, RunStatus
 from daemon.workflow.bound import check_run_id
 
 _IDS_MAX = 10_000
@@ -112,6 +113,13 @@ class StepFailure(_Body):
     error: Annotated[str, Field(min_length=1)]
 
 
+class Order(_Body):
+    """Who orders something of a job, and why; both are kept, and may be left out."""
+
+    by: Annotated[str, AfterValidator(check_note)] = ""
+    reason: Annotated[str, AfterValidator(check_note)] = ""
+
+
 class DeadLetterChoice(_Body):
     """Dead letters of one subscriber: those with these event ids, with this text in their reason or error, or all."""
 
@@ -164,6 +172,23 @@ class RunQuery(_Query):
     text: ShortText | None = None
     after: Annotated[str, Field(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$")] | None = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
+
+
+class OrderQuery(_Query):
+    """Which orders of a job to list.
+
+    Attributes:
+        after: The `next` of the page before.
+    """
+
+    after: Annotated[str, Field(pattern=AFTER)] | None = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+
+
+class FiringQuery(OrderQuery):
+    """Which firings of a job to list: all, or those in a state."""
+
+    state: FiringState | None = None
 
 
 class DeadLetterQuery(_Query):

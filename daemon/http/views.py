@@ -5,7 +5,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from daemon.store.model import RunStatus, StepState
+from daemon.schedule.desk import JobStatus
+from daemon.store.job_model import JobAction
+from daemon.store.model import FiringState, RunStatus, StepState
 
 
 class WrongField(BaseModel):
@@ -119,6 +121,117 @@ class Workflows(BaseModel):
     """All workflows."""
 
     items: list[Workflow]
+
+
+class FiringTime(BaseModel):
+    """When a job is due: on its zone's clock, and in UTC."""
+
+    local: datetime
+    utc: datetime
+
+
+class JobPause(BaseModel):
+    """Since when a job is paused, by whom and why."""
+
+    at: datetime
+    by: str
+    reason: str
+
+
+class JobRetry(BaseModel):
+    """What happens when a job's handler raises."""
+
+    max_attempts: int
+    delay_s: float
+    backoff: float
+    max_delay_s: float
+    jitter: float
+
+
+class FailedTry(BaseModel):
+    """A failed attempt of a firing."""
+
+    attempt: int
+    started_at: datetime
+    ended_at: datetime
+    type: str
+    message: str
+
+
+class Firing(BaseModel):
+    """One occurrence of a job; `by` and `reason` say who triggered it and why, `error` what went wrong last.
+
+    `error` also says why it was skipped or missed; `due_at`: it begins, or is tried again, not before.
+    """
+
+    job: str
+    scheduled_for: datetime
+    state: FiringState
+    trigger: Literal["schedule", "manual"]
+    by: str
+    reason: str
+    attempt: int
+    due_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    error: str
+    attempts: list[FailedTry]
+
+
+class Firings(BaseModel):
+    """A page of a job's firings, latest first; `next` begins the next page."""
+
+    items: list[Firing]
+    next: str | None
+
+
+class JobOrder(BaseModel):
+    """What somebody ordered of a job, and why."""
+
+    action: JobAction
+    at: datetime
+    by: str
+    reason: str
+
+
+class JobOrders(BaseModel):
+    """A page of what was ordered of a job, latest first; `next` begins the next page."""
+
+    items: list[JobOrder]
+    next: str | None
+
+
+class Job(BaseModel):
+    """A job as this daemon has it, and how it stands in the fleet.
+
+    `next`: its next firing times, none if it is over or disabled; while it is paused they are skipped.
+    """
+
+    name: str
+    workflow: str | None
+    schedule: str | None
+    every_s: float | None
+    timezone: str
+    overlap: Literal["skip", "queue", "allow"]
+    catch_up: Literal["latest", "all", "none"]
+    catch_up_window_s: float
+    jitter_s: float
+    max_runs: int | None
+    runs_left: int | None
+    starts_at: datetime | None
+    ends_at: datetime | None
+    retry: JobRetry
+    timeout_s: float | None
+    state: JobStatus
+    paused: JobPause | None
+    next: list[FiringTime]
+    last: Firing | None
+
+
+class Jobs(BaseModel):
+    """All jobs, by name."""
+
+    items: list[Job]
 
 
 class Subscriber(BaseModel):

@@ -75,6 +75,7 @@ class Job(Generic[P]):
         takes_context: Whether the handler wants the context.
         file: Where it was defined.
         line: Where in that file, from 1.
+        workflow: The workflow that it starts, if it was made of that one's schedule.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Job(Generic[P]):
     takes_context: bool
     file: str
     line: int
+    workflow: str | None = None
 
     @property
     def where(self) -> str:

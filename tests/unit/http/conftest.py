@@ -12,7 +12,7 @@ import svcs
 from fastapi import FastAPI
 from pydantic import BaseModel, field_validator
 
-from daemon import Retry, StepResponse, step, workflow
+from daemon import Retry, StepResponse, job, step, workflow
 from daemon.clock import SystemClock
 from daemon.config import HttpConfig
 from daemon.engine.engine import WorkflowEngine
@@ -23,6 +23,7 @@ from daemon.events.publisher import EventBus
 from daemon.http.api import create_api
 from daemon.http.ports import ApiPorts
 from daemon.log import captured_log
+from daemon.schedule.desk import JobDesk
 from daemon.store.memory import MemoryStore
 from daemon.workflow.ref import Ref
 
@@ -103,6 +104,16 @@ def visit() -> None:
     knock()
 
 
+@job("30 2 * * *")
+async def nightly() -> None:
+    pass
+
+
+@job(timedelta(hours=1))
+async def off() -> None:
+    pass
+
+
 class Gate:
     """What the workflow `wait-at-the-gate` waits for."""
 
@@ -164,6 +175,7 @@ class Shop:
                 engine=self.engine,
                 events=EventBus(self.bus, app="shop", clock=self.clock, max_payload_bytes=LIMIT_BYTES),
                 bus=self.bus,
+                jobs=JobDesk(self.store, self.clock, app="shop", jobs=lambda: [nightly], declared=[nightly, off]),
                 clock=self.clock,
                 http=HttpConfig(**http),
                 max_payload_bytes=LIMIT_BYTES,

@@ -7,8 +7,24 @@ import pytest
 from tests.unit.http.conftest import LIMIT_BYTES, Shop, problem_of
 
 TOKEN = "s3cret"
-READS = ["/api/workflows", "/api/runs", "/api/runs/x", "/api/subscribers", "/api/dead-letters", "/api/openapi.json"]
-CHANGES = ["/api/events", "/api/workflows/take-stock/runs", "/api/dead-letters/replay", "/api/dead-letters/discard"]
+READS = [
+    "/api/workflows",
+    "/api/runs",
+    "/api/runs/x",
+    "/api/jobs",
+    "/api/jobs/nightly/firings",
+    "/api/subscribers",
+    "/api/dead-letters",
+    "/api/openapi.json",
+]
+CHANGES = [
+    "/api/events",
+    "/api/workflows/take-stock/runs",
+    "/api/jobs/nightly/trigger",
+    "/api/jobs/nightly/pause",
+    "/api/dead-letters/replay",
+    "/api/dead-letters/discard",
+]
 
 
 @pytest.mark.parametrize("path", [*READS, *CHANGES, "/nowhere", "/livez/", "//livez", "/livez/x"])
