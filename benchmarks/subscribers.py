@@ -4,8 +4,8 @@ Run: python -m benchmarks.subscribers [--sizes 10,1000] [--events 10000] [--roun
 On the broker of SAGAD_TEST_AMQP_URL, or on a private one. Each subscriber has an event of its own and does nothing.
 The daemon is a process of its own, from its start to readiness, on a broker without its queues and on one that has
 them. Beside it a bare aio-pika loop which declares and consumes as many queues, with a channel each: the floor.
-Then the daemons of all sizes are there at the same time, and take turns: the events are published while one is stopped by
-a signal, and its rate is taken from the first to the last one handled. What is compared are medians of the rounds.
+Then the daemons of all sizes are there at the same time, and take turns: the events are published while one is stopped
+by a signal, and its rate is taken from the first to the last one handled. What is compared are medians of the rounds.
 Processor time is of the process that is measured: on a busy machine it says more than the clock.
 """
 
