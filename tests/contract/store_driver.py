@@ -82,6 +82,10 @@ class StoreDriver(RuleBasedStateMachine):
         of = {"app": self.app, "origin": f"run-{number % 2}", "seq": number if number % 3 else -number}
         return StageEvent(records.outgoing(f"{self.app}-{number}", owner=owner, **of))
 
+    def free_to(self, owner: str) -> Callable[[str], bool]:
+        """Return what tells of a process whether another one may take over from it."""
+        return lambda of: self.model.is_dead(of, to=owner)
+
     def owner(self, at: int) -> str:
         """Return one of three processes."""
         return f"{self.app}-{'abc'[at % 3]}"

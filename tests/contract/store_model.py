@@ -20,10 +20,13 @@ from daemon.store.port import RunFilter
 from daemon.store.writes import (
     ClaimFiring,
     DropOutgoing,
+    Enqueue,
     FenceRun,
+    ForgetReceipt,
     GiveBack,
     InsertRun,
     Outcome,
+    PutReceipt,
     PutSignal,
     PutStep,
     RecordHandled,
@@ -33,13 +36,16 @@ from daemon.store.writes import (
     RequireAwaiting,
     RequireEnded,
     RequireNoSignal,
+    SettleDelivery,
     StageEvent,
     TakePlace,
     UpdateChild,
+    UpdateDelivery,
     UpdateFiring,
     UpdateRun,
     Write,
 )
+from tests.contract.queue_model import Queues
 
 Refusal = Outcome | None
 FENCED, CONFLICT = Outcome.FENCED, Outcome.CONFLICT
@@ -57,6 +63,7 @@ class Rows:
     outbox: dict[str, OutgoingEvent] = field(default_factory=dict)
     handled: dict[str, RecordHandled] = field(default_factory=dict)
     firings: dict[int, FiringRecord] = field(default_factory=dict)
+    queues: Queues = field(default_factory=Queues)
 
 
 class StoreModel:
@@ -80,6 +87,8 @@ class StoreModel:
             ClaimFiring: self._claim_firing,
             UpdateFiring: self._update_firing,
             ReleaseFiring: self._release_firing,
+            SettleDelivery: self._change_queue,
+            UpdateDelivery: self._change_queue,
         }
 
     # --- writes ---
@@ -113,6 +122,8 @@ class StoreModel:
             case DropOutgoing(ids=ids):
                 for id_ in ids:
                     rows.outbox.pop(id_, None)
+            case Enqueue() | PutReceipt() | ForgetReceipt():
+                rows.queues.apply(write)
 
     def _is(self, key: str, probe: Callable[[RunRecord], bool]) -> bool:
         return key in self.rows.runs and probe(self.rows.runs[key])
@@ -177,6 +188,9 @@ class StoreModel:
     def _claim_firing(self, write: ClaimFiring) -> Refusal:
         firing = write.record
         return None if self.rows.firings.setdefault(firing.scheduled_us, firing) is firing else CONFLICT
+
+    def _change_queue(self, write: SettleDelivery | UpdateDelivery) -> Refusal:
+        return self.rows.queues.change(write)
 
     def _update_firing(self, write: UpdateFiring) -> Refusal:
         before = self.rows.firings.get(write.record.scheduled_us)
@@ -289,7 +303,7 @@ class StoreModel:
         return len(old)
 
     def prune_others(self, before_us: int, prefix: str) -> tuple[int, int, int]:
-        """Forget old events that were handled, firings, and signals whose topic begins so; return how many of each."""
+        """Forget old events that were handled and receipts, firings, and signals whose topic begins so; count each."""
         rows = self.rows
         handled = {id_: each for id_, each in rows.handled.items() if each.handled_us >= before_us}
         latest = max(rows.firings, default=0)
@@ -299,7 +313,12 @@ class StoreModel:
             if at == latest or each.state in OPEN or each.ended_us is None or each.ended_us >= before_us
         }
         signals = [each for each in rows.signals if each.at_us >= before_us or not each.topic.startswith(prefix)]
-        gone = len(rows.handled) - len(handled), len(rows.firings) - len(firings), len(rows.signals) - len(signals)
+        receipts = rows.queues.forget_old(before_us)
+        gone = (
+            len(rows.handled) - len(handled) + receipts,
+            len(rows.firings) - len(firings),
+            len(rows.signals) - len(signals),
+        )
         rows.handled, rows.firings, rows.signals = handled, firings, signals
         return gone
 

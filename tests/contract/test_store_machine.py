@@ -38,6 +38,7 @@ from daemon.store.writes import (
     Write,
 )
 from tests.contract import records
+from tests.contract.queue_rules import ProcessRules, QueueMachine
 from tests.contract.store_driver import MANY, TOPICS, WORKFLOWS, StoreDriver
 from tests.contract.store_model import OPEN
 
@@ -73,7 +74,7 @@ def is_going(run: RunRecord) -> bool:
     return not run.status.ended and run.waiting_for != QUEUED
 
 
-class StoreMachine(StoreDriver):
+class StoreMachine(ProcessRules):
     """What may happen to a store."""
 
     heard: tuple[int, list[Signal]] = (0, [])
@@ -84,16 +85,6 @@ class StoreMachine(StoreDriver):
         for at in range(2):
             self.live(at)
             self.commit(InsertRun(self.made(f"run-{at}", owner=self.owner(at))), more=False)
-
-    @rule(at=owners)
-    def live(self, at: int) -> None:
-        self.read("register", self.app, self.owner(at), lease_s=1e6)
-        self.model.alive.add(self.owner(at))
-
-    @rule(at=owners)
-    def die(self, at: int) -> None:
-        self.read("retire", self.owner(at))
-        self.model.alive.discard(self.owner(at))
 
     # --- runs ---
     @rule(more=yes, name=few, attempt=st.integers(1, 2), of=owners, flow=yes, trigger=few, queued=yes, marked=rarely)
@@ -317,8 +308,11 @@ SETTINGS = settings(
 EXAMPLES = {"memory": 50, "sqlite": 30, "postgres": 30}
 
 
+@pytest.mark.parametrize("machine", [StoreMachine, QueueMachine])
 @pytest.mark.parametrize("kind", EXAMPLES)
-def test_a_store_does_what_its_model_does(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_a_store_does_what_its_model_does(
+    kind: str, machine: type[StoreDriver], request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     def made() -> Store:
         if kind == "postgres":
             url, schema = request.getfixturevalue("postgres_url"), request.getfixturevalue("postgres_schema")
@@ -329,9 +323,8 @@ def test_a_store_does_what_its_model_does(kind: str, request: pytest.FixtureRequ
         store = made()
         runner.run(store.open())
         try:
-            machine = type(
-                "Machine", (StoreMachine,), {"store": store, "runner": runner, "takes_anything": kind == "memory"}
-            )
-            run_state_machine_as_test(machine, settings=settings(SETTINGS, max_examples=EXAMPLES[kind]))
+            around = {"store": store, "runner": runner, "takes_anything": kind == "memory"}
+            its_machine = type("Machine", (machine,), around)
+            run_state_machine_as_test(its_machine, settings=settings(SETTINGS, max_examples=EXAMPLES[kind]))
         finally:
             runner.run(store.aclose())
