@@ -89,10 +89,17 @@ class Graph:
             return None
         if type(result) is not Slot:
             return _Holding(values, limit_bytes, is_missing, "a part of the workflow's result").structure(result)
-        stored = values[result.index]
-        if type(stored) is Held and not result.path and stored.codec.type == self.result_codec.type:
-            return stored.data
-        return _Holding(values, limit_bytes, is_missing, "the workflow's result").slot(result, self.result_codec)
+        stored, what = values[result.index], "the workflow's result"
+        if not result.path:
+            if type(stored) is not Held:
+                try:
+                    return self.result_codec.hold(stored, limit_bytes, what)[0]
+                except CodecError:
+                    if not is_missing(result.index):
+                        raise
+            elif stored.codec.type == self.result_codec.type:
+                return stored.data
+        return _Holding(values, limit_bytes, is_missing, what).slot(result, self.result_codec)
 
     def decode_result(self, data: bytes) -> Any:
         """Return what a stored result stands for."""
