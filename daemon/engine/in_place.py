@@ -1,8 +1,9 @@
 """Beginning with something at once, instead of in a task that is to come."""
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Generator, Iterator
 from contextvars import Context
+from types import coroutine
 from typing import Any, TypeVar
 
 T_co = TypeVar("T_co", covariant=True)
@@ -24,6 +25,11 @@ class Turn:
             self._asked_s = self._loop.time()
             self._loop.call_soon(self._end)
         return self._loop.time() - self._asked_s < _TURN_S
+
+    @coroutine
+    def next(self) -> Generator[None, None, None]:
+        """Wait for the next one: the others have theirs first."""
+        yield
 
     def _end(self) -> None:
         self._asked_s = self._loop = None

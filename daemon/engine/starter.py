@@ -62,7 +62,7 @@ class RunStarter(RunResumer):
             run_id = activation.next_run_id(workflow.name)
         in_place = run_id is None and options.wait is not False and _goes_in_place(workflow)
         if in_place and not self._turn.is_short:
-            await self._ports.clock.sleep(0)  # others have their turn first
+            await self._turn.next()
         record, held = new_record(self._ports, workflow, value, run_id, trigger)
         if in_place and self._ports.alone:
             run = self._unseen(workflow, record, held)
