@@ -97,7 +97,7 @@ def ready(made: Application) -> Iterator[tuple[DaemonProcess, float, float]]:
         yield daemon, time.monotonic() - daemon.started_s, daemon.cpu_s()
 
 
-async def load(broker: Broker, size: int, events: int) -> None:
+async def load(broker: Broker, size: int, events: int, *, turn: int) -> None:
     """Publish the events, evenly, and return once the broker has confirmed all of them."""
     connection = await aio_pika.connect(broker.url)
     channel = await connection.channel()
@@ -105,7 +105,7 @@ async def load(broker: Broker, size: int, events: int) -> None:
 
     async def publish(number: int) -> None:
         body = json.dumps({"order_id": f"ord_{number:026d}", "note": "n" * 240}).encode()
-        message = aio_pika.Message(body, message_id=str(number), delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+        message = aio_pika.Message(body, message_id=f"{turn}-{number}", delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
         await exchange.publish(message, f"bench.counted-{number % size}")
 
     for first in range(0, events, 500):
@@ -184,7 +184,7 @@ class Party:
         result = Path(f"{self._result}-{len(self.rates)}")
         self._daemon.send(signal.SIGSTOP)
         try:
-            asyncio.run(load(self._broker, self.size, self._events))
+            asyncio.run(load(self._broker, self.size, self._events, turn=len(self.rates)))
         finally:
             self._daemon.send(signal.SIGCONT)
         until(result.exists, f"{self._events} events", timeout_s=WITHIN_S)

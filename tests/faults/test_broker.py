@@ -14,7 +14,10 @@ from tests.faults.publisher import repeating
 def test_a_broker_that_goes_and_comes_back_costs_no_event_and_repeats_none_that_is_running(
     lab: Laboratory, how: str
 ) -> None:
-    """aio-pika#231, aio-pika#501, aio-pika#459, dramatiq#207, dramatiq#36, dramatiq#187, celery#4671, celery#987."""
+    """aio-pika#231, aio-pika#501, aio-pika#459, dramatiq#207, dramatiq#36, dramatiq#187, celery#4671, celery#987.
+
+    taskiq-aio-pika#46, taskiq-aio-pika#59: the worker dies of an answer to a connection that is gone.
+    """
     lab.start()
     with lab.traffic():
         held = lab.order(held=True)

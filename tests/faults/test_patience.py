@@ -20,7 +20,10 @@ def impatient(lab: Laboratory) -> Iterator[Laboratory]:
 
 
 def test_long_and_often_retried_events_are_handled_on_a_broker_that_waits_six_seconds(impatient: Laboratory) -> None:
-    """celery#6760, celery#6954, dramatiq#827; celery#9867, celery#10111, celery#10095: a death header drops a retry."""
+    """celery#6760, celery#6954, dramatiq#827, dramatiq#877: the broker takes its channel, and everything comes again.
+
+    celery#9867, celery#10111, celery#10095: a death header drops a retry.
+    """
     lab = impatient
     lab.start()
     long = lab.order(pause_s=1.5 * TIMEOUT_S)

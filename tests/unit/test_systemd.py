@@ -192,6 +192,7 @@ async def test_the_watchdog_is_fed_at_half_its_period_while_the_loop_turns(liste
 
 
 async def test_a_blocked_loop_or_a_failing_check_earns_no_sign_of_life(listener: Listener) -> None:
+    """aio-pika#580, aio-pika#288, faststream#1636: what blocks the loop is told before the broker hangs up."""
     clock, healthy = ManualClock(), True
     monitor = LoopMonitor(clock, Notifier(listener.address, watchdog_s=8), checks=[lambda: healthy])
     await monitor.start()

@@ -37,7 +37,7 @@ STAGES = {
 async def test_a_connection_that_is_cut_at_any_stage_is_made_again(
     lab: Laboratory, marker: bytes, *, before: bool
 ) -> None:
-    """aio-pika#669, aio-pika#231."""
+    """aio-pika#669, aio-pika#691, aio-pika#231."""
     async with Proxy(lab.url) as proxy:
         proxy.cut_at(marker, before=before)
         bus = await lab.bus(url=through(proxy))
@@ -87,7 +87,7 @@ async def test_a_bus_that_is_closed_while_it_connects_leaves_no_connection_behin
 
 
 async def test_a_thousand_channels_that_were_opened_and_closed_leave_nothing_behind(lab: Laboratory) -> None:
-    """aio-pika#570, aio-pika#659."""
+    """aio-pika#570, aio-pika#659, aio-pika#658."""
 
     def channels() -> int:
         gc.collect()
@@ -113,7 +113,7 @@ async def test_a_thousand_channels_that_were_opened_and_closed_leave_nothing_beh
 
 
 async def test_subscribers_that_come_and_go_leave_nothing_behind(lab: Laboratory) -> None:
-    """aio-pika#490, aio-pika#494, aio-pika#284."""
+    """aio-pika#490, aio-pika#494, aio-pika#284, aio-pika#496."""
     bus = await lab.bus()
 
     async def come_and_go(times: int) -> None:
@@ -142,7 +142,10 @@ async def test_subscribers_that_come_and_go_leave_nothing_behind(lab: Laboratory
 
 
 async def test_settling_on_a_channel_that_is_closed_disturbs_nobody(lab: Laboratory) -> None:
-    """aiormq#70, wolverine#3687: the channel alone is lost, and comes back on the same connection."""
+    """aiormq#70, wolverine#3687: the channel alone is lost, and comes back on the same connection.
+
+    aio-pika#449, aio-pika#98: what has the same tag on the new channel is not settled in its place.
+    """
     bus = await lab.bus()
     consumer, inbox = await lab.subscribe(bus, "greet", "customer.created")
     _, other = await lab.subscribe(bus, "other", "customer.created")

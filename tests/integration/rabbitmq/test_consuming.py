@@ -8,6 +8,8 @@ import pytest
 
 from daemon.errors import BrokerUnavailableError, PayloadTooLargeError
 from daemon.events.model import Envelope, Message, message_of
+from tests.integration.amqp_proxy import through
+from tests.integration.proxy import Proxy
 from tests.integration.rabbitmq.laboratory import Laboratory, until
 from tests.services import free_port
 
@@ -178,6 +180,28 @@ async def test_publishing_without_a_broker_ends_in_time_with_our_error() -> None
     await bus.aclose()
     assert "secret" not in str(caught.value)
     assert not bus.connected
+
+
+@pytest.mark.parametrize("silent", [True, False])
+async def test_publishing_while_the_connection_is_lost_ends_in_time_with_our_error(
+    lab: Laboratory, *, silent: bool
+) -> None:
+    """aio-pika#556, aio-pika#636, faststream#1579: it hung, whether the connection was gone or had fallen silent."""
+    async with Proxy(lab.url) as proxy:
+        bus = await lab.bus(url=through(proxy), publish_timeout_s=0.5)
+        await lab.subscribe(bus, "greet", "customer.created")
+        assert await bus.send(message("customer.created", "e1"))
+
+        proxy.freeze() if silent else proxy.refuse()
+        async with asyncio.timeout(3):
+            with pytest.raises(BrokerUnavailableError):
+                await bus.send(message("customer.created", "e2"))
+
+        await until(lambda: silent or not bus.connected)
+        proxy.thaw()
+        proxy.accept()
+        await until(lambda: bus.connected, timeout_s=20)
+        assert await bus.send(message("customer.created", "e2"))
 
 
 @pytest.mark.parametrize(

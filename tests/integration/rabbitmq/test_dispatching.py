@@ -1,6 +1,7 @@
 """A subscriber's handler on a broker that is lost in the middle: each attempt runs once, and has its end."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -46,13 +47,13 @@ class Ship:
         self.dispatcher: Dispatcher
         self.consumer: RabbitConsumer
 
-    async def connect(self) -> None:
+    async def connect(self, **options: Any) -> None:
         """Begin to connect through the proxy."""
         port = urlsplit(self.proxy.url).port
         parts = urlsplit(self.lab.url)
         login = parts.netloc.rpartition("@")[0]
         url = urlunsplit(parts._replace(netloc=f"{login}@127.0.0.1:{port}"))
-        self.bus = await self.lab.bus(url=url, publish_timeout_s=2)
+        self.bus = await self.lab.bus(**{"url": url, "publish_timeout_s": 2} | options)
         await until(lambda: self.bus.connected or bool(self.bus.trouble))
 
     async def consume(self, handle: Handler, *, prefetch: int = 10, **options: Any) -> None:
@@ -208,3 +209,42 @@ async def test_a_paused_subscriber_with_a_prefetch_of_one_goes_on(ship: Ship) ->
 
     await until(lambda: len(handled) == 15)
     assert await ship.at_rest() == (0, 0)
+
+
+async def test_a_handler_that_blocks_everything_until_the_broker_hangs_up_runs_once(ship: Ship) -> None:
+    """aio-pika#580, aio-pika#288, faststream#1636: nobody answers the broker's heartbeat, and the channel is closed."""
+
+    async def handle(id: str, _: int) -> None:
+        if id == "blocks":
+            time.sleep(5)  # noqa: ASYNC251 - which is what nobody should do
+
+    await ship.connect(heartbeat_s=1)
+    await ship.consume(handle)
+
+    await ship.publish("blocks", "next")
+
+    await until(lambda: ship.bus._consume.generation > 1, timeout_s=20)
+    await until(lambda: ship.bus.connected and ship.consumer.ready, timeout_s=20)
+    await until(lambda: ("next", 1) in ship.ran, timeout_s=20)
+    assert await ship.at_rest() == (0, 0)
+    assert ship.ran == [("blocks", 1), ("next", 1)]
+
+
+async def test_what_always_fails_is_tried_as_often_as_its_policy_says_and_ever_later(ship: Ship) -> None:
+    """faststream#1657: it was put back at once, for ever."""
+    at_s: list[float] = []
+    loop = asyncio.get_running_loop()
+
+    async def fail(_: str, __: int) -> None:
+        at_s.append(loop.time())
+        raise ValueError("never")
+
+    await ship.connect()
+    await ship.consume(fail, retry=Retry(max_attempts=3, delay=timedelta(seconds=0.2), backoff=3))
+    await ship.publish("e1")
+    await until(lambda: len(ship.ran) == 3)
+
+    assert await ship.at_rest() == (0, 1)
+    assert ship.ran == [("e1", 1), ("e1", 2), ("e1", 3)]
+    assert at_s[1] - at_s[0] >= 0.19
+    assert at_s[2] - at_s[1] >= 0.59

@@ -39,7 +39,7 @@ def reader(store: MemoryStore) -> Dispatcher:
 
 
 async def test_every_end_that_is_no_success_is_a_dead_letter_with_its_reason(lab: Laboratory) -> None:
-    """taskiq-aio-pika#5: a queue of dead letters is declared, and nothing lands there."""
+    """taskiq-aio-pika#5: a queue of dead letters is declared, and nothing lands there. nameko#387: errors are acked."""
     killed_by = await lab.bus()
     _, inbox = await lab.subscribe(killed_by, "reader", "order.placed")
     await lab.publish("order.placed", b'{"id": "o"}', pika.BasicProperties(message_id="crashed"))

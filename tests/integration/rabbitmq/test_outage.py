@@ -106,6 +106,7 @@ async def test_a_broker_that_comes_back_empty_is_given_its_topology_again(node: 
 
 
 async def test_a_bus_that_was_there_before_the_broker_begins_when_it_comes(node: Node, lab: Laboratory) -> None:
+    """aio-pika#202."""
     await asyncio.to_thread(node.stop)
     bus = await lab.bus()
     consumer, inbox = await lab.attempt(bus, "greet", "customer.created")

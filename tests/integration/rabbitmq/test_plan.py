@@ -168,6 +168,7 @@ async def test_who_may_not_declare_gets_what_is_missing_as_definitions(lab: Labo
 
 
 async def test_a_queue_that_another_connection_owns_alone_is_different(lab: Laboratory) -> None:
+    """aio-pika#679: none of ours is exclusive, so each can be consumed again on the next connection."""
     lab.subscribers.add("greet")
     bus = await lab.bus()
     plans = []

@@ -62,6 +62,7 @@ async def test_a_retry_without_delay_does_not_wait(lab: Laboratory) -> None:
 
 
 async def test_two_subscribers_share_a_wait_queue_and_each_gets_its_own_back(lab: Laboratory) -> None:
+    """taskiq-aio-pika#4, taskiq-aio-pika#52, taskiq-aio-pika#53."""
     bus = await lab.bus()
     _, first = await lab.subscribe(bus, "first", "customer.created")
     _, second = await lab.subscribe(bus, "second", "customer.created")
@@ -240,3 +241,23 @@ async def test_a_long_wait_in_place_goes_on_in_the_store_before_the_broker_loses
     assert answered_s < 0.34
     await again.ack()
     await lab.until_nothing_is_kept()
+
+
+async def test_what_waits_for_its_next_attempt_takes_no_room_from_what_comes(lab: Laboratory) -> None:
+    """celery#6067, celery#9149, rabbitmq-server#11948: a delay keeps a worker from all else."""
+    bus = await lab.bus()
+    _, inbox = await lab.subscribe(bus, "greet", "customer.created", prefetch=1)
+    for number in range(4):
+        await lab.publish("customer.created", str(number).encode())
+
+    seen = []
+    for delay_s in (25, 3_600, 8, 40):  # in wait queues, and where none fits, in the store
+        delivery = await inbox.next()
+        seen.append(delivery.message.body)
+        await delivery.retry(delay_s, attempt=2, error="no")
+    await lab.publish("customer.created", b"new")
+
+    new = await inbox.next()
+    assert seen == [b"0", b"1", b"2", b"3"]
+    assert new.message.body == b"new"
+    await new.ack()
