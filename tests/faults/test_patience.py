@@ -1,7 +1,10 @@
 """What takes long: a handler that the broker would not wait for, and an event that is tried eleven times."""
 
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -35,3 +38,31 @@ def test_long_and_often_retried_events_are_handled_on_a_broker_that_waits_six_se
     assert [lab.ledger.begun(each, long) for each in ("left", "right", "straight")] == [1, 1, 1]
     assert lab.ledger.begun("left", retried) == 11
     assert not lab.daemon.logged("broker_lost")
+
+
+def test_a_daemon_that_is_killed_when_the_store_has_what_it_is_at_leaves_that_and_its_order_to_the_next(
+    impatient: Laboratory, tmp_path: Path
+) -> None:
+    """celery#1628: what the broker was told is done, and is not."""
+    lab = impatient
+    lab.start()
+    long = lab.order(pause_s=1.5 * TIMEOUT_S)
+    for _ in range(3):
+        lab.order()
+    lab.begun(long)
+    until(lambda: parked(tmp_path, lab.broker.app) == {"left", "right", "straight"}, "parked", timeout_s=TIMEOUT_S)
+
+    lab.fleet.kill(0)
+    assert ("straight", long) in lab.ledger.missing()
+    since_s = time.monotonic()
+    lab.fleet.start(0)
+
+    lab.recovered("killed while the store had what it was at", since_s=since_s, repeated=6)
+    assert [lab.ledger.begun(each, long) for each in ("left", "right", "straight")] == [2, 2, 2]
+    assert lab.ledger.disorder("straight", lab.orders) == []
+
+
+def parked(folder: Path, app: str) -> set[str]:
+    """Return the subscribers of which the store has something."""
+    with closing(sqlite3.connect(folder / "sagad.db")) as connection:
+        return {name for (name,) in connection.execute("SELECT subscriber FROM deliveries WHERE app = ?", (app,))}

@@ -111,7 +111,7 @@ class RabbitBus:
             memory=store,
             declare=declare,
             clock=self._clock,
-            reachable=lambda: self.connected,
+            reachable=lambda: self._consume.connected or self._publish.connected,
             timeout_s=publish_timeout_s,
         )
         self._shelf = Shelf(
