@@ -22,7 +22,7 @@ from structlog.typing import FilteringBoundLogger
 
 from daemon.clock import Clock, SystemClock
 from daemon.config import LogConfig
-from daemon.redact import cleaned, text_of
+from daemon.redact import cleaned_fields, text_of
 
 _TRACEBACK_MAX = 8 * 1024
 _REASON_MAX = 2_000
@@ -88,7 +88,7 @@ class _Output:
         if error := fields.pop("exc_info", None):
             entry |= _error_fields(error)
         entry |= fields
-        return {key: cleaned(key, value) for key, value in entry.items()}
+        return cleaned_fields(entry)
 
     def _line(self, entry: dict[str, Any]) -> bytes:
         if self.console is None:
