@@ -48,6 +48,7 @@ class SqliteFile:
         self._peers_folder = path.with_name(f"{path.name}-peers")
         self._peers = Peers(self._peers_folder)
         self._hints: list[Callable[[], object]] = []
+        self._handing: list[Job] = []
         self._is_open = False
 
     async def open(self) -> None:
@@ -79,6 +80,7 @@ class SqliteFile:
         if not self._is_open:
             return
         self._is_open = False
+        self._hand_over()
         await asyncio.to_thread(self._writer.close)
         await self._loop.run_in_executor(self._reading_thread, self._reading.close)
         self._reading_thread.shutdown()
@@ -96,7 +98,9 @@ class SqliteFile:
     def commit(self, *writes: Write) -> Awaitable[Outcome]:
         future: asyncio.Future[Outcome] = self._loop.create_future()
         if self._is_open:
-            self._writer.submit(Commit(writes, future))
+            if not self._handing:
+                self._loop.call_soon(self._hand_over)
+            self._handing.append(Commit(writes, future))
         else:
             future.set_exception(StoreUnavailableError(_CLOSED))
         return future
@@ -148,8 +152,18 @@ class SqliteFile:
         if not self._is_open:
             raise StoreUnavailableError(_CLOSED)
         future: asyncio.Future[T] = self._loop.create_future()
-        self._writer.submit(Call(work, future, hints=hints))
+        self._handing.append(Call(work, future, hints=hints))
+        self._hand_over()
         return await future
+
+    def _hand_over(self) -> None:
+        """Hand what was submitted in a turn of the loop to the thread that writes, all at once.
+
+        It would be woken by the first, and from then on contend for the interpreter with whoever submits the others.
+        """
+        if self._handing:
+            handing, self._handing = self._handing, []
+            self._writer.submit(handing)
 
     def _finished(self, results: list[tuple[Job, object]]) -> None:
         hints = any(job.hints and not isinstance(result, Exception) for job, result in results)

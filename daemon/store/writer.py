@@ -7,7 +7,7 @@ hundred share one.
 """
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
@@ -68,7 +68,7 @@ class Writer:
         self._lost: sqlite3.Error | None = None
         self._closing = Event()
         self._ended = False
-        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._queue: SimpleQueue[Sequence[Job] | None] = SimpleQueue()
         self.submit = self._queue.put
         self._thread = Thread(target=self._work, name="sagad-store-writer", daemon=True)
 
@@ -117,11 +117,11 @@ class Writer:
         """Add what is queued, after waiting for it if nothing is pending; tell whether there is anything to do."""
         with suppress(Empty):
             while len(pending) < _BATCH_MAX and not self._ended:
-                job = self._queue.get(block=not pending)
-                if job is None:
+                jobs = self._queue.get(block=not pending)
+                if jobs is None:
                     self._ended = True
                 else:
-                    pending.append(job)
+                    pending.extend(jobs)
         return bool(pending)
 
     def _transact(self, jobs: list[Job]) -> list[tuple[Job, object]]:
