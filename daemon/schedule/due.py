@@ -1,8 +1,7 @@
 """Claims what is due: many firings in one transaction of the store.
 
     lanes that are due --> claims --> one `claim_due` --> what runs or waits: a `Firing` in a task of its own
-             ^                |                      +--> what does not: a line of the log
-             +-- next times <-+-- while that is on its way
+                                                     +--> what does not: a line of the log
 
 What is not known to be claimed stays due: lanes go back to where they were, and are looked at again.
 """
@@ -26,7 +25,7 @@ _STARTED = frozenset({ClaimOutcome.RUNNING, ClaimOutcome.WAITING})
 _log = get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Wanted:
     """A claim, and where its lane stood before."""
 
@@ -57,6 +56,7 @@ class Claimer:
         self._rests = rests
         self._failed = failed
         self._wanted: list[_Wanted] = []
+        self._then: list[Callable[[], object]] = []
         self._task: asyncio.Task[None] | None = None
 
     def add(self, lane: Lane, passed: Passed) -> None:
@@ -68,6 +68,18 @@ class Claimer:
         if self._wanted and self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._work())
 
+    def then(self, work: Callable[[], object]) -> None:
+        """Call a function once what was added is claimed, and begun, or has failed; at least in the next turn."""
+        self._then.append(work)
+        if self._task is None:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        loop = asyncio.get_running_loop()
+        then, self._then = self._then, []
+        for work in then:
+            loop.call_soon(work)
+
     async def settle(self) -> None:
         """Return once everything that was added is claimed, or has failed."""
         while self._task is not None:
@@ -77,8 +89,10 @@ class Claimer:
         try:
             while self._wanted:
                 await self._claim(self._wanted[:_BATCH])
+                self._go_on()
         finally:
             self._task = None
+            self._go_on()
 
     async def _claim(self, batch: Sequence[_Wanted]) -> None:
         try:
@@ -93,7 +107,8 @@ class Claimer:
                 del self._wanted[:1]
                 return
             for each in batch:
-                await self._claim([each])
+                if self._wanted[:1] == [each]:  # else the store went away meanwhile
+                    await self._claim([each])
             return
         del self._wanted[: len(batch)]
         for wanted, answer in zip(batch, answers, strict=True):

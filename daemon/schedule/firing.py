@@ -171,6 +171,8 @@ class Firing:
         record, retry = self.record, self._job.schedule.retry
         line["attempt"] = record.attempt
         error = await self._attempt()
+        if not self._around.stopping():
+            await self._around.clock.sleep(0)  # Of many that begin in one moment, none waits for another one's end.
         if error is None:
             await self._end(line, FiringState.COMPLETED, outcome="ok")
         elif isinstance(error, RunNotCompleted) and not RunStatus(error.status).ended:

@@ -11,7 +11,7 @@ from daemon.schedule.job import Job
 BACKLOG_MAX = 1_000  # missed firings of one job that are looked at
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Passed:
     """Firing times that have come.
 

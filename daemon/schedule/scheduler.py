@@ -279,8 +279,8 @@ class Scheduler:
                 self._deal(lane, now, _GRACE)
             except Exception:  # noqa: BLE001 - the alarms of other jobs must not suffer
                 _log.exception("job_not_fired", job=lane.job.name)
-        # After the claims are handed in: to find the next times of many takes a while.
-        asyncio.get_running_loop().call_soon(self._set_alarms, lanes)
+        # Once these have begun: to find the next times of many takes a while.
+        self._claimer.then(lambda: self._set_alarms(lanes))
 
     def _deal(self, lane: Lane, now: datetime, grace: timedelta) -> None:
         """Have every firing time between `lane.seen` and now claimed, or recorded as missed."""

@@ -1,4 +1,7 @@
-"""What a store keeps of jobs beside their firings, and what is asked of it before one fires."""
+"""What a store keeps of jobs beside their firings, and what is asked of it before one fires.
+
+Those of which there are thousands at a time are not frozen, which would take twice as long; nobody changes them.
+"""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -25,7 +28,7 @@ class JobDeclaration:
     times: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class JobRecord:
     """What the fleet knows of a job; (app, job) is unique.
 
@@ -60,7 +63,7 @@ class JobRecord:
         return f"{by}: {self.paused_reason}" if self.paused_reason else by
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FiringClaim:
     """One firing time of a job that has come.
 
@@ -96,7 +99,7 @@ class ClaimOutcome(StrEnum):
     SUPERSEDED = "superseded"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Claimed:
     """What became of a claim.
 

@@ -163,7 +163,7 @@ def test_the_latest_times_end_with_the_last_one_and_lack_none(schedule: str | ti
 async def test_firings_of_a_dead_process_are_run_again_as_the_next_attempt(world: World) -> None:
     await world.fired(NOON - HOUR, state=FiringState.RUNNING)
 
-    await world.started(world.job(HOUR, catch_up="none"), world.job(HOUR, name="other"))
+    await world.started(world.job(HOUR, catch_up="none", overlap="queue"), world.job(HOUR, name="other"))
 
     assert world.ran == ["11:00:00", "12:00:00"]
     (firing, _) = await world.firings()
@@ -289,6 +289,8 @@ async def test_nothing_is_claimed_while_the_store_cannot_be_written_and_it_is_ma
         await scheduler.replace([])
     world.store.trouble = ""
     await world.advance(LOOK)
+    await settle()
+    await settle()
 
     assert claimed == []
     assert await world.states() == ["12:10:00 completed"]
