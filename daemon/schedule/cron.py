@@ -4,6 +4,7 @@ from calendar import isleap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import MAXYEAR, UTC, date, datetime, timedelta
+from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
 
 from daemon.errors import CronError, did_you_mean
@@ -198,6 +199,7 @@ def _lowest(mask: int) -> int:
     return (mask & -mask).bit_length() - 1
 
 
+@cache
 def _following_months(months: int) -> tuple[tuple[int, int], ...]:
     """Return for each month, by its number, how many years further the next named month is, and which it is."""
     ring = [(year, month) for year in (0, 1) for month in range(1, 13) if months >> month & 1]

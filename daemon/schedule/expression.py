@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple, NoReturn
 
 from daemon.errors import CronError, did_you_mean
@@ -118,6 +119,7 @@ def _nickname(text: str) -> str:
     return _NICKNAMES[text]
 
 
+@lru_cache(maxsize=4_096)
 def _mask(text: str, field: _Field) -> int:
     mask = 0
     for item in text.split(","):
