@@ -72,25 +72,26 @@ def test_a_job_fires_once_every_second_while_the_daemons_that_fire_it_are_killed
 def test_a_running_daemon_heeds_what_is_ordered_by_another_process(laboratory: Application) -> None:
     laboratory.add("jobs/tick.py", TICK)
 
-    def history(*, state: str) -> list[Entry]:
-        found: list[Entry] = laboratory.sagad_json("jobs", "history", "tick", "--state", state)["items"]
-        return found
+    with laboratory.daemon() as daemon, daemon.api() as api:
 
-    with laboratory.daemon() as daemon:
+        def history(*, state: str) -> list[Entry]:
+            found: list[Entry] = api.get("/api/jobs/tick/firings", params={"state": state}).json()["items"]
+            return found
+
         daemon.wait_for("job_finished", job="tick", outcome="ok")
         laboratory.sagad("jobs", "pause", "tick", "--by", "ann", "--reason", "the disk is full")
         until(lambda: bool(history(state="skipped")), "a firing is skipped")
         ordered = laboratory.sagad_json("jobs", "trigger", "tick", "--by", "bob", "--reason", "only this one")
         daemon.wait_for("job_finished", job="tick", scheduled_for=ordered["scheduled_for"], outcome="ok")
-        (paused,) = [each for each in laboratory.sagad_json("jobs", "list") if each["name"] == "tick"]
+        (paused,) = [each for each in api.get("/api/jobs").json()["items"] if each["name"] == "tick"]
         done = len(daemon.logged("job_finished", job="tick", outcome="ok"))
         laboratory.sagad("jobs", "resume", "tick")
         daemon.wait_for("job_finished", job="tick", outcome="ok", count=done + 1)
-        with daemon.api() as api:
-            shown = api.get("/api/jobs/tick/orders").json()["items"]
+        orders = api.get("/api/jobs/tick/orders").json()["items"]
+        skipped, completed = history(state="skipped"), history(state="completed")
 
-    assert {each["error"] for each in history(state="skipped")} == {"paused by ann: the disk is full"}
+    assert {each["error"] for each in skipped} == {"paused by ann: the disk is full"}
     assert (paused["state"], paused["paused"]["by"]) == ("paused", "ann")
-    (manual,) = [each for each in history(state="completed") if each["trigger"] == "manual"]
+    (manual,) = [each for each in completed if each["trigger"] == "manual"]
     assert (manual["by"], manual["reason"], manual["attempt"]) == ("bob", "only this one", 1)
-    assert [each["action"] for each in shown] == ["resume", "trigger", "pause"]
+    assert [each["action"] for each in orders] == ["resume", "trigger", "pause"]
