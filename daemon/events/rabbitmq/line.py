@@ -75,6 +75,7 @@ class Line:
         self._spawn = spawn
         self._waiting: deque[RabbitDelivery] = deque()
         self._head: RabbitDelivery | None = None
+        self._adrift: RabbitDelivery | None = None  # a head that is being handled, and was lost with its channel
         self._source: object = None  # the consumption that the latest delivery came of
         self._doubts = 1  # counts what may have put something into the store
         self._cleared = 0  # at which of these the store had nothing
@@ -116,8 +117,8 @@ class Line:
         """Forget what is not under way: the channel is lost, and it comes again. Before the suspects are told."""
         self._waiting.clear()
         head = self._head
-        if head is not None and head.row is None and not self._suspects.has_out(head):
-            self._head = None
+        if head is not None and head.row is None and head is not self._adrift:
+            self._head = self._adrift = head if self._suspects.has_out(head) else None
         self._stirred.set()
 
     def look(self) -> None:
