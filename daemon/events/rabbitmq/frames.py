@@ -200,7 +200,7 @@ class FrameReader(asyncio.StreamReader):
     def _take(self, data: bytes) -> None:
         at, size = 0, len(data)
         self._wanted = _HEAD.size
-        taken = False
+        taken, theirs = False, bytearray()
         while size - at >= _HEAD.size:
             kind, number, length = _HEAD.unpack_from(data, at)
             end = at + _HEAD.size + length + 1
@@ -215,12 +215,13 @@ class FrameReader(asyncio.StreamReader):
             else:
                 if lane is not None and lane.is_closed:
                     del self._lanes[number]
-                super().feed_data(self._harmless(kind, data[at:end]))
+                theirs += self._harmless(kind, data[at:end])
             at = end
         self._rest += data[at:]
         if taken and self._now_s() - self._beaten_s >= _BEAT_EVERY_S:
             self._beaten_s = self._now_s()
-            super().feed_data(_BEAT)
+            theirs += _BEAT
+        super().feed_data(theirs)
 
     def feed_eof(self) -> None:
         """Pass on that nothing more comes, and what had begun."""
