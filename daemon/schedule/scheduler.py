@@ -41,6 +41,7 @@ from daemon.store.writes import ReleaseFiring
 _GRACE = timedelta(seconds=30)  # a busy loop is late; a machine that slept has missed
 _NO_GRACE = timedelta(0)
 _TAKEN_MAX = 1_000  # firings that are taken over at one look
+_AGAIN_S = 1.0  # after the store could not be asked
 _SET_BACK = timedelta(seconds=1)  # less is an adjustment of the clock
 _log = get_logger(__name__)
 
@@ -313,6 +314,9 @@ class Scheduler:
         self._alarms.set(times)
 
     def _hold(self, lane: Lane) -> None:
+        """Have a job whose firings could not be claimed be looked at again."""
+        if not self._held and self.running:
+            self._clock.call_later(_AGAIN_S, self._watch.look_soon)
         self._held.add(lane.job.name)
 
     # --- firings ---

@@ -297,6 +297,31 @@ async def test_nothing_is_claimed_while_the_store_cannot_be_written_and_it_is_ma
     assert (await world.states("often"))[-1] == "12:11:05 completed"
 
 
+async def test_what_could_not_be_claimed_stays_due(world: World) -> None:
+    await world.started(world.job(MINUTE), world.job(SECOND, name="often", catch_up="all"), look=HOUR)
+
+    world.store.is_away = True
+    await world.advance(MINUTE + 5 * SECOND)
+    claimed = await world.states() + await world.states("often")
+    world.store.is_away = False
+    await world.advance(2 * SECOND)
+
+    assert claimed == []
+    assert await world.states() == ["12:01:00 completed"]
+    assert [each.split()[0] for each in await world.states("often")] == [at(NOON + n * SECOND) for n in range(1, 68)]
+
+
+async def test_a_claim_that_the_store_refuses_stops_no_other(world: World) -> None:
+    world.store.poison = "other"
+    await world.started(world.job(), world.job(name="other"), world.job(name="third"))
+
+    await world.advance(2 * MINUTE)
+
+    assert await world.states() == await world.states("third") == ["12:01:00 completed", "12:02:00 completed"]
+    assert await world.states("other") == []
+    assert world.lines("job_not_fired", "job") == [("other",)] * 2
+
+
 async def test_a_handler_that_misses_the_store_is_called_again_and_that_is_no_attempt(world: World) -> None:
     is_away = True
 

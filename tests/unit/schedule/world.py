@@ -1,7 +1,7 @@
 """A scheduler on a clock that is moved by hand, a store in memory, and a job that writes down when it ran."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,10 +9,11 @@ from typing import Any
 
 from daemon.clock import ManualClock, from_us, to_us
 from daemon.container import Services
+from daemon.errors import StoreUnavailableError
 from daemon.log import captured_log
 from daemon.schedule.job import Job, JobContext, job
 from daemon.schedule.scheduler import Scheduler
-from daemon.store.job_model import FiringClaim, JobDeclaration
+from daemon.store.job_model import Claimed, FiringClaim, JobDeclaration
 from daemon.store.memory import MemoryStore
 from daemon.store.model import FiringRecord, FiringState
 from daemon.store.writes import UpdateFiring
@@ -38,9 +39,23 @@ def at(moment: datetime) -> str:
 
 
 class TroubledStore(MemoryStore):
-    """A store that can be told that it cannot write."""
+    """A store that can be told that it cannot write, or that it takes no claims of some jobs.
+
+    Attributes:
+        is_away: Whether claims fail, as over a lost connection.
+        poison: A job that no claim may be of, as if the database refused its values.
+    """
 
     trouble = ""
+    is_away = False
+    poison = ""
+
+    async def claim_due(self, app: str, owner: str, claims: Sequence[FiringClaim], *, now_us: int) -> list[Claimed]:
+        if self.is_away:
+            raise StoreUnavailableError("The connection was lost.")
+        if any(each.record.job == self.poison for each in claims):
+            raise ValueError("The database does not take this.")
+        return await super().claim_due(app, owner, claims, now_us=now_us)
 
 
 class World:
