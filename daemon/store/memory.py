@@ -13,14 +13,7 @@ from daemon.store.memory_receipts import MemoryReceipts
 from daemon.store.memory_runs import MemoryRuns, Undo
 from daemon.store.memory_signals import MemorySignals
 from daemon.store.memory_steps import MemorySteps
-from daemon.store.model import (
-    OutgoingEvent,
-    QueuedDelivery,
-    Receipt,
-    RunRecord,
-    Signal,
-    StepRecord,
-)
+from daemon.store.model import OutgoingEvent, QueuedDelivery, Receipt, RunRecord, Signal, StepRecord
 from daemon.store.port import NOTHING, FoundRuns, RunFilter
 from daemon.store.writes import (
     ClaimFiring,
