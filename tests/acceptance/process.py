@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import psutil
 
-WITHIN_S = 15.0
+WITHIN_S = 30.0
 Entry = dict[str, Any]
 
 

@@ -194,8 +194,10 @@ async def test_a_dead_letter_whose_queue_is_gone_is_settled_all_the_same(ship: S
 async def test_a_paused_subscriber_with_a_prefetch_of_one_goes_on(ship: Ship) -> None:
     """wolverine#2078: paused while it requeues, with a prefetch of 1, it waits for itself."""
     is_down, handled = True, set[str]()
+    all_there = asyncio.Event()
 
     async def handle(id: str, attempt: int) -> None:
+        await all_there.wait()
         if is_down:
             raise ConnectionRefusedError
         handled.add(id)
@@ -203,6 +205,7 @@ async def test_a_paused_subscriber_with_a_prefetch_of_one_goes_on(ship: Ship) ->
     await ship.connect()
     await ship.consume(handle, prefetch=1, concurrency=1)
     await ship.publish(*(f"e{at}" for at in range(15)))
+    all_there.set()
     await until(lambda: ship.dispatcher.paused)
     is_down = False
     await until(lambda: not ship.dispatcher.paused)
