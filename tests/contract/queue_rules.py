@@ -169,8 +169,9 @@ class QueueMachine(ProcessRules):
     def take_over_receipt(self, of: int, at: int, *, dies: bool) -> None:
         if dies:
             self.die(of + 1)
+        self.submit()  # which may have them forgotten
         owner, receipts = self.owner(of), [*self.queues.receipts.values()]
-        mark = receipts[at % len(receipts)].mark
+        mark = receipts[at % len(receipts)].mark if receipts else ""
         found = self.read("claim_receipt", self.app, "greet", mark, owner)
         handled = self.model.rows.handled
         assert found == (self.queues.claim_receipt(mark, owner, self.free_to(owner), handled) if mark else None)
