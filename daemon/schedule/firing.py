@@ -18,21 +18,16 @@ import json
 from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from functools import cache
 from typing import Any, TypeVar
 
-from structlog.typing import FilteringBoundLogger
-
-from daemon.activation import Activation, Trigger, activated
 from daemon.clock import from_us, iso_of
 from daemon.errors import RunNotCompleted, StoreUnavailableError
-from daemon.events.model import Event
-from daemon.log import bind, canonical_line, get_logger
+from daemon.log import canonical_line, get_logger
 from daemon.redact import text_of
+from daemon.schedule.attempt import Attempt
 from daemon.schedule.claim import Surroundings
-from daemon.schedule.job import Job, JobContext
+from daemon.schedule.job import Job
 from daemon.schedule.turns import Turns
-from daemon.staging import Staging
 from daemon.store.job_model import Claimed, ClaimOutcome, Overlap
 from daemon.store.model import FiringRecord, FiringState, RunStatus
 from daemon.store.writes import Outcome, StageEvent, UpdateFiring
@@ -46,11 +41,6 @@ T = TypeVar("T")
 _log = get_logger(__name__)
 
 
-@cache
-def _logger_of(module: str) -> FilteringBoundLogger:
-    return get_logger(module)
-
-
 class Firing:
     """One firing that this process has claimed.
 
@@ -62,14 +52,12 @@ class Firing:
 
     __slots__ = (
         "_around",
+        "_attempt",
         "_began_us",
-        "_expired",
         "_job",
         "_overlap",
-        "_staging",
         "_trace",
         "_turns",
-        "_urgent",
         "record",
         "scheduled_for",
         "task",
@@ -89,9 +77,7 @@ class Firing:
         self._turns = turns
         self._overlap = overlap
         self._trace = Trace.of({}, around.app, "job", job.name, self.scheduled_for.isoformat())
-        self._staging: Staging | None = None
-        self._urgent: list[asyncio.Task[None]] = []
-        self._expired = False
+        self._attempt: Attempt | None = None
         self._began_us = record.started_us
 
     async def resume(self) -> None:
@@ -170,7 +156,8 @@ class Firing:
         """Run the handler once and record its end; True, after the wait, if there is another attempt."""
         record, retry = self.record, self._job.schedule.retry
         line["attempt"] = record.attempt
-        error = await self._attempt()
+        self._attempt = Attempt(self._job, record, self._around, self._trace, self.task)
+        error = await self._attempt.run()
         if not self._around.stopping():
             await self._around.clock.sleep(0)  # Of many that begin in one moment, none waits for another one's end.
         if error is None:
@@ -224,93 +211,13 @@ class Firing:
         failures = [*json.loads(self.record.failures), failure]
         self.record.failures = json.dumps(failures[-_FAILURES_MAX:]).encode()
 
-    async def _attempt(self) -> BaseException | None:
-        """Run the handler once, within its time, and return what it raised.
-
-        Raises `CancelledError` when it is cancelled from outside.
-        """
-        timeout, timer = self._job.schedule.timeout, None
-        error: BaseException | None = None
-        self._staging, self._expired = None, False
-        if timeout is not None:
-            timer = self._around.clock.call_later(timeout.total_seconds(), self._expire)
-        try:
-            await self._call()
-        except asyncio.CancelledError:
-            if self.task.cancelling() > self._expired:
-                raise  # a shutdown
-            error = RuntimeError(
-                "something that the handler awaited was cancelled, though nobody cancelled the handler"
-            )
-        except (Exception, SystemExit) as raised:  # noqa: BLE001 - whatever a handler raises is its firing's failure
-            error = raised
-        finally:
-            if timer is not None:
-                timer.cancel()
-                if self._expired:
-                    self.task.uncancel()
-        if self._expired and timeout is not None:
-            error = TimeoutError(f"job {self._job.name!r} did not end within {timeout.total_seconds():g} s")
-        if self._urgent:
-            done, _ = await asyncio.wait(self._urgent)
-            self._urgent.clear()
-            error = next((task.exception() for task in done if task.exception()), error)
-        return error
-
-    async def _call(self) -> None:
-        """Call the handler in a container of its own."""
-        job, attempt, container = self._job, self.record.attempt, self._around.container()
-        scheduled = self.scheduled_for.isoformat()
-        ctx = JobContext(
-            container=container,
-            data=job.schedule.data,
-            scheduled_for=self.scheduled_for,
-            attempt=attempt,
-            options=self._around.options(job.name),
-            log=_logger_of(job.handler.__module__),
-            emit=self._emit,
-        )
-        try:
-            trigger = Trigger("job", job.name, scheduled, **self._trace.headers("job", job.name, scheduled))
-            activation = Activation(trigger, (scheduled,), repeats=True)
-            with activated(activation), bind(attempt=attempt):
-                await job.run(ctx)
-        finally:
-            await container.aclose()
-
-    def _expire(self) -> None:
-        self._expired = True
-        self.task.cancel()
-
-    # --- what the handler emits, and what is recorded ---
-
-    def _emit(self, event: Event, immediately: bool) -> None:  # noqa: FBT001 - as contexts call it
-        if self._staging is None:
-            record, around = self.record, self._around
-            self._staging = Staging(
-                app=around.app,
-                owner=around.owner,
-                origin="\x00".join(("job", record.job, str(record.scheduled_us), str(record.attempt))),
-                clock=around.clock,
-                cause=None,
-                commit_now=self._commit_now,
-                max_payload_bytes=around.max_payload_bytes,
-                trace=self._trace,
-            )
-        self._staging.emit(event, immediately)
-
-    def _commit_now(self, write: StageEvent) -> None:
-        async def commit() -> None:
-            await self._around.store.commit(write)
-            self._around.on_staged()
-
-        self._urgent.append(asyncio.get_running_loop().create_task(commit()))
+    # --- what is recorded ---
 
     async def _end(self, line: dict[str, object], state: FiringState, *, error: str = "", **fields: object) -> None:
         """Record the end, and with it what the last attempt emitted; the line gets the fields."""
         record = self.record
         record.state, record.error, record.ended_us = state, error, self._around.clock.now_us()
-        staged = () if self._staging is None or state is not FiringState.COMPLETED else self._staging.writes
+        staged = () if self._attempt is None or state is not FiringState.COMPLETED else self._attempt.writes
         if await self._commit(line, UpdateFiring(record, hint=self._overlap == "queue"), *staged):
             line |= fields
             if staged:

@@ -21,19 +21,19 @@ from typing import Any
 
 import svcs
 
-from daemon.clock import Clock, from_us, to_us
+from daemon.clock import Clock, from_us
 from daemon.errors import StoreUnavailableError
 from daemon.log import get_logger
 from daemon.schedule.alarms import alarms_for
 from daemon.schedule.claim import Surroundings
-from daemon.schedule.deployment import declarations, deployment
+from daemon.schedule.deployment import Deployment, mark
 from daemon.schedule.due import Claimer
 from daemon.schedule.firing import Firing
 from daemon.schedule.job import Job
 from daemon.schedule.lane import Lane
 from daemon.schedule.turns import Turns
 from daemon.schedule.watch import Watch
-from daemon.store.job_model import JobRecord, Overlap
+from daemon.store.job_model import Overlap
 from daemon.store.model import FiringRecord
 from daemon.store.port import Store
 from daemon.store.writes import ReleaseFiring
@@ -94,6 +94,7 @@ class Scheduler:
             chance=chance,
         )
         self._store, self._clock = store, clock
+        self._deployment = Deployment(self._around)
         self._alarms = alarms_for(clock)
         self._claimer = Claimer(self._around, started=self._open, rests=self._rest, failed=self._hold)
         self._watch = Watch(clock, self._look, look_s=look_s, news=self._take_over)
@@ -102,7 +103,6 @@ class Scheduler:
         self._firings: set[Firing] = set()
         self._held: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._deployment = ""
         self._is_changing = False
         self._unhint: Callable[[], None] | None = None
         self.running = False
@@ -126,10 +126,10 @@ class Scheduler:
             StoreUnavailableError: The store cannot be used.
         """
         now = self._clock.now()
-        known = await self._declare(self._jobs.values(), self._dropped, now)
+        known = await self._deployment.declare(self._jobs.values(), self._dropped, now)
         for name, job in self._jobs.items():
             self._lanes[name] = Lane(job, min(from_us(known[name].dealt_us), now))
-            self._mark(self._lanes[name], known[name])
+            mark(self._lanes[name], known[name])
         self.running = True
         await self._take_over()
         now = self._clock.now()
@@ -158,20 +158,21 @@ class Scheduler:
                 self._deal(lane, now, _GRACE)  # As the former schedule has it.
             await self._claimer.settle()
             self._require_claimed()
-            known = await self._declare(wanted.values(), {*dropped, *(self._lanes.keys() - wanted.keys())}, now)
+            gone = self._lanes.keys() - wanted.keys()
+            known = await self._deployment.declare(wanted.values(), {*dropped, *gone}, now)
         except BaseException:
             self._is_changing = False
             self._set_alarms(self._lanes.values())
             raise
         self._is_changing = False
         self._dropped = dropped
-        self._alarms.set((name, None) for name in self._lanes.keys() - wanted.keys())
+        self._alarms.set((name, None) for name in gone)
         was, self._lanes = self._lanes, {}
         for name, job in wanted.items():
             lane = self._lanes[name] = was.get(name) or Lane(job, now)
             lane.is_over = False
             lane.go_to(now, job)
-            self._mark(lane, known[name])
+            mark(lane, known[name])
         self._jobs = wanted
         self._set_alarms(self._lanes.values())
 
@@ -221,46 +222,10 @@ class Scheduler:
 
     # --- whose definition counts ---
 
-    async def _declare(
-        self, jobs: Iterable[Job[Any]], dropped: Collection[str], now: datetime
-    ) -> Mapping[str, JobRecord]:
-        """Say which jobs this process fires; return what is known of each."""
-        declared = declarations(jobs)
-        self._deployment = deployment(declared)
-        around, now_us = self._around, to_us(now)
-        return await self._store.declare_jobs(
-            around.app, around.owner, self._deployment, declared, dropped=tuple(dropped), now_us=now_us
-        )
-
-    @staticmethod
-    def _mark(lane: Lane, known: JobRecord) -> bool:
-        """Have a job rest, or not, as the store knows it; tell whether it fires."""
-        limit = lane.job.schedule.max_runs
-        lane.is_over = limit is not None and known.used >= limit
-        lane.is_superseded = known.fingerprint != lane.timing
-        if lane.is_superseded and not lane.is_told:
-            reason = "another deployment has another schedule of it, which counts; this process does not fire it"
-            _log.warning("job_superseded", job=lane.job.name, ours=lane.timing, theirs=known.fingerprint, reason=reason)
-        lane.is_told = lane.is_superseded
-        return not lane.rests
-
     async def _revise(self) -> None:
         """Look whether those that rest may go on."""
-        over = [lane for lane in self._lanes.values() if lane.is_over]
-        superseded = [lane for lane in self._lanes.values() if lane.is_superseded]
-        around, now = self._around, self._clock.now()
-        known = dict(await self._store.jobs(around.app)) if over else {}
-        if superseded:
-            declared = declarations(lane.job for lane in superseded)
-            known |= await self._store.declare_jobs(
-                around.app, around.owner, self._deployment, declared, now_us=to_us(now)
-            )
-        for lane in (*over, *superseded):
-            record = known.get(lane.job.name)
-            is_here = self._lanes.get(lane.job.name) is lane
-            if record is not None and is_here and self._mark(lane, record):
-                lane.go_to(min(from_us(record.dealt_us), now), lane.job)
-                self._ring([lane.job.name])
+        revived = await self._deployment.revive(self._lanes.values())
+        self._ring([lane.job.name for lane in revived if self._lanes.get(lane.job.name) is lane])
 
     def _rest(self, lane: Lane) -> None:
         """Have a job that the store does not let us fire be silent, and look why."""
