@@ -134,7 +134,7 @@ class Outbox:
             try:
                 left = await self._relay()
             except StoreUnavailableError as error:
-                _log.warning("outbox_waits", error=str(error), delay_s=wait_s)
+                _log.debug("outbox_waits", error=str(error), delay_s=wait_s)
                 left = _Left.ALL
             self._away = left is _Left.ALL and not self._closing
             if left is _Left.NOTHING:
