@@ -246,13 +246,13 @@ class WorkflowRun(Generic[Out_co]):
             "result": _loaded(self.record.result),
             "errors": [
                 {
-                    "step": e.step,
-                    "phase": e.phase,
-                    "attempts": [_attempt_json(a) for a in e.attempts],
-                    "tolerated": e.tolerated,
-                    "child": e.child or None,
+                    "step": e["step"],
+                    "phase": e["phase"],
+                    "attempts": _attempts_json(e["attempts"]),
+                    "tolerated": e.get("tolerated", False),
+                    "child": e.get("child") or None,
                 }
-                for e in self.errors
+                for e in _loaded(self.record.errors)
             ],
             "compensated": self.compensated,
             "steps": {step.name: _step_json(step) for step in self._shown()},
@@ -303,17 +303,11 @@ def _loaded(data: bytes | None) -> Any:
         return json.loads(data)
 
 
-def _failures_json(failures: bytes) -> list[dict[str, str]]:
-    return [] if failures == b"[]" else [_attempt_json(attempt) for attempt in attempts_of(_loaded(failures))]
-
-
-def _attempt_json(attempt: AttemptError) -> dict[str, str]:
-    return {
-        "time": attempt.time.isoformat(),
-        "type": attempt.type,
-        "message": attempt.message,
-        "traceback": attempt.traceback,
-    }
+def _attempts_json(stored: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    return [
+        {"time": iso_of(a["at_us"]), "type": a["type"], "message": a["message"], "traceback": a.get("traceback", "")}
+        for a in stored
+    ]
 
 
 def _step_json(step: StepRecord) -> dict[str, Any]:
@@ -325,5 +319,5 @@ def _step_json(step: StepRecord) -> dict[str, Any]:
         "attempts": step.attempts,
         "started_at": iso_of(step.started_us),
         "ended_at": None if step.ended_us is None else iso_of(step.ended_us),
-        "errors": _failures_json(step.failures),
+        "errors": [] if step.failures == b"[]" else _attempts_json(_loaded(step.failures)),
     }
