@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from pydantic_core import ErrorDetails, PydanticSerializationError, to_json
+from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -54,16 +54,6 @@ class JsonResponse(Response):
         text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=text_of)
         # Half a surrogate pair, from a traceback for instance, has no bytes; Python's escape of it is JSON's.
         return text.encode(errors="backslashreplace")
-
-
-class LongResponse(JsonResponse):
-    """Plain data that came from JSON, as JSON; for so much of it that it matters how long that takes."""
-
-    def render(self, content: Any) -> bytes:
-        try:
-            return to_json(content)
-        except (PydanticSerializationError, UnicodeError):  # half a surrogate pair
-            return super().render(content)
 
 
 class ProblemResponse(JsonResponse):

@@ -5,19 +5,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from operator import attrgetter
 from typing import Any, Generic, Literal
 
 from pydantic_core import from_json
 from typing_extensions import TypeVar
 
 from daemon.activation import Trigger
-from daemon.clock import from_us, iso_of
+from daemon.clock import from_us
 from daemon.errors import RemoteError, RunNotCompleted, WorkflowFailed
 from daemon.store.model import RunRecord, RunStatus, StepRecord, StepState
 from daemon.workflow.codec import Codec
 from daemon.workflow.graph import Graph
 from daemon.workflow.nodes import ChildNode, HookNode, LoopNode, StepNode, WaitNode
+from daemon.workflow.showing import run_json
 
+_seq_of = attrgetter("seq")
 SHOWN = frozenset({"step", "child", "sleep", "wait"})  # the kinds of checkpoints that count as steps of a run
 IN_DOUBT = "StepInDoubt"  # the type of an attempt of which nobody knows whether it did something
 Out_co = TypeVar("Out_co", covariant=True, default=Any)
@@ -199,7 +202,7 @@ class WorkflowRun(Generic[Out_co]):
         }
 
     def _shown(self) -> list[StepRecord]:
-        return sorted((step for step in self._steps if step.kind in SHOWN), key=lambda step: step.seq)
+        return sorted((step for step in self._steps if step.kind in SHOWN), key=_seq_of)
 
     def _decoded(self, step: StepRecord, what: Literal["input", "output"], data: bytes) -> Any:
         """Return a step's value, of its declared type if the workflow is known here."""
@@ -236,30 +239,11 @@ class WorkflowRun(Generic[Out_co]):
 
     def to_json(self) -> dict[str, Any]:
         """Return the run as every interface shows it: plain data, the steps by name in the order of their start."""
-        return {
-            "run_id": self.run_id,
-            "workflow": self.workflow,
-            "status": self.status.value,
-            "trigger": _loaded(self.record.trigger),
-            "attempt": self.attempt,
-            "input": _loaded(self.record.input),
-            "result": _loaded(self.record.result),
-            "errors": [
-                {
-                    "step": e["step"],
-                    "phase": e["phase"],
-                    "attempts": _attempts_json(e["attempts"]),
-                    "tolerated": e.get("tolerated", False),
-                    "child": e.get("child") or None,
-                }
-                for e in _loaded(self.record.errors)
-            ],
-            "compensated": self.compensated,
-            "steps": {step.name: _step_json(step) for step in self._shown()},
-            "created_at": iso_of(self.record.created_us),
-            "updated_at": iso_of(self.record.updated_us),
-            "waiting_for": self.waiting_for or None,
-        }
+        return _loaded(self.as_json())  # type: ignore[no-any-return]
+
+    def as_json(self) -> bytes:
+        """Return the same as JSON, in UTF-8; for the many on a page it is four times as fast."""
+        return run_json(self.record, self._shown(), self.compensated)
 
 
 def failure_sentence(run: WorkflowRun[Any]) -> str:
@@ -293,31 +277,9 @@ def _left_undone(error: StepError) -> str:
     return f"the compensation of {error.step} failed{_after(error)}: {error}"
 
 
-def _loaded(data: bytes | None) -> Any:
-    """Return what a JSON says; a page of runs has a thousand of them, and `json` takes three times as long."""
-    if data is None:
-        return None
+def _loaded(data: bytes) -> Any:
+    """Return what a JSON says, in a third of the time that `json` takes."""
     try:
         return from_json(data)
     except ValueError:  # half a surrogate pair, or many brackets
         return json.loads(data)
-
-
-def _attempts_json(stored: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    return [
-        {"time": iso_of(a["at_us"]), "type": a["type"], "message": a["message"], "traceback": a.get("traceback", "")}
-        for a in stored
-    ]
-
-
-def _step_json(step: StepRecord) -> dict[str, Any]:
-    return {
-        "name": step.name,
-        "state": step.state.value,
-        "input": _loaded(step.input),
-        "output": _loaded(step.output),
-        "attempts": step.attempts,
-        "started_at": iso_of(step.started_us),
-        "ended_at": None if step.ended_us is None else iso_of(step.ended_us),
-        "errors": [] if step.failures == b"[]" else _attempts_json(_loaded(step.failures)),
-    }
