@@ -134,11 +134,12 @@ class Deck:
         with self._calm:
             self._empty_queues()
             self._lab.ledger.buried |= set(self._lab.letters())
-            for command in ("stop_app", "reset", "start_app"):
+            for command in ("await_startup", "stop_app", "reset", "start_app"):
                 self._lab.node.ctl(command)
             self._await_consumers()
 
     def _alarm(self) -> None:
+        self._lab.node.ctl("await_startup")  # it takes connections a moment before it takes this
         self._lab.node.ctl("set_vm_memory_high_watermark", "absolute", "1")
         time.sleep(self._chance.uniform(0, 3))
         self._lab.node.ctl("set_vm_memory_high_watermark", "absolute", "512MB")
