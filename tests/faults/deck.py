@@ -107,9 +107,11 @@ class Deck:
         order = self._lab.order(kills=subscriber)
 
         def is_dead() -> bool:
+            can_tell = self._lab.daemon.logged("http_listening")
+            found = bool(can_tell) and self._lab.has_letter(subscriber, order)
+            # Only then: the last one to die of it does so just before another makes it a dead letter.
             revived = [each for each in fleet.numbers if fleet.revive(each)]
-            can_tell = not revived and self._lab.daemon.logged("http_listening")
-            return bool(can_tell) and self._lab.has_letter(subscriber, order)
+            return found and not revived
 
         until(is_dead, f"{order} is a dead letter of {subscriber}", timeout_s=_POISON_S)
 

@@ -1,4 +1,4 @@
-"""Everything goes wrong under load for a while, as a seed decides.
+"""Everything goes wrong under load for two minutes, as a seed decides.
 
 `python -m benchmarks.soak --broker rabbitmq` does it longer. How much goes wrong in that time depends on how busy the
 machine is; what may come of it does not.
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.deck import DECK
 from tests.faults.laboratory import Node
 from tests.faults.soak import EventPlan, soak_events
 
@@ -17,9 +16,7 @@ def test_whatever_goes_wrong_under_load_loses_nothing(
     bad_node: Node, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """kombu#637: the process survives whatever recovery meets."""
-    # A daemon that stands still for longer than its lease is in the other soak.
-    kinds = tuple(kind for kind in DECK if kind != "stop")
-    plan = EventPlan(seconds=30, seed=3, rate=20, pause_s=0.8, faults=kinds)
+    plan = EventPlan(seconds=120, seed=3, rate=20, pause_s=0.8)
 
     report = soak_events(plan, bad_node, tmp_path)
 
