@@ -5,20 +5,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daemon.app import App, Work
+from daemon.clock import Clock, Timer
 from daemon.collector import Collector
 from daemon.config import Config, load_config, restart_keys
 from daemon.declared import jobs_of, misnamed
 from daemon.discovery import Discovered
 from daemon.errors import ConfigurationError, StoreUnavailableError
+from daemon.http.address import Address
 from daemon.lifecycle import Lifecycle, State
 from daemon.log import configure_logging, get_logger
 from daemon.systemd import Notifier
 from daemon.watchdog import LoopMonitor
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from daemon.http.server import HttpServer
 
 _LOOK_S = 2.0
+_API_WAITS_S = 1.0
 _WAIT_S = 30.0
 log = get_logger(__name__)
 
@@ -57,45 +62,53 @@ async def serve(config_path: Path, config: Config, discovered: Discovered) -> No
 
     lifecycle = Lifecycle(app.clock, notifier, grace_s=config.daemon.shutdown_grace_s, reload=reload)
     monitor = LoopMonitor(app.clock, notifier)
-    if config.http.enabled:
-        lifecycle.add("http", _http(app, lifecycle, monitor))  # first: it tells what the others wait for
+    api = _api(app, lifecycle, monitor) if config.http.enabled else None
+    if api is not None:
+        lifecycle.add("http", api)  # first: where somebody else listens, nothing is begun
     lifecycle.add("application", app)
     lifecycle.add("work", Work(app))
+    if api is not None:
+        lifecycle.add("listening", Listening(api))
     lifecycle.add("watchdog", monitor)
     lifecycle.add("status", StatusLine(app, lifecycle))
     lifecycle.add("collector", Collector())  # last: what all the others have made is there to stay
     await lifecycle.run()
 
 
-def _http(app: App, lifecycle: Lifecycle, monitor: LoopMonitor) -> "HttpServer":
-    from daemon.http.api import create_api  # noqa: PLC0415 - the web framework is a third of the start-up time
-    from daemon.http.ports import ApiPorts  # noqa: PLC0415
-    from daemon.http.server import HttpServer  # noqa: PLC0415
-
+def _api(app: App, lifecycle: Lifecycle, monitor: LoopMonitor) -> "Api":
     async def live() -> dict[str, bool]:
         return {"loop": monitor.is_well()}
 
     async def ready() -> dict[str, bool]:
         return {"started": lifecycle.state is State.READY, **await app.checks()}
 
+    def server() -> "HttpServer":
+        # The web framework is a third of the start-up time: runs that a dead process left do not wait for it.
+        from daemon.http.api import create_api  # noqa: PLC0415
+        from daemon.http.ports import ApiPorts  # noqa: PLC0415
+        from daemon.http.server import HttpServer  # noqa: PLC0415
+
+        ports = ApiPorts(
+            app=config.app.name,
+            engine=app.engine,
+            events=app.events,
+            bus=app.bus,
+            jobs=app.desk,
+            clock=app.clock,
+            http=config.http,
+            max_payload_bytes=config.daemon.max_payload_bytes,
+            live=live,
+            ready=ready,
+            draining=lambda: app.draining,
+            away=app.is_away_for,
+            subscribers=lambda: app.queues,
+            fares=lambda: app.consumption.fares(app.queues),
+        )
+        return HttpServer(create_api(ports), address)
+
     config = app.config
-    ports = ApiPorts(
-        app=config.app.name,
-        engine=app.engine,
-        events=app.events,
-        bus=app.bus,
-        jobs=app.desk,
-        clock=app.clock,
-        http=config.http,
-        max_payload_bytes=config.daemon.max_payload_bytes,
-        live=live,
-        ready=ready,
-        draining=lambda: app.draining,
-        away=app.is_away_for,
-        subscribers=lambda: app.queues,
-        fares=lambda: app.consumption.fares(app.queues),
-    )
-    return HttpServer(create_api(ports), config.http.host, config.http.port)
+    address = Address(config.http.host, config.http.port)
+    return Api(address, server, app.clock)
 
 
 async def _reload(app: App, config_path: Path) -> None:
@@ -109,6 +122,69 @@ async def _reload(app: App, config_path: Path) -> None:
     await app.reload(config)
     configure_logging(config.log, app=config.app.name)
     log.info("configuration_reloaded", needs_restart=restart_keys(before, config))
+
+
+class Api:
+    """The API: its address is taken first, and it answers once work is under way, or has not begun for a second.
+
+    Who connects before that waits.
+
+    Args:
+        address: Where it listens.
+        make: Imports and returns what answers; called in a thread, so that work goes on meanwhile.
+        clock: Tells when the second is over: what takes long at a start, the API tells.
+    """
+
+    def __init__(self, address: Address, make: "Callable[[], HttpServer]", clock: Clock) -> None:
+        self._address = address
+        self._make = make
+        self._clock = clock
+        self._wanted = asyncio.Event()
+        self._server: HttpServer | None = None
+        self._timer: Timer | None = None
+        self._beginning: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Take the address."""
+        await self._address.take()
+        self._timer = self._clock.call_later(_API_WAITS_S, self._wanted.set)
+        self._beginning = asyncio.create_task(self._begin(), name="api")
+
+    async def answering(self) -> None:
+        """Return once it answers."""
+        self._wanted.set()
+        if self._beginning is not None:
+            await self._beginning
+
+    async def _begin(self) -> None:
+        await self._wanted.wait()
+        self._server = await asyncio.to_thread(self._make)
+        await self._server.start()
+
+    async def aclose(self) -> None:
+        """Answer what is going on, and nothing more."""
+        for each in (self._timer, self._beginning):
+            if each is not None:
+                each.cancel()
+        if self._beginning is not None:
+            await asyncio.wait([self._beginning])
+        if self._server is not None:
+            await self._server.aclose()
+        self._address.release()
+
+
+class Listening:
+    """Waits until the API answers: a daemon that does not is not ready."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    async def start(self) -> None:
+        """Have it answer."""
+        await self._api.answering()
+
+    async def aclose(self) -> None:
+        """There is nothing to close: the API outlives what it tells of."""
 
 
 class StatusLine:

@@ -1,10 +1,6 @@
 """The HTTP server: uvicorn's protocol in the daemon's own event loop, without its signal handlers and its ticking."""
 
 import asyncio
-import errno
-import socket
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from http import HTTPStatus
 
 import h11
@@ -13,15 +9,13 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from daemon.http.address import BACKLOG, Address
 from daemon.http.problem import ProblemResponse
 from daemon.log import get_logger
 
 _HEADERS_MAX_BYTES = 32 * 1024
 _CONNECTIONS_MAX = 1_000
 _KEEP_ALIVE_S = 15
-_BACKLOG = 512
-# A name may have an address that this machine has not, such as ::1 without IPv6; then the others do.
-_NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 log = get_logger(__name__)
 
 
@@ -30,14 +24,12 @@ class HttpServer:
 
     Args:
         app: What to serve.
-        host: A name or an address; all addresses of a name are listened on.
-        port: 0 lets the system choose one.
+        address: Where; taken if it is not yet, and released when the server is closed.
         grace_s: How long requests may go on once the server is closed, in seconds.
     """
 
-    def __init__(self, app: ASGIApp, host: str, port: int, *, grace_s: float = 3.0) -> None:
-        self.host = host
-        self.port = port
+    def __init__(self, app: ASGIApp, address: Address, *, grace_s: float = 3.0) -> None:
+        self._address = address
         self._grace_s = grace_s
         self._state = ServerState()
         self._servers: list[asyncio.Server] = []
@@ -58,27 +50,23 @@ class HttpServer:
             timeout_keep_alive=_KEEP_ALIVE_S,
             h11_max_incomplete_event_size=_HEADERS_MAX_BYTES,
         )
+        self._config.load()
+
+    @property
+    def port(self) -> int:
+        """Where it listens, once it does."""
+        return self._address.port
 
     async def start(self) -> None:
-        """Listen, and accept connections; `port` is then the real one.
+        """Accept connections.
 
         Raises:
             OSError: Nothing can listen there; says where, why, and what to do.
         """
-        self._config.load()
         loop = asyncio.get_running_loop()
-        try:
-            where = await loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        except OSError as error:
-            raise self._refused(error) from error
-        with ExitStack() as undo:
-            listening = [undo.enter_context(each) for each in self._bound((each[0], each[4][0]) for each in where)]
-            for each in listening:
-                server = await loop.create_server(self._connection, sock=each, backlog=_BACKLOG)
-                undo.callback(server.close)
-                self._servers.append(server)
-            undo.pop_all()
-        log.info("http_listening", host=self.host, port=self.port)
+        for each in await self._address.take():
+            self._servers.append(await loop.create_server(self._connection, sock=each, backlog=BACKLOG))
+        log.info("http_listening", host=self._address.host, port=self._address.port)
 
     async def aclose(self) -> None:
         """Take nothing more; answer what is going on within the grace time, then cut it off."""
@@ -95,33 +83,10 @@ class HttpServer:
                 await asyncio.wait(late, timeout=self._grace_s)
         for connection in list(self._state.connections):
             connection.transport.abort()
+        self._address.release()
 
     def _connection(self) -> asyncio.Protocol:
         return _Protocol(self._config, self._state, {})
-
-    def _bound(self, addresses: Iterable[tuple[int, object]]) -> Iterator[socket.socket]:
-        """Yield a listening socket for every address, all on one port, which becomes `port`."""
-        missing: OSError | None = None
-        bound = False
-        for family, host in addresses:
-            try:
-                opened = socket.create_server((str(host), self.port), family=family, backlog=_BACKLOG)
-            except OSError as error:
-                if error.errno not in _NOT_HERE:
-                    raise self._refused(error) from error
-                missing = error
-                continue
-            # Connections inherit it. Head and body are two writes: the second would wait for the client, 40 ms.
-            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            bound = True
-            self.port = opened.getsockname()[1]
-            yield opened
-        if not bound and missing is not None:
-            raise self._refused(missing) from missing
-
-    def _refused(self, error: OSError) -> OSError:
-        why = (error.strerror or str(error)).partition(" (")[0]  # in brackets it would say once more where
-        return OSError(f"http: cannot listen on {self.host} port {self.port}: {why}. Change http.host or http.port.")
 
 
 class _Protocol(H11Protocol):

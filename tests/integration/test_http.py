@@ -11,6 +11,7 @@ import httpx
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from daemon.http.address import Address
 from daemon.http.server import HttpServer
 from daemon.log import captured_log
 from tests.unit.http.conftest import LIMIT_BYTES, WITHIN_S, Shop
@@ -28,7 +29,7 @@ async def shop() -> AsyncIterator[Shop]:
 
 @asynccontextmanager
 async def serving(app: ASGIApp, **options: Any) -> AsyncIterator[HttpServer]:
-    server = HttpServer(app, LOCAL, 0, **options)
+    server = HttpServer(app, Address(LOCAL, 0), **options)
     await server.start()
     try:
         yield server
@@ -168,16 +169,16 @@ async def test_a_port_in_use_is_an_error_that_names_it() -> None:
         with pytest.raises(
             OSError, match=rf"cannot listen on {LOCAL} port {port}: Address already in use\. Change http"
         ):
-            await HttpServer(_never, LOCAL, port).start()
+            await HttpServer(_never, Address(LOCAL, port)).start()
 
 
 async def test_a_host_that_is_none_of_ours_is_an_error_that_names_it() -> None:
     with pytest.raises(OSError, match=r"cannot listen on 192\.0\.2\.1 port 0: Cannot assign requested address"):
-        await HttpServer(_never, "192.0.2.1", 0).start()
+        await HttpServer(_never, Address("192.0.2.1", 0)).start()
 
 
 async def test_all_addresses_of_a_name_are_listened_on_at_one_port(shop: Shop) -> None:
-    server = HttpServer(shop.api(), "localhost", 0)
+    server = HttpServer(shop.api(), Address("localhost", 0))
     await server.start()
 
     async with httpx.AsyncClient() as client:
@@ -199,7 +200,7 @@ async def test_the_body_of_an_answer_does_not_wait_for_the_client_to_confirm_its
 
 
 async def test_a_closed_server_frees_its_port_and_hangs_up(shop: Shop) -> None:
-    server = HttpServer(shop.api(), LOCAL, 0)
+    server = HttpServer(shop.api(), Address(LOCAL, 0))
     await server.start()
     reader, writer = await asyncio.open_connection(LOCAL, server.port)
 
@@ -207,7 +208,7 @@ async def test_a_closed_server_frees_its_port_and_hangs_up(shop: Shop) -> None:
 
     assert await asyncio.wait_for(reader.read(), WITHIN_S) == b""
     writer.close()
-    again = HttpServer(shop.api(), LOCAL, server.port)
+    again = HttpServer(shop.api(), Address(LOCAL, server.port))
     await again.start()
     await again.aclose()
 
