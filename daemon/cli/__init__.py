@@ -26,7 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "uninstall that one, then install sagad again.\n"
         )
         return FAILED
-    from daemon.cli.commands import sagad  # noqa: PLC0415 - not before it is known whose package this is
+    from daemon.collector import be_patient  # noqa: PLC0415 - not before it is known whose package this is
+
+    be_patient()  # before what is imported now is walked over
+    from daemon.cli.commands import sagad  # noqa: PLC0415
     from daemon.cli.output import note  # noqa: PLC0415
     from daemon.errors import ConfigurationError, DaemonError  # noqa: PLC0415
 

@@ -5,13 +5,11 @@ import faulthandler
 
 from daemon.cli.loading import load_application
 from daemon.cli.options import CONFIG, ConfigOption
-from daemon.collector import be_patient
 from daemon.log import configure_logging
 
 
 def run(*, config: ConfigOption = CONFIG) -> None:
     """Run the daemon in the foreground, until a signal stops it."""
-    be_patient()
     from daemon.serve import serve  # noqa: PLC0415 - `--help` does not need the daemon
 
     loaded, discovered = load_application(config)
