@@ -42,6 +42,8 @@ class JobRecord:
         paused_us: Since when it is paused; None: it is not.
         paused_by: Who paused it.
         paused_reason: Why, in words; may be empty.
+        pauses: JSON: the last pauses that are over, each with its beginning, its end, and what is said of firings that
+            came due between the two.
     """
 
     app: str
@@ -55,6 +57,7 @@ class JobRecord:
     paused_us: int | None = None
     paused_by: str = ""
     paused_reason: str = ""
+    pauses: bytes = b"[]"
 
     @property
     def pause(self) -> str:

@@ -79,7 +79,8 @@ class JobStore(Protocol):
     async def order_job(self, order: JobOrder) -> bool:
         """Pause or resume a job, also one that nobody has declared yet; tell whether it was not so already.
 
-        If it was, nothing is written. What is resumed is dealt with until then: a pause is not made up for.
+        If it was, nothing is written. A pause is not made up for: what came due in it is PAUSED also if it is claimed
+        when that one is over.
         """
 
     async def jobs(self, app: str) -> Mapping[str, JobRecord]:

@@ -1,5 +1,6 @@
 """What becomes of claims and declarations of jobs, as all stores judge it; pure."""
 
+import json
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -19,6 +20,8 @@ from daemon.store.model import FiringRecord, FiringState
 GOES_ON = "the firing before goes on"
 TOO_MANY = f"{OPEN_MAX:,} firings of this job run or wait already"
 TAKEN = Claimed(ClaimOutcome.TAKEN)
+_PAUSES_MAX = 100  # that are remembered of a job, since somebody may still claim what came due in them
+_NO_PAUSES = b"[]"
 _OVER = Claimed(ClaimOutcome.OVER)
 _SUPERSEDED = Claimed(ClaimOutcome.SUPERSEDED)
 _WANTED = {FiringState.RUNNING: ClaimOutcome.RUNNING, FiringState.WAITING: ClaimOutcome.WAITING}
@@ -101,8 +104,8 @@ def _judge(claim: FiringClaim, tally: Tally, now_us: int) -> Claimed:
     record = claim.record
     if claim.max_runs is not None and tally.used >= claim.max_runs:
         return _OVER
-    if tally.job.paused_us is not None:
-        return Claimed(ClaimOutcome.PAUSED, skipped(record, tally.job.pause, now_us))
+    if pause := _pause_over(record, tally.job):
+        return Claimed(ClaimOutcome.PAUSED, skipped(record, pause, now_us))
     if record.state is FiringState.MISSED:
         return Claimed(ClaimOutcome.MISSED, record)
     must_yield = record.state is FiringState.RUNNING and tally.going > 0 and claim.overlap != "allow"
@@ -112,6 +115,16 @@ def _judge(claim: FiringClaim, tally: Tally, now_us: int) -> Claimed:
     if must_yield:
         return Claimed(ClaimOutcome.WAITING, replace(record, state=FiringState.WAITING, attempt=0))
     return Claimed(_WANTED[record.state], record)
+
+
+def _pause_over(record: FiringRecord, job: JobRecord) -> str:
+    """Return by which pause a firing does not begin, as its row says it; empty: by none."""
+    at_us = record.scheduled_us
+    if job.paused_us is not None and (record.state is not FiringState.MISSED or at_us >= job.paused_us):
+        return job.pause
+    if job.pauses == _NO_PAUSES:
+        return ""
+    return next((pause for since_us, until_us, pause in json.loads(job.pauses) if since_us <= at_us <= until_us), "")
 
 
 def skipped(record: FiringRecord, reason: str, now_us: int) -> FiringRecord:
@@ -257,6 +270,7 @@ def judge_order(order: JobOrder, job: JobRecord | None) -> JobRecord | None:
     if order.action is JobAction.PAUSE and was.paused_us is None:
         return replace(was, paused_us=order.at_us, paused_by=order.by, paused_reason=order.reason)
     if order.action is JobAction.RESUME and was.paused_us is not None:
-        dealt_us = max(was.dealt_us, order.at_us)
-        return replace(was, paused_us=None, paused_by="", paused_reason="", dealt_us=dealt_us)
+        pauses = [each for each in json.loads(was.pauses) if each[1] > was.dealt_us]
+        pauses = [*pauses, (was.paused_us, order.at_us, was.pause)][-_PAUSES_MAX:]
+        return replace(was, paused_us=None, paused_by="", paused_reason="", pauses=json.dumps(pauses).encode())
     return None

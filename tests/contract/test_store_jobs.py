@@ -1,6 +1,7 @@
 """Jobs: who fires them, one firing in the whole fleet, pauses, orders, and what is known of each."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -309,8 +310,49 @@ async def test_a_pause_is_not_made_up_for(store: Store) -> None:
     again = await store.order_job(resume())
 
     assert (first, again) == (True, False)
-    assert await known(store) == JobRecord(APP, "nightly", "f", "t", 50, 600)
+    job = await known(store)
+    assert (job.paused_us, job.paused_by, job.paused_reason) == (None, "", "")
     assert await claimed(store, claim(700)) == [RUNNING]
+
+
+async def test_what_came_due_in_a_pause_is_skipped_also_by_who_claims_it_when_it_is_over(store: Store) -> None:
+    await declare(store, "nightly")
+    for order in (pause(), resume(), pause(by="bob", reason="", at_us=700), resume(at_us=800)):
+        await store.order_job(order)
+    times = (499, 500, 600, 601, 700, 800, 801)
+
+    answers = await store.claim_due(APP, ME, [claim(at, overlap="allow") for at in times], now_us=900)
+
+    assert outcomes(answers) == [RUNNING, PAUSED, PAUSED, RUNNING, PAUSED, PAUSED, RUNNING]
+    assert [each.error for each in (await store.firings(APP, "nightly", limit=9))[::-1]] == [
+        *("", "paused by ada: move", "paused by ada: move", "", "paused by bob", "paused by bob", "")
+    ]
+
+
+async def test_what_was_missed_before_a_pause_is_no_part_of_it(store: Store) -> None:
+    await declare(store, "nightly")
+    await store.order_job(pause())
+
+    missed = [claim(at, state=FiringState.MISSED, ended_us=900) for at in (499, 500)]
+
+    assert await claimed(store, *missed) == [MISSED, PAUSED]
+
+
+async def test_only_the_last_pauses_are_remembered_and_of_those_what_is_not_dealt_with(store: Store) -> None:
+    await declare(store, "nightly")
+    for at_us in range(1_000, 1_300, 2):
+        await store.order_job(pause(at_us=at_us))
+        await store.order_job(resume(at_us=at_us + 1))
+    many = json.loads((await known(store)).pauses)
+
+    await claimed(store, claim(1_290))
+    await store.order_job(pause(at_us=2_000))
+    await store.order_job(resume(at_us=2_001))
+
+    assert len(many) == 100
+    assert [since_us for since_us, _, _ in json.loads((await known(store)).pauses)] == [
+        *(1_290, 1_292, 1_294, 1_296, 1_298, 2_000)
+    ]
 
 
 async def test_a_job_may_be_paused_before_anybody_declares_it(store: Store) -> None:

@@ -264,6 +264,22 @@ async def test_a_pause_is_not_made_up_for_by_who_starts_after_it(world: World) -
     assert world.ran == ["16:00:00"]
 
 
+async def test_what_came_due_in_a_pause_while_nobody_ran_is_in_the_history(world: World) -> None:
+    first = await world.started(world.job(HOUR))
+    await first.drain()
+    await world.advance(HOUR + MINUTE)
+    await order(world, JobAction.PAUSE, "the floor is wet")
+    await world.advance(HOUR)
+    await order(world, JobAction.RESUME)
+    await world.advance(2 * HOUR)
+
+    await world.started(world.job(HOUR))
+    await settle()
+
+    assert await world.states() == ["13:00:00 missed", "14:00:00 skipped", "15:00:00 missed", "16:00:00 completed"]
+    assert world.lines("job_finished", "outcome", "reason")[0] == ("skipped", "paused by ada: the floor is wet")
+
+
 async def test_an_ordered_firing_runs_at_once_and_takes_no_time_from_the_schedule(world: World) -> None:
     await two(world, max_runs=1)
     await order(world, JobAction.PAUSE)
