@@ -124,6 +124,8 @@ class App:
             options=self.options,
             on_staged=self.outbox.poke,
             dropped=dropped_jobs(discovered, config),
+            is_leased=lambda: not self.recovery.is_lapsed,
+            may_take_over=lambda: self.recovery.may_take_over,
             look_s=look_s,
             max_payload_bytes=limit,
         )

@@ -65,7 +65,7 @@ class Recovery:
     @property
     def may_take_over(self) -> bool:
         """Whether what dead processes left may be taken now: all who live had the time to say so."""
-        return self.is_leased and self._clock.monotonic_s() >= self._spares_until_s
+        return not self.is_lapsed and self._clock.monotonic_s() >= self._spares_until_s
 
     async def start(self) -> None:
         """Take over what is there to be taken over, and keep looking."""

@@ -28,6 +28,8 @@ class Surroundings:
         options: Returns the table `[options.<job name>]`.
         on_staged: Called when something was staged for the outbox.
         stopping: Tells whether no firing shall wait for anything any more.
+        is_leased: Tells whether this process's lease goes on for sure; nothing is claimed or begun else.
+        may_take_over: Tells whether what the dead left may be taken over: all who live had the time to say so.
         max_payload_bytes: The largest payload of an event.
         chance: Random numbers from 0 to 1, for the jitter of retries.
     """
@@ -40,6 +42,8 @@ class Surroundings:
     options: Callable[[str], Mapping[str, Any]]
     on_staged: Callable[[], object]
     stopping: Callable[[], bool]
+    is_leased: Callable[[], bool] = lambda: True
+    may_take_over: Callable[[], bool] = lambda: True
     max_payload_bytes: int = 1_048_576
     chance: Callable[[], float] = random.random
 

@@ -120,7 +120,9 @@ class Firing:
                 self._lose(line)
 
     async def _begin(self) -> Claimed:
-        """Ask whether it may begin; while the store is away, it may not."""
+        """Ask whether it may begin; while the store is away, or our lease is over, it may not."""
+        if not self._around.is_leased():
+            return Claimed(ClaimOutcome.WAITING)
         try:
             now_us = self._around.clock.now_us()
             return await self._around.store.begin_firing(self.record, overlap=self._overlap, now_us=now_us)

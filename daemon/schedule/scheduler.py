@@ -13,9 +13,8 @@ Invariants:
 * Nothing here waits for a handler, and what one job's firings do is caught in their own tasks.
 """
 
-import asyncio
 import random
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,19 +27,16 @@ from daemon.schedule.alarms import alarms_for
 from daemon.schedule.claim import Surroundings
 from daemon.schedule.deployment import Deployment, mark
 from daemon.schedule.due import Claimer
-from daemon.schedule.firing import Firing
 from daemon.schedule.job import Job
 from daemon.schedule.lane import Lane
-from daemon.schedule.turns import Turns
+from daemon.schedule.underway import Underway
 from daemon.schedule.watch import Watch
 from daemon.store.job_model import Overlap
 from daemon.store.model import FiringRecord
 from daemon.store.port import Store
-from daemon.store.writes import ReleaseFiring
 
 _GRACE = timedelta(seconds=30)  # a busy loop is late; a machine that slept has missed
 _NO_GRACE = timedelta(0)
-_TAKEN_MAX = 1_000  # firings that are taken over at one look
 _AGAIN_S = 1.0  # after the store could not be asked
 _SET_BACK = timedelta(seconds=1)  # less is an adjustment of the clock
 _log = get_logger(__name__)
@@ -58,6 +54,9 @@ class Scheduler:
         options: Returns the table `[options.<job name>]` of config.toml.
         on_staged: Called when a handler's events were staged for the outbox.
         dropped: The names of jobs that the configuration turns off.
+        is_leased: Tells whether the lease goes on for sure: else what is due waits, since others would take from this
+            process at once what it claims.
+        may_take_over: Tells whether what dead processes left may be taken over now.
         look_s: How often to look for clocks that jumped and firings whose process died, in seconds.
         max_payload_bytes: The largest payload of an event.
         chance: Random numbers from 0 to 1, for the jitter of retries.
@@ -75,6 +74,8 @@ class Scheduler:
         options: Callable[[str], Mapping[str, Any]],
         on_staged: Callable[[], object],
         dropped: Collection[str] = (),
+        is_leased: Callable[[], bool] = lambda: True,
+        may_take_over: Callable[[], bool] = lambda: True,
         look_s: float = 5.0,
         max_payload_bytes: int = 1_048_576,
         chance: Callable[[], float] = random.random,
@@ -90,19 +91,19 @@ class Scheduler:
             options=options,
             on_staged=on_staged,
             stopping=lambda: not self.running,
+            is_leased=is_leased,
+            may_take_over=may_take_over,
             max_payload_bytes=max_payload_bytes,
             chance=chance,
         )
         self._store, self._clock = store, clock
         self._deployment = Deployment(self._around)
         self._alarms = alarms_for(clock)
-        self._claimer = Claimer(self._around, started=self._open, rests=self._rest, failed=self._hold)
+        self._underway = Underway(self._around)
+        self._claimer = Claimer(self._around, started=self._begin, rests=self._rest, failed=self._hold)
         self._watch = Watch(clock, self._look, look_s=look_s, news=self._take_over)
         self._lanes: dict[str, Lane] = {}
-        self._turns: dict[str, Turns] = {}
-        self._firings: set[Firing] = set()
         self._held: set[str] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
         self._is_changing = False
         self._unhint: Callable[[], None] | None = None
         self.running = False
@@ -110,7 +111,7 @@ class Scheduler:
     @property
     def in_flight(self) -> int:
         """How many firings run or wait here."""
-        return len(self._firings)
+        return len(self._underway)
 
     def next_firing(self, job: str) -> datetime | None:
         """Return when a job is due next, without jitter; None if it is not known here, or over."""
@@ -188,18 +189,15 @@ class Scheduler:
         if self._unhint is not None:
             self._unhint()
             self._unhint = None
-        for firing in self._firings:
-            if firing.waiting:
-                firing.task.cancel()
+        self._underway.leave()
 
     async def drain(self, grace_s: float | None = None) -> None:
         """Fire nothing more, and return when no handler runs; what runs after `grace_s` seconds is cancelled."""
         await self.quiesce()
-        timer = None if grace_s is None else self._clock.call_later(grace_s, self._cancel)
+        timer = None if grace_s is None else self._clock.call_later(grace_s, self._underway.cancel)
         try:
             await self._claimer.settle()
-            while self._tasks:
-                await asyncio.wait(self._tasks)
+            await self._underway.ended()
         finally:
             if timer is not None:
                 timer.cancel()
@@ -207,18 +205,8 @@ class Scheduler:
     async def aclose(self) -> None:
         """Cancel what runs, and return when that has ended; its firings are picked up again by whoever goes on."""
         await self.quiesce()
-        self._cancel()
+        self._underway.cancel()
         await self.drain()
-
-    def _cancel(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
     # --- whose definition counts ---
 
@@ -252,8 +240,8 @@ class Scheduler:
         """Have every firing time between `lane.seen` and now claimed, or recorded as missed."""
         if lane.rests or lane.due is None or lane.due > now:
             return
-        if self._store.trouble:
-            self._held.add(lane.job.name)  # It stays due; claims that cannot be written must not pile up.
+        if self._store.trouble or not self._around.is_leased():
+            self._hold(lane)  # It stays due; claims that cannot be written must not pile up.
             return
         passed = lane.take(now, grace)
         if passed is None:
@@ -284,42 +272,13 @@ class Scheduler:
             self._clock.call_later(_AGAIN_S, self._watch.look_soon)
         self._held.add(lane.job.name)
 
-    # --- firings ---
-
-    def _open(self, lane: Lane, record: FiringRecord, overlap: Overlap, *, is_taken_over: bool = False) -> None:
-        """Start the task of a firing that is ours."""
-        if not self.running:
-            self._store.commit(ReleaseFiring(record))
-            return
-        turns = self._turns.get(record.job) or self._turns.setdefault(record.job, Turns())
-        firing = Firing(lane.job, record, self._around, turns, overlap)
-        self._firings.add(firing)
-        firing.task = self._spawn(self._conduct(firing, turns, is_taken_over=is_taken_over))
-
-    async def _conduct(self, firing: Firing, turns: Turns, *, is_taken_over: bool) -> None:
-        try:
-            await (firing.resume() if is_taken_over else firing.run())
-        except asyncio.CancelledError:
-            self._store.commit(ReleaseFiring(firing.record))
-            raise
-        except Exception:  # noqa: BLE001 - the store's, or ours; the handler's are its firing's failure
-            _log.exception("job_not_fired", job=firing.record.job, scheduled_for=firing.scheduled_for.isoformat())
-        finally:
-            self._firings.discard(firing)
-            turns.call()
-
-    async def _take_over(self) -> None:
-        """Pick up firings that are nobody's, and those whose process died; have those that wait ask again."""
-        for turns in self._turns.values():
-            turns.call()
-        lanes = {name: lane for name, lane in self._lanes.items() if not lane.is_superseded}
-        around = self._around
-        for record in await self._store.claim_firings(around.app, around.owner, [*lanes], limit=_TAKEN_MAX):
-            lane = lanes[record.job]
-            overlap: Overlap = "allow" if lane.job.schedule.overlap == "allow" else "queue"
-            self._open(lane, record, overlap, is_taken_over=True)
+    def _begin(self, lane: Lane, record: FiringRecord, overlap: Overlap) -> None:
+        self._underway.begin(lane.job, record, overlap)
 
     # --- what alarms do not notice ---
+
+    async def _take_over(self) -> None:
+        await self._underway.take_over(self._lanes)
 
     async def _look(self) -> None:
         self._heed_clock()

@@ -64,6 +64,8 @@ class World:
     Attributes:
         ran: The scheduled times of the handler's starts, as `HH:MM:SS`, in order.
         log: What was logged.
+        is_leased: Whether the leases of all processes go on.
+        may_take_over: Whether they may take over what the dead left.
     """
 
     def __init__(self, log: list[dict[str, Any]]) -> None:
@@ -73,6 +75,7 @@ class World:
         self.ran: list[str] = []
         self.log = log
         self.staged = 0
+        self.is_leased = self.may_take_over = True
         self.schedulers: list[Scheduler] = []
 
     def job(
@@ -102,6 +105,8 @@ class World:
             containers=self.services.handler_container,
             options=lambda name: {"job": name},
             on_staged=self.poke,
+            is_leased=lambda: self.is_leased,
+            may_take_over=lambda: self.may_take_over,
             look_s=look.total_seconds(),
             chance=lambda: 0.0,
         )

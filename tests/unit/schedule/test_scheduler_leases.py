@@ -1,0 +1,61 @@
+"""What a scheduler does while its lease is over, or those of others may seem to be; and what it leaves behind."""
+
+from daemon.store.model import FiringState
+from tests.unit.schedule.world import APP, GONE, HOUR, ME, MINUTE, NOON, SECOND, World
+
+LOOK = 5 * SECOND
+
+
+async def test_a_process_whose_lease_is_over_claims_nothing_until_it_has_another(world: World) -> None:
+    await world.started(world.job(catch_up="none"), look=HOUR)
+    await world.advance(MINUTE)
+
+    world.is_leased = False
+    await world.advance(MINUTE + 2 * SECOND)
+    meanwhile = await world.states()
+    world.is_leased = True
+    await world.advance(SECOND)
+
+    assert meanwhile == ["12:01:00 completed"]
+    assert await world.states() == ["12:01:00 completed", "12:02:00 completed"]
+
+
+async def test_what_waits_does_not_begin_while_the_lease_is_over(world: World) -> None:
+    await world.started(world.job(jitter=MINUTE), look=LOOK)
+    await world.advance(MINUTE)
+
+    world.is_leased = False
+    await world.advance(MINUTE - SECOND)
+    meanwhile = list(world.ran)
+    world.is_leased = True
+    await world.advance(LOOK)
+
+    assert meanwhile == []
+    assert world.ran[0] == "12:01:00"
+
+
+async def test_nothing_is_taken_over_before_all_who_live_had_the_time_to_say_so(world: World) -> None:
+    await world.fired(NOON - MINUTE, state=FiringState.RUNNING, owner=GONE)
+    world.may_take_over = False
+    await world.started(world.job(HOUR), look=LOOK)
+    await world.advance(LOOK)
+    meanwhile = list(world.ran)
+
+    world.may_take_over = True
+    await world.advance(LOOK)
+
+    assert meanwhile == []
+    assert world.ran == ["11:59:00"]
+
+
+async def test_a_firing_that_is_cancelled_before_it_has_begun_is_left_to_others(world: World) -> None:
+    scheduler = world.scheduler(world.job())
+    await world.store.register(APP, ME, lease_s=1e9)
+    await world.fired(NOON, state=FiringState.RUNNING, owner=GONE)
+
+    await scheduler.start()  # and no turn of the loop for what it took over
+    await scheduler.aclose()
+
+    (firing,) = await world.firings()
+    assert (firing.owner, firing.state, scheduler.in_flight) == ("", FiringState.RUNNING, 0)
+    assert world.ran == []
