@@ -86,7 +86,15 @@ class App:
             is_leased=lambda: not self.recovery.is_lapsed,
             may_take_over=lambda: self.recovery.may_take_over,
         )
-        ports = Ports(self.store, self.clock, name, owner, limit, config.daemon.park_after_s)
+        ports = Ports(
+            self.store,
+            self.clock,
+            name,
+            owner,
+            limit,
+            config.daemon.park_after_s,
+            is_lapsed=lambda: self.recovery.is_lapsed,
+        )
         self.engine = WorkflowEngine(
             ports, containers=self.services.handler_container, options=self.options, on_staged=self.outbox.poke
         )

@@ -1,5 +1,6 @@
 """What the engine needs of the world."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from daemon.clock import Clock
@@ -17,6 +18,7 @@ class Ports:
         news: Tells whoever watches the runs.
         alone: Whether nobody else has the store, which applies a commit at once and keeps nothing beyond this process:
             what nobody can look at need not be written yet.
+        is_lapsed: Tells whether others may take this process for dead, and at once take a run that it starts.
     """
 
     store: Store
@@ -27,3 +29,4 @@ class Ports:
     park_after_s: float
     news: News = field(default_factory=News)
     alone: bool = False
+    is_lapsed: Callable[[], bool] = lambda: False

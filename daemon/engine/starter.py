@@ -25,6 +25,7 @@ from daemon.workflow.run import WorkflowRun
 from daemon.workflow.workflow import WorkflowBase
 
 _POLL_S = 0.25
+_LEASE_AWAITED_S = 0.05  # between two looks for one that is renewed
 
 
 class RunStarter(RunResumer):
@@ -103,6 +104,9 @@ class RunStarter(RunResumer):
             in_place: Whether it is driven once it is awaited.
             may_wait: Whether the start may become durable together with what the run writes first.
         """
+        while self._ports.is_lapsed() and not self._ports.store.trouble:
+            self._refuse_if_closing()
+            await self._ports.clock.sleep(_LEASE_AWAITED_S)
         if not fresh:
             await self._starts.wait(record.run_id)
         live = self._live.get(record.run_id)

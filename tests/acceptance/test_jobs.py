@@ -1,11 +1,13 @@
 """Jobs in real processes: one firing in a fleet, and what becomes of it when its daemon dies."""
 
+import signal
 from collections import Counter
 from pathlib import Path
 
 from tests.acceptance.application import Application
 from tests.acceptance.process import Entry, until
 from tests.soak.firings import fire
+from tests.soak.fleet import Fleet
 
 NIGHTLY = """
 from datetime import timedelta
@@ -30,6 +32,25 @@ from daemon import job
 @job(timedelta(seconds=1))
 async def tick() -> None:
     pass
+"""
+
+SLOW = """
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+from daemon import JobContext, job
+from subscribers.keep_ledger import Order, OrderPlaced, enter_order
+
+
+@job(timedelta(days=3650))
+async def slow(ctx: JobContext) -> None:
+    await enter_order(ctx.container).run(Order(id="first"))
+    ctx.log.info("slow_begun")
+    while not Path(ctx.options["gate"]).exists():
+        await asyncio.sleep(0.01)
+    await enter_order(ctx.container).run(Order(id="second"))
+    ctx.emit(OrderPlaced(id="third", amount=1))
 """
 
 
@@ -95,3 +116,45 @@ def test_a_running_daemon_heeds_what_is_ordered_by_another_process(laboratory: A
     (manual,) = [each for each in completed if each["trigger"] == "manual"]
     assert (manual["by"], manual["reason"], manual["attempt"]) == ("bob", "only this one", 1)
     assert [each["action"] for each in orders] == ["resume", "trigger", "pause"]
+
+
+def test_a_daemon_that_is_stopped_past_its_lease_changes_nothing_when_it_goes_on(
+    laboratory: Application, postgres_database: str, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    laboratory.add("jobs/slow.py", SLOW)
+    laboratory.configure({"storage.url": postgres_database, "options.slow.gate": str(gate)})
+    fleet = Fleet(laboratory, 2)
+    try:
+        for number in fleet.numbers:
+            fleet.start(number)
+        ordered = laboratory.sagad_json("jobs", "trigger", "slow")
+        until(lambda: any(fleet.daemon(each).logged("slow_begun") for each in fleet.numbers), "one of them begins")
+        stopped, other = sorted(map(fleet.daemon, fleet.numbers), key=lambda each: not each.logged("slow_begun"))
+        stopped.send(signal.SIGSTOP)
+        other.wait_for("slow_begun", attempt=2)
+
+        stopped.send(signal.SIGCONT)
+        gate.touch()  # both go on with what they were at
+        lost = stopped.wait_for("job_finished", job="slow")
+        done = other.wait_for("job_finished", job="slow")
+        until(lambda: ("enter", "third") in [each[:2] for each in laboratory.ledger()], "what was emitted is handled")
+        for number in fleet.numbers:
+            fleet.terminate(number)
+        handled = [each for each in fleet.logged() if each["event"] == "event_handled"]
+    finally:
+        fleet.end()
+
+    (firing,) = laboratory.sagad_json("jobs", "history", "slow")["items"]
+    runs = laboratory.sagad_json("runs", "list", "--workflow", "enter-order")["items"]
+    assert fleet.violations == []
+    assert (lost["outcome"], lost["attempt"]) == ("taken_over", 1)
+    assert (done["outcome"], done["attempt"]) == ("ok", 2)
+    assert (firing["scheduled_for"], firing["state"], firing["attempt"]) == (ordered["scheduled_for"], "completed", 2)
+    assert [each["message"] for each in firing["attempts"]] == ["it was started and never ended: its process went away"]
+    # Each run once, every step of it once, and the event of one of the two.
+    assert [run["status"] for run in runs] == ["completed"] * 3
+    assert Counter((step, order) for step, order, _ in laboratory.ledger()) == Counter(
+        (step, order) for step in ("reserve", "enter") for order in ("first", "second", "third")
+    )
+    assert [each["subscriber"] for each in handled] == ["keep-ledger"]
