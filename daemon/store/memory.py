@@ -16,7 +16,6 @@ from daemon.store.memory_steps import MemorySteps
 from daemon.store.model import OutgoingEvent, QueuedDelivery, Receipt, RunRecord, Signal, StepRecord
 from daemon.store.port import NOTHING, FoundRuns, RunFilter
 from daemon.store.writes import (
-    ClaimFiring,
     DropOutgoing,
     Enqueue,
     FenceRun,
@@ -61,7 +60,6 @@ _GUARDS = frozenset(
         RecordHandled,
         SettleDelivery,
         UpdateDelivery,
-        ClaimFiring,
         UpdateFiring,
         ReleaseFiring,
     }
@@ -109,7 +107,6 @@ class MemoryStore(MemoryJobStore):
             RecordHandled: self._receipts.record_handled,
             SettleDelivery: self._queues.settle,
             UpdateDelivery: self._queues.update,
-            ClaimFiring: self._firings.claim,
             UpdateFiring: self._firings.update,
             ReleaseFiring: self._firings.release,
             PutReceipt: self._receipts.put,

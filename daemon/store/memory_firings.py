@@ -8,7 +8,7 @@ from operator import attrgetter
 
 from daemon.store.memory_runs import Undo
 from daemon.store.model import FiringRecord, FiringState
-from daemon.store.writes import ClaimFiring, Outcome, ReleaseFiring, UpdateFiring
+from daemon.store.writes import Outcome, ReleaseFiring, UpdateFiring
 
 _OPEN = frozenset({FiringState.WAITING, FiringState.RUNNING})
 _CHANGES = ("state", "attempt", "ended_us", "error", "due_us", "failures")
@@ -25,21 +25,6 @@ class MemoryFirings:
         self._hint = hint
         self._firings: defaultdict[tuple[str, str], dict[int, FiringRecord]] = defaultdict(dict)
         self._going: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
-
-    def claim(self, write: ClaimFiring, undo: Undo = None) -> Outcome | None:
-        """Claim one occurrence of a job."""
-        record = write.record
-        firings = self._firings[record.app, record.job]
-        if record.scheduled_us in firings:
-            return Outcome.CONFLICT
-        self.put(record)
-        if undo is not None:
-            undo.append(lambda: self._drop(record))
-        return None
-
-    def _drop(self, record: FiringRecord) -> None:
-        del self._firings[record.app, record.job][record.scheduled_us]
-        self._going[record.app, record.job].discard(record.scheduled_us)
 
     def update(self, write: UpdateFiring, undo: Undo = None) -> Outcome | None:
         """Write back how an occurrence went."""

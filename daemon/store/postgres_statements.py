@@ -13,7 +13,6 @@ from typing import Any, get_args, get_type_hints
 from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, Receipt, RunRecord, Signal, StepRecord
 from daemon.store.sql import UNENDED_ROOT, Row, columns, listed
 from daemon.store.writes import (
-    ClaimFiring,
     DropOutgoing,
     Enqueue,
     ForgetReceipt,
@@ -185,13 +184,12 @@ _STEP = columns(StepRecord)
 _SIGNAL = columns(Signal)
 _NEW_DELIVERY = columns(QueuedDelivery, without="seq")
 _EVENT = columns(OutgoingEvent, without="position")
-_FIRING = columns(FiringRecord)
 _GRAPH = columns(PutGraph)
 _HANDLED = columns(RecordHandled)
 _RECEIPT = columns(Receipt)
 _RECEIPT_KEY = columns(ForgetReceipt)
 _receipt_key = attrgetter(*_RECEIPT_KEY)
-_run_values, _firing_values = attrgetter(*_RUN), attrgetter(*_FIRING)
+_run_values = attrgetter(*_RUN)
 _delivery_values, _delivery_changes = attrgetter(*_NEW_DELIVERY), attrgetter(*_DELIVERY_CHANGES, "seq")
 _event_values, _signal_values, _graph_values = attrgetter(*_EVENT), attrgetter(*_SIGNAL), attrgetter(*_GRAPH)
 
@@ -214,7 +212,6 @@ CLAIMS: dict[type[Write], Claim] = {
         attrgetter(*_HANDLED),
         ("app", "subscriber", "source", "event_name", "event_id"),
     ),
-    ClaimFiring: _claim("firings", FiringRecord, lambda write: _firing_values(write.record), _FIRING_KEY),
 }
 
 # In the order in which they are applied: what a signal wants to know of runs comes before these change.

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
-from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, Receipt, RunRecord, Signal, StepRecord
+from daemon.store.model import OutgoingEvent, QueuedDelivery, Receipt, RunRecord, Signal, StepRecord
 from daemon.store.sql import IS_QUEUED, LISTED, UNENDED, UNENDED_ROOT, UNENDED_RUNS, Row, columns, listed, marks
 from daemon.store.writes import (
-    ClaimFiring,
     DropOutgoing,
     Enqueue,
     FenceRun,
@@ -56,7 +55,6 @@ _STEP = columns(StepRecord)
 _SIGNAL = columns(Signal)
 _NEW_DELIVERY = columns(QueuedDelivery, without="seq")
 _EVENT = columns(OutgoingEvent, without="position")
-_FIRING = columns(FiringRecord)
 _GRAPH = columns(PutGraph)
 _HANDLED = columns(RecordHandled)
 _RECEIPT = columns(Receipt)
@@ -225,7 +223,6 @@ STATEMENTS: dict[type[Write], Statement] = {
         Outcome.FENCED,
         hints=_always,
     ),
-    ClaimFiring: Statement(_insert("firings", _FIRING, "ON CONFLICT DO NOTHING"), _record(*_FIRING), Outcome.CONFLICT),
     UpdateFiring: Statement(
         f"UPDATE firings SET {_assign(_FIRING_CHANGES)} WHERE {_ITS_FIRING}",
         _record(*_FIRING_CHANGES, *_FIRING_FENCE),

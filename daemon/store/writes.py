@@ -220,13 +220,6 @@ class UpdateDelivery:
 
 
 @dataclass(slots=True)
-class ClaimFiring:
-    """Guard: claim one occurrence of a job. CONFLICT if somebody has."""
-
-    record: FiringRecord
-
-
-@dataclass(slots=True)
 class UpdateFiring:
     """Guard: write back state, attempt, end, error, due time and failures. FENCED unless owner and epoch are the row's.
 
@@ -267,7 +260,6 @@ Write = (
     | Enqueue
     | SettleDelivery
     | UpdateDelivery
-    | ClaimFiring
     | UpdateFiring
     | ReleaseFiring
 )

@@ -1,8 +1,10 @@
 """Records to put into a store: everything that a test does not care about is filled in."""
 
+from dataclasses import replace
 from typing import Any
 
 from daemon.clock import new_id
+from daemon.store.job_model import ClaimOutcome, FiringClaim, JobDeclaration
 from daemon.store.model import (
     FiringRecord,
     FiringState,
@@ -15,7 +17,8 @@ from daemon.store.model import (
     StepRecord,
     StepState,
 )
-from daemon.store.writes import InsertRun, PutSignal, RecordHandled
+from daemon.store.port import Store
+from daemon.store.writes import InsertRun, Outcome, PutSignal, RecordHandled, UpdateFiring
 
 APP = "shop"
 ME = "process-1"
@@ -123,6 +126,16 @@ def firing(scheduled_us: int, **changes: Any) -> FiringRecord:
         "started_us": scheduled_us,
     }
     return FiringRecord(**values | changes)
+
+
+async def fire(store: Store, *firings: FiringRecord) -> None:
+    """Have firings in a store, which their owners have claimed, and which went on since then."""
+    for each in firings:
+        await store.declare_jobs(each.app, each.owner, "", [JobDeclaration(each.job, "")], now_us=0)
+        claim = FiringClaim(replace(each, state=FiringState.RUNNING), "", overlap="allow")
+        (claimed,) = await store.claim_due(each.app, each.owner, [claim], now_us=each.started_us)
+        assert claimed.outcome is ClaimOutcome.RUNNING
+        assert await store.commit(UpdateFiring(each)) is Outcome.APPLIED
 
 
 def outgoing(id: str, **changes: Any) -> OutgoingEvent:

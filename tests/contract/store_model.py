@@ -5,6 +5,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from daemon.store.job_model import Claimed, ClaimOutcome
 from daemon.store.model import (
     QUEUED,
     FiringRecord,
@@ -18,7 +19,6 @@ from daemon.store.model import (
 )
 from daemon.store.port import RunFilter
 from daemon.store.writes import (
-    ClaimFiring,
     DropOutgoing,
     Enqueue,
     FenceRun,
@@ -84,7 +84,6 @@ class StoreModel:
             RequireAwaiting: self._require_awaiting,
             RequireNoSignal: lambda write: CONFLICT if self.signal(write.topic, write.since_us) else None,
             RecordHandled: self._record_handled,
-            ClaimFiring: self._claim_firing,
             UpdateFiring: self._update_firing,
             ReleaseFiring: self._release_firing,
             SettleDelivery: self._change_queue,
@@ -185,10 +184,6 @@ class StoreModel:
     def _record_handled(self, write: RecordHandled) -> Refusal:
         return None if self.rows.handled.setdefault(write.event_id, write) is write else CONFLICT
 
-    def _claim_firing(self, write: ClaimFiring) -> Refusal:
-        firing = write.record
-        return None if self.rows.firings.setdefault(firing.scheduled_us, firing) is firing else CONFLICT
-
     def _change_queue(self, write: SettleDelivery | UpdateDelivery) -> Refusal:
         return self.rows.queues.change(write)
 
@@ -224,6 +219,10 @@ class StoreModel:
             run.owner = owner
             run.epoch += 1
         return free
+
+    def claim(self, firing: FiringRecord) -> Claimed:
+        is_new = self.rows.firings.setdefault(firing.scheduled_us, firing) is firing
+        return Claimed(ClaimOutcome.RUNNING, replace(firing)) if is_new else Claimed(ClaimOutcome.TAKEN)
 
     def claim_firings(self, owner: str, limit: int) -> list[FiringRecord]:
         going = [each for each in self.rows.firings.values() if each.state in OPEN]

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 
@@ -11,13 +12,13 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
+from daemon.store.job_model import FiringClaim, JobDeclaration
 from daemon.store.memory import MemoryStore
 from daemon.store.model import QUEUED, FiringState, RunRecord, RunStatus, Signal, StepState
 from daemon.store.port import RunFilter, Store
 from daemon.store.postgres import PostgresStore
 from daemon.store.sqlite import SqliteStore
 from daemon.store.writes import (
-    ClaimFiring,
     DropOutgoing,
     FenceRun,
     GiveBack,
@@ -85,6 +86,7 @@ class StoreMachine(ProcessRules):
         for at in range(2):
             self.live(at)
             self.commit(InsertRun(self.made(f"run-{at}", owner=self.owner(at))), more=False)
+        self.read("declare_jobs", self.app, self.owner(0), "", [JobDeclaration("nightly", "")], now_us=0)
 
     # --- runs ---
     @rule(more=yes, name=few, attempt=st.integers(1, 2), of=owners, flow=yes, trigger=few, queued=yes, marked=rarely)
@@ -237,9 +239,12 @@ class StoreMachine(ProcessRules):
         count = self.read("claim_outgoing", self.app, self.owner(of), limit=limit + 1)
         assert count == self.model.claim_outgoing(self.owner(of), limit + 1)
 
-    @rule(more=yes, at=few, of=owners)
-    def fire(self, *, more: bool, at: int, of: int) -> None:
-        self.commit(ClaimFiring(records.firing(1 + at, app=self.app, owner=self.owner(of))), more=more)
+    @rule(at=few, of=owners)
+    def fire(self, at: int, of: int) -> None:
+        firing = records.firing(1 + at, app=self.app, owner=self.owner(of))
+        claims = [FiringClaim(replace(firing), "", overlap="allow")]
+        found = self.read("claim_due", self.app, firing.owner, claims, now_us=self.now_us)
+        assert found == [self.model.claim(firing)]
 
     @precondition(lambda machine: machine.model.rows.firings)
     @rule(more=yes, at=few, stale=rarely, state=st.sampled_from(FiringState))

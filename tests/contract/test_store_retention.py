@@ -7,8 +7,8 @@ import pytest
 from daemon.clock import new_id
 from daemon.store.model import FiringState, RunRecord, RunStatus
 from daemon.store.port import RunFilter, Store
-from daemon.store.writes import ClaimFiring, InsertRun, Outcome, PutStep, ReopenRun, UpdateFiring
-from tests.contract.records import APP, ME, came, child, ended, firing, handled, run, step
+from daemon.store.writes import InsertRun, Outcome, PutStep, ReopenRun, UpdateFiring
+from tests.contract.records import APP, ME, came, child, ended, fire, firing, handled, run, step
 
 NOW_US = 1_800_000_000_000_000
 HOUR_US = 3_600_000_000
@@ -152,11 +152,11 @@ async def test_events_that_were_handled_before_are_forgotten(store: Store) -> No
 
 async def test_firings_that_ended_before_are_deleted_but_never_the_latest_of_a_job(store: Store) -> None:
     for number, job in ((1, "nightly"), (2, "nightly"), (3, "nightly"), (1, "hourly")):
-        await store.commit(ClaimFiring(firing(number, job=job)))
+        await fire(store, firing(number, job=job))
         ended_firing = firing(number, job=job, state=FiringState.COMPLETED, ended_us=number + 10)
         await store.commit(UpdateFiring(ended_firing))
-    await store.commit(ClaimFiring(firing(1, job="bank", app="bank", state=FiringState.MISSED)))
-    await store.commit(ClaimFiring(firing(2, job="bank", app="bank", state=FiringState.MISSED)))
+    await fire(store, firing(1, job="bank", app="bank", state=FiringState.MISSED))
+    await fire(store, firing(2, job="bank", app="bank", state=FiringState.MISSED))
 
     outcomes = [await store.prune_firings(APP, before_us=100, limit=1) for _ in range(3)]
 
@@ -175,7 +175,7 @@ async def test_firings_that_go_on_or_ended_lately_are_left(store: Store) -> None
         5: firing(5, state=FiringState.COMPLETED, ended_us=7),
     }
     for each in states.values():
-        await store.commit(ClaimFiring(each))
+        await fire(store, each)
 
     deleted = await store.prune_firings(APP, before_us=50, limit=10)
 

@@ -11,7 +11,6 @@ from daemon.store.listing import matches
 from daemon.store.model import FiringState, RunRecord, RunStatus
 from daemon.store.port import FoundRuns, RunFilter, Store
 from daemon.store.writes import (
-    ClaimFiring,
     FenceRun,
     InsertRun,
     Outcome,
@@ -22,7 +21,7 @@ from daemon.store.writes import (
     UpdateFiring,
     UpdateRun,
 )
-from tests.contract.records import APP, GONE, ME, OTHER, firing, run, started, step
+from tests.contract.records import APP, GONE, ME, OTHER, fire, firing, run, started, step
 
 
 def names(records: list[RunRecord]) -> list[str]:
@@ -260,22 +259,16 @@ async def test_whoever_lost_a_run_is_fenced_and_the_new_owner_is_not(store: Stor
     assert await store.commit(FenceRun("key-1", ME, 1), PutStep(step("1", "pay"))) is Outcome.APPLIED
 
 
-async def test_one_occurrence_of_a_job_is_claimed_once(store: Store) -> None:
-    outcomes = [
-        await store.commit(ClaimFiring(firing(100))),
-        await store.commit(ClaimFiring(firing(100, owner=OTHER)), PutStep(step("1", "pay"))),
-        await store.commit(ClaimFiring(firing(200, owner=OTHER))),
-        await store.commit(ClaimFiring(firing(100, job="hourly"))),
-        await store.commit(ClaimFiring(firing(100, app="bank"))),
-    ]
+async def test_a_time_is_one_firing_of_each_job_and_application(store: Store) -> None:
+    await fire(store, firing(100), firing(200, owner=OTHER), firing(100, job="hourly"), firing(100, app="bank"))
 
-    assert outcomes == [Outcome.APPLIED, Outcome.CONFLICT] + [Outcome.APPLIED] * 3
-    assert await store.steps(["key-1"]) == {"key-1": []}
     assert await store.firings(APP, "nightly", limit=10) == [firing(200, owner=OTHER), firing(100)]
+    assert await store.firings(APP, "hourly", limit=10) == [firing(100, job="hourly")]
+    assert await store.firings("bank", "nightly", limit=10) == [firing(100, app="bank")]
 
 
 async def test_a_firing_is_updated_by_its_owner_alone(store: Store) -> None:
-    await store.commit(ClaimFiring(firing(100)))
+    await fire(store, firing(100))
     ended = firing(100, state=FiringState.FAILED, attempt=2, ended_us=300, error="it broke")
 
     outcomes = [
@@ -292,7 +285,7 @@ async def test_a_firing_is_updated_by_its_owner_alone(store: Store) -> None:
 
 async def test_firings_come_latest_first_in_pages(store: Store) -> None:
     for scheduled_us in (300, 100, 500, 200, 400):
-        await store.commit(ClaimFiring(firing(scheduled_us)))
+        await fire(store, firing(scheduled_us))
 
     first = await store.firings(APP, "nightly", limit=3)
     second = await store.firings(APP, "nightly", limit=3, before_us=first[-1].scheduled_us)
@@ -303,7 +296,7 @@ async def test_firings_come_latest_first_in_pages(store: Store) -> None:
 async def test_running_firings_of_the_dead_are_taken_over_as_the_next_attempt_and_epoch(store: Store) -> None:
     await store.register(APP, OTHER, lease_s=60)
     for scheduled_us, owner in ((300, GONE), (100, GONE), (400, OTHER), (500, ME)):
-        await store.commit(ClaimFiring(firing(scheduled_us, owner=owner)))
+        await fire(store, firing(scheduled_us, owner=owner))
 
     claimed = await store.claim_firings(APP, ME, ["nightly"], limit=10)
 
@@ -316,9 +309,9 @@ async def test_running_firings_of_the_dead_are_taken_over_as_the_next_attempt_an
 async def test_only_open_firings_of_these_jobs_and_this_application_are_taken_over(store: Store) -> None:
     ended = [state for state in FiringState if state not in (FiringState.RUNNING, FiringState.WAITING)]
     for number, state in enumerate(ended):
-        await store.commit(ClaimFiring(firing(number, owner=GONE, state=state)))
-    await store.commit(ClaimFiring(firing(100, owner=GONE, job="hourly")))
-    await store.commit(ClaimFiring(firing(200, owner=GONE, app="bank")))
+        await fire(store, firing(number, owner=GONE, state=state))
+    await fire(store, firing(100, owner=GONE, job="hourly"))
+    await fire(store, firing(200, owner=GONE, app="bank"))
 
     claimed = await store.claim_firings(APP, ME, ["nightly", "weekly"], limit=10)
 
@@ -328,7 +321,7 @@ async def test_only_open_firings_of_these_jobs_and_this_application_are_taken_ov
 
 async def test_no_more_firings_are_taken_over_than_asked_for_and_the_earliest_first(store: Store) -> None:
     for scheduled_us, job in ((300, "nightly"), (100, "hourly"), (200, "nightly")):
-        await store.commit(ClaimFiring(firing(scheduled_us, owner=GONE, job=job)))
+        await fire(store, firing(scheduled_us, owner=GONE, job=job))
 
     first = await store.claim_firings(APP, ME, ["nightly", "hourly"], limit=2)
     second = await store.claim_firings(APP, ME, ["nightly", "hourly"], limit=2)
@@ -337,7 +330,7 @@ async def test_no_more_firings_are_taken_over_than_asked_for_and_the_earliest_fi
 
 
 async def test_a_firing_that_was_taken_over_is_no_longer_its_former_owners(store: Store) -> None:
-    await store.commit(ClaimFiring(firing(100, owner=GONE)))
+    await fire(store, firing(100, owner=GONE))
     await store.claim_firings(APP, ME, ["nightly"], limit=1)
 
     outcome = await store.commit(UpdateFiring(firing(100, owner=GONE, state=FiringState.COMPLETED)))

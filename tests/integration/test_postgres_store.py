@@ -15,7 +15,6 @@ from daemon.store.postgres import PostgresStore
 from daemon.store.postgres_schema import check_server
 from daemon.store.schema import migrations
 from daemon.store.writes import (
-    ClaimFiring,
     Enqueue,
     FenceRun,
     InsertRun,
@@ -28,7 +27,7 @@ from daemon.store.writes import (
     UpdateRun,
 )
 from tests.contract.engine.processes import until
-from tests.contract.records import APP, ME, OTHER, delivery, firing, run, started, step
+from tests.contract.records import APP, ME, OTHER, delivery, fire, firing, run, started, step
 from tests.integration.proxy import Proxy
 from tests.services import PostgresContainer, PostgresServer, own_schema, private_postgres
 
@@ -124,7 +123,7 @@ async def test_firings_of_whose_takeover_the_answer_is_lost_are_taken_over_the_n
     far: PostgresStore, store: PostgresStore, proxy: Proxy, lost: str
 ) -> None:
     await far.register(APP, ME, lease_s=LEASE_S)
-    await store.commit(ClaimFiring(firing(1_000, owner=OTHER)))
+    await fire(store, firing(1_000, owner=OTHER))
     proxy.cut_at(b"COMMIT", before=lost == "the request")
 
     with pytest.raises(StoreUnavailableError):
@@ -377,7 +376,7 @@ async def test_one_value_that_cannot_be_kept_fails_its_commit_alone(store: Postg
 
 
 async def test_what_no_text_of_postgres_can_hold_is_replaced(store: PostgresStore) -> None:
-    await store.commit(ClaimFiring(firing(1)))
+    await fire(store, firing(1))
 
     outcome = await store.commit(UpdateFiring(firing(1, error="broken\0text")))
 
@@ -389,7 +388,7 @@ async def test_what_has_to_be_replaced_costs_what_was_submitted_with_it_no_trans
     store: PostgresStore,
 ) -> None:
     for at in range(20):
-        await store.commit(ClaimFiring(firing(at)))
+        await fire(store, firing(at))
     before = store.transactions
 
     commits = [store.commit(UpdateFiring(firing(at, error="broken\0text"))) for at in range(20)]

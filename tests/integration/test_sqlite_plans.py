@@ -12,7 +12,6 @@ from daemon.store.job_model import FiringClaim, JobAction, JobDeclaration, JobOr
 from daemon.store.model import QUEUED, RunStatus, StepState
 from daemon.store.sqlite import SqliteStore
 from daemon.store.writes import (
-    ClaimFiring,
     DropOutgoing,
     FenceRun,
     ForgetReceipt,
@@ -26,7 +25,7 @@ from daemon.store.writes import (
     UpdateChild,
     UpdateRun,
 )
-from tests.contract.records import APP, ME, came, child, firing, handled, outgoing, receipt, run, started, step
+from tests.contract.records import APP, ME, came, child, fire, firing, handled, outgoing, receipt, run, started, step
 
 LATE_US = 2_000_000_000_000_000
 # Steps that wait for a signal are the only rows of this index.
@@ -63,7 +62,7 @@ async def ask_everything(store: SqliteStore) -> None:
     await store.claim_receipt(APP, "greet", "mark-1", ME)
     await store.receipt(APP, "greet", "crm", "customer.created", "e1")
     await store.commit(UpdateRun(run("1")), handled("e1"), started("3", owner=""))
-    await store.commit(ClaimFiring(firing(1)), ClaimFiring(firing(2)))
+    await fire(store, firing(1), firing(2))
     _, last = await store.signalled(APP, ME)
     await store.signalled(APP, ME, after=last - 1 or last)
     await store.commit(came("b"))

@@ -15,10 +15,10 @@ from daemon.events.model import Envelope
 from daemon.log import captured_log
 from daemon.store.model import FiringState
 from daemon.store.port import RunFilter, Store
-from daemon.store.writes import ClaimFiring, InsertRun
+from daemon.store.writes import InsertRun
 from daemon.workflow.workflow import WorkflowBase
 from tests.contract.engine.processes import APP, Journal, Process, until
-from tests.contract.records import came, ended, firing, handled
+from tests.contract.records import came, ended, fire, firing, handled
 
 DAY = timedelta(days=1)
 KEEP = 30 * DAY
@@ -141,7 +141,8 @@ async def test_zero_keeps_everything_but_what_a_workflow_gives_a_time(
     store: Store, shop: Process, clock: ManualClock
 ) -> None:
     await keep_old_runs(store, clock, 1)
-    await store.commit(handled("e1"), ClaimFiring(firing(1, state=FiringState.MISSED)), ClaimFiring(firing(2)))
+    await store.commit(handled("e1"))
+    await fire(store, firing(1, state=FiringState.MISSED), firing(2))
 
     @workflow("short-lived", retention=DAY)
     def short_lived() -> None: ...
@@ -159,7 +160,7 @@ async def test_what_is_known_of_events_and_firings_goes_but_for_the_last_of_each
     store: Store, shop: Process, clock: ManualClock
 ) -> None:
     for at_us in (1, 2):
-        await store.commit(ClaimFiring(firing(at_us, state=FiringState.COMPLETED, ended_us=3)))
+        await fire(store, firing(at_us, state=FiringState.COMPLETED, ended_us=3))
     await store.commit(handled("old"), handled("young", handled_us=clock.now_us()))
 
     counts = await retention(shop, clock).apply()
