@@ -10,7 +10,7 @@ from daemon.log import get_logger
 from daemon.schedule.claim import Surroundings
 from daemon.schedule.job import Job
 from daemon.schedule.lane import Lane
-from daemon.store.job_model import JobDeclaration, JobRecord
+from daemon.store.job_model import Deployed, JobDeclaration, JobRecord
 
 _log = get_logger(__name__)
 
@@ -39,7 +39,8 @@ class Deployment:
         resting = [lane for lane in lanes if lane.rests]
         superseded = [lane for lane in resting if lane.is_superseded]
         now = self._around.clock.now()
-        known = dict(await self._around.store.jobs(self._around.app)) if len(resting) > len(superseded) else {}
+        over = [lane.job.name for lane in resting if not lane.is_superseded]
+        known = dict(await self._around.store.jobs(self._around.app, over)) if over else {}
         if superseded:
             known |= await self._declare(declarations(lane.job for lane in superseded), (), now)
         revived = []
@@ -53,9 +54,9 @@ class Deployment:
     async def _declare(
         self, declared: list[JobDeclaration], dropped: Collection[str], now: datetime
     ) -> Mapping[str, JobRecord]:
-        around, now_us = self._around, to_us(now)
+        around = self._around
         return await around.store.declare_jobs(
-            around.app, around.owner, self._hash, declared, dropped=tuple(dropped), now_us=now_us
+            Deployed(around.app, around.owner, self._hash, to_us(now), declared, tuple(dropped))
         )
 
 

@@ -214,7 +214,7 @@ class JobDesk:
 
     async def _states(self, names: Sequence[str]) -> tuple[JobState, ...]:
         on = {job.name: job for job in self._jobs()}
-        records = await self._store.jobs(self._app)
+        records = await self._store.jobs(self._app, names)
         last = await self._store.last_firings(self._app, names)
         now = self._clock.now()
 
@@ -261,7 +261,7 @@ class JobDesk:
     async def _check_known(self, name: str) -> None:
         if (
             name not in self._declared
-            and name not in await self._store.jobs(self._app)
+            and name not in await self._store.jobs(self._app, [name])
             and not await self._store.last_firings(self._app, [name])
         ):
             self._refuse(name)

@@ -3,6 +3,7 @@
 Those of which there are thousands at a time are not frozen, which would take twice as long; nobody changes them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
@@ -26,6 +27,33 @@ class JobDeclaration:
     name: str
     fingerprint: str
     times: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """The jobs of a process, as it was deployed.
+
+    Attributes:
+        app: The application's name.
+        owner: The process.
+        deployment: A hash of all its jobs; the same in every process that was deployed alike. It came up when the first
+            process said it, and lives as long as one does that said it last.
+        now_us: When it says so.
+        jobs: Those that it fires, or some of them.
+        dropped: Those that its configuration turns off; so they stay until one is claimed or declared.
+    """
+
+    app: str
+    owner: str
+    deployment: str
+    now_us: int
+    jobs: Sequence[JobDeclaration]
+    dropped: Sequence[str] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """Of all jobs that it has something to say of."""
+        return [*(each.name for each in self.jobs), *self.dropped]
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from daemon.store.job_model import Claimed, FiringClaim, JobDeclaration, JobOrder, JobRecord, Overlap
+from daemon.store.job_model import Claimed, Deployed, FiringClaim, JobOrder, JobRecord, Overlap
 from daemon.store.model import FiringRecord, FiringState
 
 
@@ -24,27 +24,13 @@ class JobStore(Protocol):
     have happened all the same, and asking again is safe: of claims, the same process gets what it has got already.
     """
 
-    async def declare_jobs(
-        self,
-        app: str,
-        owner: str,
-        deployment: str,
-        jobs: Sequence[JobDeclaration],
-        *,
-        dropped: Sequence[str] = (),
-        now_us: int,
-    ) -> Mapping[str, JobRecord]:
-        """Say which jobs this process fires, in which definition; return what is known of each.
+    async def declare_jobs(self, deployed: Deployed) -> Mapping[str, JobRecord]:
+        """Say which jobs a process fires, in which definition; return what is known of each.
 
-        A job that nobody knows is dealt with until `now_us`, so that it does not catch up; so is one that was dropped.
-        One that has this fingerprint stays as it is. One that has another takes this one on if this deployment came up
-        later than the one that it is of, or if no living process has that one: then it is dealt with until `now_us` if
-        its times are others. Else it is returned as it is, and this process's claims of it are superseded.
-
-        `deployment`: a hash of all jobs of this process; the same on every process that was deployed alike. It came up
-        when the first process said it, and lives as long as one does that said it last.
-
-        `dropped`: jobs that this process's configuration turns off; so they stay until one is claimed or declared.
+        A job that nobody knows is dealt with until now, so that it does not catch up; so is one that was dropped. One
+        that has this fingerprint stays as it is. One that has another takes this one on if this deployment came up
+        later than the one that it is of, or if no living process has that one: then it is dealt with until now if its
+        times are others. Else it is returned as it is, and this process's claims of it are superseded.
         """
 
     async def claim_due(self, app: str, owner: str, claims: Sequence[FiringClaim], *, now_us: int) -> Sequence[Claimed]:
@@ -83,8 +69,8 @@ class JobStore(Protocol):
         when that one is over.
         """
 
-    async def jobs(self, app: str) -> Mapping[str, JobRecord]:
-        """Return what is known of every job that was ever declared or ordered, by name."""
+    async def jobs(self, app: str, names: Sequence[str] | None = None) -> Mapping[str, JobRecord]:
+        """Return what is known of these jobs, by name; of all that were ever declared or ordered, if none are given."""
 
     async def job_orders(self, app: str, job: str, *, limit: int, before: int | None = None) -> list[JobOrder]:
         """Return what was ordered of a job, the latest first; `before`: only those before this position."""

@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from operator import attrgetter
 
 from daemon.store import judgement, sql
-from daemon.store.job_model import Claimed, FiringClaim, JobDeclaration, JobOrder, JobRecord, Overlap
+from daemon.store.job_model import Claimed, Deployed, FiringClaim, JobOrder, JobRecord, Overlap
 from daemon.store.model import FiringRecord
 from daemon.store.peers import Peers
-from daemon.store.sql import FIRING_COLUMNS, JOB_COLUMNS, LISTED, OPEN, columns, listed, marks
+from daemon.store.sql import FIRING_COLUMNS, OPEN, columns, listed, marks
 from daemon.store.takeover import NOW_US
 
-_JOBS = f"SELECT {JOB_COLUMNS} FROM jobs WHERE app = ? AND job IN {LISTED}"
 _TAKEN = """
     SELECT firings.job, firings.scheduled_us FROM json_each(?) AS asked CROSS JOIN firings
     WHERE firings.app = ? AND firings.job = asked.value ->> 0 AND firings.scheduled_us = asked.value ->> 1"""
@@ -56,32 +55,21 @@ _job_values, _firing_values, _order_values = attrgetter(*_JOB), attrgetter(*_NEW
 _begun_values = attrgetter(*_BEGUN, "app", "job", "scheduled_us")
 
 
-def declare(
-    connection: sqlite3.Connection,
-    peers: Peers,
-    *,
-    app: str,
-    owner: str,
-    deployment: str,
-    declared: Sequence[JobDeclaration],
-    dropped: Sequence[str],
-    now_us: int,
-) -> dict[str, JobRecord]:
+def declare(connection: sqlite3.Connection, peers: Peers, deployed: Deployed) -> dict[str, JobRecord]:
     """Say which jobs a process fires; return what is known of them."""
-    connection.execute(_CAME_UP, (app, deployment, now_us))
+    app, owner, deployment = deployed.app, deployed.owner, deployed.deployment
+    connection.execute(_CAME_UP, (app, deployment, deployed.now_us))
     connection.execute("UPDATE processes SET deployment = ? WHERE owner = ?", (deployment, owner))
-    ((deployed_us,),) = connection.execute(_SINCE, (app, deployment)).fetchall()
+    ((came_up_us,),) = connection.execute(_SINCE, (app, deployment)).fetchall()
 
     def lives(since_us: int) -> bool:
         return any(peers.lives(other) for (other,) in connection.execute(_HAVE_IT, (app, since_us, owner)).fetchall())
 
-    known = _known(connection, app, [*(each.name for each in declared), *dropped])
-    changed = judgement.judge_declarations(
-        app, declared, dropped=dropped, jobs=known, deployed_us=deployed_us, lives=lives, now_us=now_us
-    )
+    known = _known(connection, app, deployed.names)
+    changed = judgement.judge_declarations(deployed, jobs=known, came_up_us=came_up_us, lives=lives)
     connection.executemany(_PUT_JOB, map(_job_values, changed.values()))
     known |= changed
-    return {each.name: known[each.name] for each in declared}
+    return {each.name: known[each.name] for each in deployed.jobs}
 
 
 def claim_due(connection: sqlite3.Connection, *, app: str, claims: Sequence[FiringClaim], now_us: int) -> list[Claimed]:
@@ -147,5 +135,5 @@ def order(connection: sqlite3.Connection, wanted: JobOrder) -> bool:
 
 
 def _known(connection: sqlite3.Connection, app: str, names: Sequence[str]) -> dict[str, JobRecord]:
-    rows = connection.execute(_JOBS, (app, listed(names))).fetchall()
+    rows = connection.execute(sql.JOBS, (app, listed(names))).fetchall()
     return {job.job: job for job in map(sql.job_record, rows)}

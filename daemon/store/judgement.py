@@ -1,16 +1,16 @@
 """What becomes of claims and declarations of jobs, as all stores judge it; pure."""
 
 import json
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from daemon.store.job_model import (
     OPEN_MAX,
     Claimed,
     ClaimOutcome,
+    Deployed,
     FiringClaim,
     JobAction,
-    JobDeclaration,
     JobOrder,
     JobRecord,
     Overlap,
@@ -213,34 +213,25 @@ def order_of(record: FiringRecord) -> JobOrder:
 
 
 def judge_declarations(
-    app: str,
-    declared: Sequence[JobDeclaration],
-    *,
-    dropped: Iterable[str],
-    jobs: Mapping[str, JobRecord],
-    deployed_us: int,
-    lives: Callable[[int], bool],
-    now_us: int,
+    deployed: Deployed, *, jobs: Mapping[str, JobRecord], came_up_us: int, lives: Callable[[int], bool]
 ) -> dict[str, JobRecord]:
     """Return the jobs that have changed, or are new, by name.
 
     Args:
-        app: The application.
-        declared: Jobs as the process has them that asks.
-        dropped: Jobs that it turns off.
-        jobs: What is known of those that are declared or dropped.
-        deployed_us: When this deployment came up.
+        deployed: As the process has them that asks.
+        jobs: What is known of those.
+        came_up_us: When its deployment did.
         lives: Tells whether another living process has the deployment that came up at a time.
-        now_us: Until when a job is dealt with that is new.
     """
     changed: dict[str, JobRecord] = {}
     living: dict[int, bool] = {}
-    for each in declared:
+    now_us = deployed.now_us
+    for each in deployed.jobs:
         was = jobs.get(each.name)
         if was is None:
-            changed[each.name] = JobRecord(app, each.name, each.fingerprint, each.times, deployed_us, now_us)
+            changed[each.name] = JobRecord(deployed.app, each.name, each.fingerprint, each.times, came_up_us, now_us)
             continue
-        if was.fingerprint not in (each.fingerprint, "") and deployed_us <= was.deployed_us:
+        if was.fingerprint not in (each.fingerprint, "") and came_up_us <= was.deployed_us:
             if was.deployed_us not in living:
                 living[was.deployed_us] = lives(was.deployed_us)
             if living[was.deployed_us]:
@@ -250,13 +241,13 @@ def judge_declarations(
             was,
             fingerprint=each.fingerprint,
             times=each.times,
-            deployed_us=max(was.deployed_us, deployed_us) if was.fingerprint == each.fingerprint else deployed_us,
+            deployed_us=max(was.deployed_us, came_up_us) if was.fingerprint == each.fingerprint else came_up_us,
             dealt_us=max(was.dealt_us, now_us) if is_other else was.dealt_us,
             dropped_us=None,
         )
         if now != was:
             changed[each.name] = now
-    for name in dropped:
+    for name in deployed.dropped:
         was = jobs.get(name)
         if was is not None and was.dropped_us is None:
             changed[name] = replace(was, dropped_us=now_us)

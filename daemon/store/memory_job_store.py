@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from daemon.clock import Clock
-from daemon.store.job_model import Claimed, FiringClaim, JobDeclaration, JobOrder, JobRecord, Overlap
+from daemon.store.job_model import Claimed, Deployed, FiringClaim, JobOrder, JobRecord, Overlap
 from daemon.store.memory_firings import MemoryFirings
 from daemon.store.memory_jobs import MemoryJobs
 from daemon.store.model import FiringRecord, FiringState
@@ -32,23 +32,14 @@ class MemoryJobStore:
     async def last_firings(self, app: str, jobs: Sequence[str]) -> dict[str, FiringRecord]:
         return self._firings.last(app, jobs)
 
-    async def jobs(self, app: str) -> dict[str, JobRecord]:
-        return self._jobs.of(app)
+    async def jobs(self, app: str, names: Sequence[str] | None = None) -> dict[str, JobRecord]:
+        return self._jobs.of(app, names)
 
     async def job_orders(self, app: str, job: str, *, limit: int, before: int | None = None) -> list[JobOrder]:
         return self._jobs.orders(app, job, limit=limit, before=before)
 
-    async def declare_jobs(
-        self,
-        app: str,
-        owner: str,
-        deployment: str,
-        jobs: Sequence[JobDeclaration],
-        *,
-        dropped: Sequence[str] = (),
-        now_us: int,
-    ) -> dict[str, JobRecord]:
-        return self._jobs.declare(app, owner, deployment, jobs, dropped=dropped, now_us=now_us)
+    async def declare_jobs(self, deployed: Deployed) -> dict[str, JobRecord]:
+        return self._jobs.declare(deployed)
 
     async def claim_due(
         self,

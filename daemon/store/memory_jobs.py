@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from daemon.store import judgement
-from daemon.store.job_model import Claimed, FiringClaim, JobAction, JobDeclaration, JobOrder, JobRecord, Overlap
+from daemon.store.job_model import Claimed, Deployed, FiringClaim, JobAction, JobOrder, JobRecord, Overlap
 from daemon.store.memory_firings import MemoryFirings
 from daemon.store.model import FiringRecord
 
@@ -28,22 +28,16 @@ class MemoryJobs:
         self._came_up: dict[tuple[str, str], int] = {}  # when, by app and deployment
         self._deployments: dict[str, tuple[str, str]] = {}  # app and deployment, by owner
 
-    def of(self, app: str) -> dict[str, JobRecord]:
-        """Return what is known of all jobs of an app."""
-        return {name: job for (of_app, name), job in self._jobs.items() if of_app == app}
+    def of(self, app: str, names: Sequence[str] | None = None) -> dict[str, JobRecord]:
+        """Return what is known of jobs of an app; None: of all."""
+        if names is None:
+            names = [name for of_app, name in self._jobs if of_app == app]
+        return {name: self._jobs[app, name] for name in names if (app, name) in self._jobs}
 
-    def declare(
-        self,
-        app: str,
-        owner: str,
-        deployment: str,
-        declared: Sequence[JobDeclaration],
-        *,
-        dropped: Sequence[str],
-        now_us: int,
-    ) -> dict[str, JobRecord]:
+    def declare(self, deployed: Deployed) -> dict[str, JobRecord]:
         """Say which jobs a process fires."""
-        deployed_us = self._came_up.setdefault((app, deployment), now_us)
+        app, owner, deployment = deployed.app, deployed.owner, deployed.deployment
+        came_up_us = self._came_up.setdefault((app, deployment), deployed.now_us)
         self._deployments[owner] = app, deployment
 
         def lives(since_us: int) -> bool:
@@ -52,19 +46,17 @@ class MemoryJobs:
                 for who, (of, what) in self._deployments.items()
             )
 
-        known = self.of(app)
-        changed = judgement.judge_declarations(
-            app, declared, dropped=dropped, jobs=known, deployed_us=deployed_us, lives=lives, now_us=now_us
-        )
+        known = self.of(app, deployed.names)
+        changed = judgement.judge_declarations(deployed, jobs=known, came_up_us=came_up_us, lives=lives)
         self._jobs |= {(app, name): job for name, job in changed.items()}
-        return {each.name: self._jobs[app, each.name] for each in declared}
+        return {each.name: self._jobs[app, each.name] for each in deployed.jobs}
 
     def claim_due(self, app: str, claims: Sequence[FiringClaim], now_us: int) -> list[Claimed]:
         """Claim firings."""
         names = {each.record.job for each in claims}
         verdict = judgement.judge_claims(
             claims,
-            jobs={name: self._jobs[app, name] for name in names if (app, name) in self._jobs},
+            jobs=self.of(app, [*names]),
             taken=self._firings.taken(app, [(each.record.job, each.record.scheduled_us) for each in claims]),
             going={name: len(self._firings.going(app, name)) for name in names},
             now_us=now_us,

@@ -6,7 +6,7 @@ from daemon.store import postgres_judging as judging
 from daemon.store import postgres_queries as queries
 from daemon.store import postgres_takeover as takeover
 from daemon.store import sql
-from daemon.store.job_model import Claimed, FiringClaim, JobDeclaration, JobOrder, JobRecord, Overlap
+from daemon.store.job_model import Claimed, Deployed, FiringClaim, JobOrder, JobRecord, Overlap
 from daemon.store.model import FiringRecord, FiringState
 from daemon.store.postgres_database import PostgresDatabase
 
@@ -24,21 +24,8 @@ class PostgresJobs(PostgresDatabase):
         super().__init__(url, app=app, schema=schema, migrates=migrates)
         self._lost: set[judging.Key] = set()
 
-    async def declare_jobs(
-        self,
-        app: str,
-        owner: str,
-        deployment: str,
-        jobs: Sequence[JobDeclaration],
-        *,
-        dropped: Sequence[str] = (),
-        now_us: int,
-    ) -> dict[str, JobRecord]:
-        return await self._call(
-            lambda link: judging.declare(
-                link, app=app, owner=owner, deployment=deployment, declared=jobs, dropped=dropped, now_us=now_us
-            )
-        )
+    async def declare_jobs(self, deployed: Deployed) -> dict[str, JobRecord]:
+        return await self._call(lambda link: judging.declare(link, deployed))
 
     async def claim_due(self, app: str, owner: str, claims: Sequence[FiringClaim], *, now_us: int) -> list[Claimed]:
         keys = {(each.record.job, each.record.scheduled_us) for each in claims}
@@ -73,8 +60,9 @@ class PostgresJobs(PostgresDatabase):
         self._hinted()
         return is_new
 
-    async def jobs(self, app: str) -> dict[str, JobRecord]:
-        return {job.job: job for job in map(sql.job_record, await self._read(queries.JOBS, app))}
+    async def jobs(self, app: str, names: Sequence[str] | None = None) -> dict[str, JobRecord]:
+        asked = None if names is None else list(names)
+        return {job.job: job for job in map(sql.job_record, await self._read(queries.JOBS, app, asked))}
 
     async def job_orders(self, app: str, job: str, *, limit: int, before: int | None = None) -> list[JobOrder]:
         rows = await self._read(queries.JOB_ORDERS, app, job, _LATEST if before is None else before, limit)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from operator import attrgetter
 
 from daemon.store import judgement, sql
-from daemon.store.job_model import Claimed, ClaimOutcome, FiringClaim, JobDeclaration, JobOrder, JobRecord, Overlap
+from daemon.store.job_model import Claimed, ClaimOutcome, Deployed, FiringClaim, JobOrder, JobRecord, Overlap
 from daemon.store.model import FiringRecord, FiringState
 from daemon.store.postgres_batch import arrays
 from daemon.store.postgres_guards import mutex
@@ -61,37 +61,21 @@ _begun_values = attrgetter(*_BEGUN, "app", "job", "scheduled_us")
 _OUTCOMES = {FiringState.RUNNING: ClaimOutcome.RUNNING, FiringState.WAITING: ClaimOutcome.WAITING}
 
 
-async def declare(
-    link: Link,
-    *,
-    app: str,
-    owner: str,
-    deployment: str,
-    declared: Sequence[JobDeclaration],
-    dropped: Sequence[str],
-    now_us: int,
-) -> dict[str, JobRecord]:
+async def declare(link: Link, deployed: Deployed) -> dict[str, JobRecord]:
     """Say which jobs a process fires; return what is known of them. One process at a time."""
+    app, owner, deployment = deployed.app, deployed.owner, deployed.deployment
     statement, values = mutex("jobs", app)
     await link.execute(statement, *values)
-    await link.execute(_CAME_UP, app, deployment, now_us)
+    await link.execute(_CAME_UP, app, deployment, deployed.now_us)
     await link.execute(_HAS_IT, owner, deployment)
-    deployed_us: int = await link.fetchval(_SINCE, app, deployment)
+    came_up_us: int = await link.fetchval(_SINCE, app, deployment)
     living = {since_us for (since_us,) in await fetch(link, _LIVING, app, owner)}
-    known = await _locked(link, app, [*(each.name for each in declared), *dropped])
-    changed = judgement.judge_declarations(
-        app,
-        declared,
-        dropped=dropped,
-        jobs=known,
-        deployed_us=deployed_us,
-        lives=living.__contains__,
-        now_us=now_us,
-    )
+    known = await _locked(link, app, deployed.names)
+    changed = judgement.judge_declarations(deployed, jobs=known, came_up_us=came_up_us, lives=living.__contains__)
     if changed:
         await link.execute(_PUT_JOBS, *arrays([_job_values(changed[name]) for name in sorted(changed)]))
     known |= changed
-    return {each.name: known[each.name] for each in declared}
+    return {each.name: known[each.name] for each in deployed.jobs}
 
 
 async def claim_due(

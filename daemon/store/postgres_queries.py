@@ -106,7 +106,7 @@ LAST_FIRINGS = f"""
         SELECT {FIRING_COLUMNS} FROM firings WHERE app = $1 AND job = asked.job ORDER BY scheduled_us DESC LIMIT 1
     ) AS last"""
 OPEN_OWNERS = f"SELECT DISTINCT owner FROM firings WHERE app = $1 AND {OPEN}"
-JOBS = f"SELECT {JOB_COLUMNS} FROM jobs WHERE app = $1"
+JOBS = f"SELECT {JOB_COLUMNS} FROM jobs WHERE app = $1 AND ($2::text[] IS NULL OR job = ANY($2))"
 JOB_ORDERS = f"""
     SELECT {ORDER_COLUMNS} FROM job_orders WHERE app = $1 AND job = $2 AND position < $3
     ORDER BY position DESC LIMIT $4"""

@@ -134,6 +134,8 @@ HANDLED = """
       AND handled.event_id = asked.value ->> 4"""
 
 # The latest of each job that is listed.
+JOBS = f"SELECT {JOB_COLUMNS} FROM jobs WHERE app = ? AND job IN {LISTED}"
+
 LAST_FIRINGS = f"""
     SELECT {", ".join(f"firings.{name}" for name in columns(FiringRecord))} FROM json_each(?) AS asked
     CROSS JOIN firings ON firings.app = ? AND firings.job = asked.value AND firings.scheduled_us = (

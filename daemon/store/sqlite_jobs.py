@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from daemon.store import jobs as jobs_in
 from daemon.store import sql, takeover
-from daemon.store.job_model import Claimed, FiringClaim, JobDeclaration, JobOrder, JobRecord, Overlap
+from daemon.store.job_model import Claimed, Deployed, FiringClaim, JobOrder, JobRecord, Overlap
 from daemon.store.model import FiringRecord, FiringState
 from daemon.store.sqlite_file import SqliteFile
 
@@ -14,28 +14,8 @@ _LATEST = 2**63 - 1
 class SqliteJobs(SqliteFile):
     """The part of the store that jobs are fired by."""
 
-    async def declare_jobs(
-        self,
-        app: str,
-        owner: str,
-        deployment: str,
-        jobs: Sequence[JobDeclaration],
-        *,
-        dropped: Sequence[str] = (),
-        now_us: int,
-    ) -> dict[str, JobRecord]:
-        return await self._call(
-            lambda connection: jobs_in.declare(
-                connection,
-                self._peers,
-                app=app,
-                owner=owner,
-                deployment=deployment,
-                declared=jobs,
-                dropped=dropped,
-                now_us=now_us,
-            )
-        )
+    async def declare_jobs(self, deployed: Deployed) -> dict[str, JobRecord]:
+        return await self._call(lambda connection: jobs_in.declare(connection, self._peers, deployed))
 
     async def claim_due(
         self,
@@ -67,8 +47,11 @@ class SqliteJobs(SqliteFile):
     async def order_job(self, order: JobOrder) -> bool:
         return await self._call(lambda connection: jobs_in.order(connection, order), hints=True)
 
-    async def jobs(self, app: str) -> dict[str, JobRecord]:
-        rows = await self._read(f"SELECT {sql.JOB_COLUMNS} FROM jobs WHERE app = ?", app)
+    async def jobs(self, app: str, names: Sequence[str] | None = None) -> dict[str, JobRecord]:
+        if names is None:
+            rows = await self._read(f"SELECT {sql.JOB_COLUMNS} FROM jobs WHERE app = ?", app)
+        else:
+            rows = await self._read(sql.JOBS, app, sql.listed(names))
         return {job.job: job for job in map(sql.job_record, rows)}
 
     async def job_orders(self, app: str, job: str, *, limit: int, before: int | None = None) -> list[JobOrder]:

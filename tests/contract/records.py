@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from daemon.clock import new_id
-from daemon.store.job_model import ClaimOutcome, FiringClaim, JobDeclaration
+from daemon.store.job_model import ClaimOutcome, Deployed, FiringClaim, JobDeclaration
 from daemon.store.model import (
     FiringRecord,
     FiringState,
@@ -131,7 +131,7 @@ def firing(scheduled_us: int, **changes: Any) -> FiringRecord:
 async def fire(store: Store, *firings: FiringRecord) -> None:
     """Have firings in a store, which their owners have claimed, and which went on since then."""
     for each in firings:
-        await store.declare_jobs(each.app, each.owner, "", [JobDeclaration(each.job, "")], now_us=0)
+        await store.declare_jobs(Deployed(each.app, each.owner, "", 0, [JobDeclaration(each.job, "")]))
         claim = FiringClaim(replace(each, state=FiringState.RUNNING), "", overlap="allow")
         (claimed,) = await store.claim_due(each.app, each.owner, [claim], now_us=each.started_us)
         assert claimed.outcome is ClaimOutcome.RUNNING

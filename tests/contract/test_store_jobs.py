@@ -9,6 +9,7 @@ from daemon.store.job_model import (
     OPEN_MAX,
     Claimed,
     ClaimOutcome,
+    Deployed,
     FiringClaim,
     JobAction,
     JobDeclaration,
@@ -31,7 +32,7 @@ async def declare(
     values = {"fingerprint": "f", "times": "t"} | changes
     dropped = values.pop("dropped", ())
     jobs = [JobDeclaration(name, **values) for name in names]
-    return dict(await store.declare_jobs(APP, owner, deployment, jobs, dropped=dropped, now_us=at_us))
+    return dict(await store.declare_jobs(Deployed(APP, owner, deployment, at_us, jobs, dropped)))
 
 
 def claim(scheduled_us: int, **changes: Any) -> FiringClaim:
@@ -53,7 +54,7 @@ def outcomes(answers: Sequence[Claimed]) -> list[ClaimOutcome]:
 
 
 async def known(store: Store, name: str = "nightly") -> JobRecord:
-    return (await store.jobs(APP))[name]
+    return (await store.jobs(APP, [name]))[name]
 
 
 async def end(store: Store, record: FiringRecord, *, hint: bool = False) -> Outcome:
@@ -78,6 +79,8 @@ async def test_a_job_that_nobody_knew_is_dealt_with_until_now(store: Store) -> N
 
     assert found["nightly"] == JobRecord(APP, "nightly", "f", "t", 50, 50)
     assert found == again == await store.jobs(APP)
+    assert await store.jobs(APP, ["nightly", "unknown"]) == {"nightly": found["nightly"]}
+    assert await store.jobs(APP, []) == {}
     assert await store.jobs("bank") == {}
 
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
-from daemon.store.job_model import FiringClaim, JobDeclaration
+from daemon.store.job_model import Deployed, FiringClaim, JobDeclaration
 from daemon.store.memory import MemoryStore
 from daemon.store.model import QUEUED, FiringState, RunRecord, RunStatus, Signal, StepState
 from daemon.store.port import RunFilter, Store
@@ -86,7 +86,7 @@ class StoreMachine(ProcessRules):
         for at in range(2):
             self.live(at)
             self.commit(InsertRun(self.made(f"run-{at}", owner=self.owner(at))), more=False)
-        self.read("declare_jobs", self.app, self.owner(0), "", [JobDeclaration("nightly", "")], now_us=0)
+        self.read("declare_jobs", Deployed(self.app, self.owner(0), "", 0, [JobDeclaration("nightly", "")]))
 
     # --- runs ---
     @rule(more=yes, name=few, attempt=st.integers(1, 2), of=owners, flow=yes, trigger=few, queued=yes, marked=rarely)

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from daemon.errors import StoreUnavailableError, StoreVersionError
-from daemon.store.job_model import ClaimOutcome, FiringClaim, JobDeclaration
+from daemon.store.job_model import ClaimOutcome, Deployed, FiringClaim, JobDeclaration
 from daemon.store.model import RunStatus
 from daemon.store.postgres import PostgresStore
 from daemon.store.postgres_schema import check_server
@@ -140,7 +140,7 @@ async def test_firings_of_whose_takeover_the_answer_is_lost_are_taken_over_the_n
 async def test_firings_of_whose_claim_the_answer_is_lost_are_had_the_next_time(
     far: PostgresStore, store: PostgresStore, proxy: Proxy, lost: str
 ) -> None:
-    await far.declare_jobs(APP, ME, "first", [JobDeclaration("nightly", "f")], now_us=1)
+    await far.declare_jobs(Deployed(APP, ME, "first", 1, [JobDeclaration("nightly", "f")]))
     claims = [FiringClaim(firing(at, owner=ME), "f", "allow") for at in (100, 200)]
     proxy.cut_at(b"COMMIT", before=lost == "the request")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.store.job_model import FiringClaim, JobAction, JobDeclaration, JobOrder
+from daemon.store.job_model import Deployed, FiringClaim, JobAction, JobDeclaration, JobOrder
 from daemon.store.model import QUEUED, RunStatus, StepState
 from daemon.store.sqlite import SqliteStore
 from daemon.store.writes import (
@@ -76,7 +76,7 @@ async def ask_everything(store: SqliteStore) -> None:
     await store.prune_runs(APP, before_us=LATE_US, workflow=None, limit=10)
     await store.prune_runs(APP, before_us=LATE_US, workflow="place-order", limit=10)
     await store.prune_handled(APP, before_us=LATE_US, limit=10)
-    await store.declare_jobs(APP, ME, "first", [JobDeclaration("nightly", "f")], dropped=["hourly"], now_us=1)
+    await store.declare_jobs(Deployed(APP, ME, "first", 1, [JobDeclaration("nightly", "f")], ["hourly"]))
     await store.claim_due(APP, ME, [FiringClaim(firing(5), "f", "queue"), FiringClaim(firing(6), "f")], now_us=7)
     await store.begin_firing(firing(5), overlap="queue", now_us=7)
     await store.trigger_firing(firing(9), overlap="allow")
@@ -84,6 +84,7 @@ async def ask_everything(store: SqliteStore) -> None:
     await store.order_job(JobOrder(APP, "nightly", JobAction.PAUSE, "ada", "", 9))
     await store.job_orders(APP, "nightly", limit=5)
     await store.jobs(APP)
+    await store.jobs(APP, ["nightly"])
     await store.last_firings(APP, ["nightly"])
     await store.prune_firings(APP, before_us=LATE_US, limit=10)
     await store.prune_signals(APP, topic_prefix="paid:", before_us=LATE_US, limit=10)

@@ -10,7 +10,7 @@ from daemon.clock import ManualClock, to_us
 from daemon.errors import JobNotFound, JobStateError
 from daemon.schedule.desk import JobDesk, JobState
 from daemon.schedule.job import Job, job
-from daemon.store.job_model import Claimed, FiringClaim, JobDeclaration
+from daemon.store.job_model import Claimed, Deployed, FiringClaim, JobDeclaration
 from daemon.store.memory import MemoryStore
 from daemon.store.model import FiringRecord, FiringState
 from daemon.store.writes import UpdateFiring
@@ -40,7 +40,7 @@ class Office:
 
     async def declared(self, *jobs: Job[Any]) -> None:
         found = [JobDeclaration(each.name, HASH) for each in jobs]
-        await self.store.declare_jobs(APP, OWNER, "deployment-1", found, now_us=self.clock.now_us())
+        await self.store.declare_jobs(Deployed(APP, OWNER, "deployment-1", self.clock.now_us(), found))
 
     async def fired(self, of: Job[Any], at: datetime, state: FiringState = FiringState.COMPLETED) -> Claimed:
         """Claim a firing as a daemon does, and have it end in a state, or go on."""

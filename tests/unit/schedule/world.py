@@ -13,7 +13,7 @@ from daemon.errors import StoreUnavailableError
 from daemon.log import captured_log
 from daemon.schedule.job import Job, JobContext, job
 from daemon.schedule.scheduler import Scheduler
-from daemon.store.job_model import Claimed, FiringClaim, JobDeclaration
+from daemon.store.job_model import Claimed, Deployed, FiringClaim, JobDeclaration
 from daemon.store.memory import MemoryStore
 from daemon.store.model import FiringRecord, FiringState
 from daemon.store.writes import UpdateFiring
@@ -137,7 +137,7 @@ class World:
             values: dict[str, Any] = {"job": "sweep", "state": FiringState.COMPLETED, "owner": GONE, "attempt": 1}
             moment_us = to_us(moment)
             record = FiringRecord(app=APP, scheduled_us=moment_us, started_us=moment_us, **values | changes)
-            await self.store.declare_jobs(APP, GONE, "", [JobDeclaration(record.job, "")], now_us=moment_us)
+            await self.store.declare_jobs(Deployed(APP, GONE, "", moment_us, [JobDeclaration(record.job, "")]))
             counts = record.state not in (FiringState.SKIPPED, FiringState.MISSED)
             new = replace(record, state=FiringState.RUNNING if counts else FiringState.MISSED)
             await self.store.claim_due(APP, GONE, [FiringClaim(new, "", "allow")], now_us=moment_us)
