@@ -3,7 +3,7 @@
 import getpass
 import re
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -17,34 +17,37 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from daemon.app import App
-    from daemon.schedule.desk import JobDesk, JobState, Page
+    from daemon.schedule.desk import JobDesk
 
+T = TypeVar("T")
 app = group("List, trigger, pause and resume jobs, and show what became of their firings.")
 
 
-def _note(given: str | None) -> str | None:
-    if given is not None:
-        try:
-            check_note(given)
-        except ValueError as error:
-            raise typer.BadParameter(f"{error}.") from None
-    return given
+def _note(given: str) -> str:
+    try:
+        return check_note(given)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}.") from None
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # this user has no name
+        return ""
 
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The job's name.")]
-ByOption = Annotated[str | None, typer.Option(help="Who orders it; else your login name.", callback=_note)]
+ByOption = Annotated[
+    str, typer.Option(help="Who orders it.", default_factory=_login, show_default="your login name", callback=_note)
+]
 ReasonOption = Annotated[str, typer.Option(help="Why; it is kept, and shown in the history.", callback=_note)]
 
 
 @app.command("list")
 def list_(*, config: ConfigOption = CONFIG, json: JsonOption = False) -> None:
     """List jobs: when they fire next, and what became of their last firing."""
-
-    async def ask(desk: "JobDesk") -> "tuple[JobState, ...]":
-        return await desk.list()
-
-    found = [each.to_json() for each in _perform(config, ask)]
+    found = [each.to_json() for each in _perform(config, lambda desk: desk.list())]
     if json:
         show_json(found)
     elif found:
@@ -71,12 +74,14 @@ def history(
     if after is not None and not re.fullmatch(AFTER, after):
         raise typer.BadParameter(f"{after!r} is no key that a page ended with.", param_hint="--after")
 
-    async def ask(desk: "JobDesk") -> "Page":
-        if orders:
-            return await desk.orders(name, after=after, limit=limit)
-        return await desk.history(name, state=state, after=after, limit=limit)
-
-    page = _perform(config, ask)
+    page = _perform(
+        config,
+        lambda desk: (
+            desk.orders(name, after=after, limit=limit)
+            if orders
+            else desk.history(name, state=state, after=after, limit=limit)
+        ),
+    )
     if json:
         show_json(page.to_json())
         return
@@ -98,7 +103,7 @@ def history(
 def trigger(
     name: NameArgument,
     *,
-    by: ByOption = None,
+    by: ByOption,
     reason: ReasonOption = "",
     config: ConfigOption = CONFIG,
     json: JsonOption = False,
@@ -107,11 +112,7 @@ def trigger(
 
     A daemon takes it up at once; if none runs, the next one does.
     """
-
-    async def order(desk: "JobDesk") -> dict[str, Any]:
-        return await desk.trigger(name, by=_who(by), reason=reason)
-
-    found = _perform(config, order)
+    found = _perform(config, lambda desk: desk.trigger(name, by=by, reason=reason))
     show_json(found) if json else show(f"Job {name} is to fire: {_moment(found['scheduled_for'])} UTC.")
 
 
@@ -119,7 +120,7 @@ def trigger(
 def pause(
     name: NameArgument,
     *,
-    by: ByOption = None,
+    by: ByOption,
     reason: ReasonOption = "",
     config: ConfigOption = CONFIG,
     json: JsonOption = False,
@@ -128,11 +129,7 @@ def pause(
 
     What runs goes on; what comes due meanwhile is recorded as skipped.
     """
-
-    async def order(desk: "JobDesk") -> "JobState":
-        return await desk.pause(name, by=_who(by), reason=reason)
-
-    found = _perform(config, order).to_json()
+    found = _perform(config, lambda desk: desk.pause(name, by=by, reason=reason)).to_json()
     show_json(found) if json else show(f"Job {name} is paused, {_pause_text(found['paused'])}.")
 
 
@@ -140,17 +137,13 @@ def pause(
 def resume(
     name: NameArgument,
     *,
-    by: ByOption = None,
+    by: ByOption,
     reason: ReasonOption = "",
     config: ConfigOption = CONFIG,
     json: JsonOption = False,
 ) -> None:
     """Have a job fire again from now on; what came due while it was paused is not made up for."""
-
-    async def order(desk: "JobDesk") -> "JobState":
-        return await desk.resume(name, by=_who(by), reason=reason)
-
-    found = _perform(config, order).to_json()
+    found = _perform(config, lambda desk: desk.resume(name, by=by, reason=reason)).to_json()
     if json:
         show_json(found)
         return
@@ -158,22 +151,8 @@ def resume(
     show(f"Job {name} is not paused: it is {found['state']}{following}.")
 
 
-def _perform(path: "Path", work: "Callable[[JobDesk], Awaitable[Any]]") -> Any:
-    loaded, discovered = load_application(path)
-
-    async def do(app: "App") -> Any:
-        return await work(app.desk)
-
-    return perform(loaded, discovered, do)
-
-
-def _who(given: str | None) -> str:
-    if given is not None:
-        return given
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # this user has no name
-        return ""
+def _perform(path: "Path", work: "Callable[[JobDesk], Awaitable[T]]") -> "T":
+    return perform(*load_application(path), lambda app: work(app.desk))
 
 
 def _row(job: dict[str, Any]) -> tuple[object, ...]:
