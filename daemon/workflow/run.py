@@ -202,7 +202,7 @@ class WorkflowRun(Generic[Out_co]):
         }
 
     def _shown(self) -> list[StepRecord]:
-        return sorted((step for step in self._steps if step.kind in SHOWN), key=_seq_of)
+        return sorted([step for step in self._steps if step.kind in SHOWN], key=_seq_of)
 
     def _decoded(self, step: StepRecord, what: Literal["input", "output"], data: bytes) -> Any:
         """Return a step's value, of its declared type if the workflow is known here."""

@@ -4,9 +4,12 @@ A page of runs has a thousand values: to read each, only to write it again, woul
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from json.encoder import encode_basestring_ascii
 from typing import Any
+
+from pydantic_core import from_json, to_json
 
 from daemon.clock import iso_of
 from daemon.store.model import RunRecord, StepRecord
@@ -22,19 +25,19 @@ _STEP = b'%b:{"name":%b,"state":"%b","input":%b,"output":%b,"attempts":%d,"start
 def run_json(record: RunRecord, steps: Iterable[StepRecord], compensated: Sequence[str]) -> bytes:
     """Return a run with its steps, in this order, and the names of those that were undone; UTF-8."""
     return _RUN % (
-        _text(record.run_id),
+        _quoted(record.run_id),
         _name(record.workflow),
         record.status.encode(),
         record.trigger,
         record.attempt,
         _value(record.input),
         _value(record.result),
-        _NOTHING if record.errors == _NOTHING else _text(_errors(json.loads(record.errors))),
-        _text(compensated) if compensated else _NOTHING,
+        _reshaped(record.errors, _errors),
+        b"[%b]" % b",".join([_name(name) for name in compensated]),
         b",".join([_step(step) for step in steps]),
         iso_of(record.created_us).encode(),
         iso_of(record.updated_us).encode(),
-        _text(record.waiting_for or None),
+        _quoted(record.waiting_for) if record.waiting_for else b"null",
     )
 
 
@@ -49,8 +52,17 @@ def _step(step: StepRecord) -> bytes:
         step.attempts,
         iso_of(step.started_us).encode(),
         b"null" if step.ended_us is None else b'"%b"' % iso_of(step.ended_us).encode(),
-        _NOTHING if step.failures == _NOTHING else _text(_attempts(json.loads(step.failures))),
+        _reshaped(step.failures, _attempts),
     )
+
+
+def _reshaped(stored: bytes, reshape: Callable[[Any], object]) -> bytes:
+    if stored == _NOTHING:
+        return _NOTHING
+    try:
+        return to_json(reshape(from_json(stored)))  # in a third of the time that `json` takes
+    except ValueError:  # half a surrogate pair
+        return json.dumps(reshape(json.loads(stored))).encode()
 
 
 def _errors(stored: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -77,10 +89,10 @@ def _value(stored: bytes | None) -> bytes:
     return b"null" if stored is None else stored
 
 
-def _text(value: object) -> bytes:
-    return json.dumps(value).encode()
+def _quoted(text: str) -> bytes:
+    return encode_basestring_ascii(text).encode()
 
 
 @lru_cache(maxsize=1024)
 def _name(name: str) -> bytes:
-    return _text(name)
+    return _quoted(name)

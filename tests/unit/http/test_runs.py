@@ -200,6 +200,19 @@ async def test_runs_are_listed_newest_first_in_pages(client: httpx.AsyncClient) 
     assert third["next"] is None
 
 
+async def test_a_page_has_each_run_as_it_is_shown_by_itself(client: httpx.AsyncClient) -> None:
+    await start(client, "sell-something", input=ORDER, run_id="completed")
+    await start(client, "charge", run_id="reverted")
+    await start(client, "visit", run_id="waiting")
+
+    page = (await client.get("/api/runs")).json()["items"]
+
+    assert [(run["run_id"], run["status"]) for run in page] == [
+        (each, each) for each in ("waiting", "reverted", "completed")
+    ]
+    assert page == [(await client.get(f"/api/runs/{run['run_id']}")).json() for run in page]
+
+
 @pytest.mark.parametrize(
     ("query", "found"),
     [
