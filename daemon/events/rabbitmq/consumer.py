@@ -16,13 +16,13 @@ from functools import partial
 
 import aiormq
 from aio_pika.abc import AbstractChannel
-from aiormq.abc import DeliveredMessage
 
 from daemon.clock import Clock
 from daemon.errors import BrokerUnavailableError, StoreUnavailableError
 from daemon.events.bus import Subscription
 from daemon.events.model import matches
 from daemon.events.rabbitmq.connection import CLOSE_TIMEOUT_S, REFUSALS, STEADY_S, Link, backoff_s, call, close
+from daemon.events.rabbitmq.consuming import ANSWERS_AT_ONCE, begin, end, until_answered
 from daemon.events.rabbitmq.intake import Intake
 from daemon.events.rabbitmq.quarantine import Quarantine, offends, out_of_service_s
 from daemon.events.rabbitmq.roll import Roll
@@ -80,6 +80,7 @@ class RabbitConsumer:
         self._channel: aiormq.Channel | None = None
         self._consumer_tag = ""
         self._cancelled = False
+        self._silent = False  # the broker has not answered in time that the consumption is ended
         self._prefetch = 1 if subscription.ordered else subscription.prefetch
         self._stalled = False  # the broker does not know that we consume
         self._doubts = 0
@@ -129,12 +130,15 @@ class RabbitConsumer:
         if channel is not None and tag and not channel.is_closed and not self.subscription.ordered:
             # Bounded by a wait, not by a cancellation: the library would close the channel, with all that is on it.
             cancelling = asyncio.create_task(self._end_consumption(channel, tag))
-            await asyncio.wait({cancelling}, timeout=CLOSE_TIMEOUT_S)
+            _, unanswered = await asyncio.wait({cancelling}, timeout=CLOSE_TIMEOUT_S)
+            self._silent = bool(unanswered)
         self._interrupted.set()
 
     async def aclose(self) -> None:
         """End it: what is not settled comes again."""
         await self.cancel()
+        if self._channel is not None and self._intake.empty:  # it ends by itself
+            await asyncio.wait({self._supervisor}, timeout=CLOSE_TIMEOUT_S)
         self._supervisor.cancel()
         await asyncio.wait({self._supervisor})
         await self._intake.aclose()
@@ -240,7 +244,7 @@ class RabbitConsumer:
             finally:
                 self._intake.abandon()
                 self._channel, self._consumer_tag, self._stalled = None, "", False
-                await close(channel)  # its answer says that the broker has read our acknowledgements
+                await close(channel)
         except REFUSALS as error:
             return explained(error, f"consume the queue {self._queue!r}")
 
@@ -263,12 +267,14 @@ class RabbitConsumer:
                 if trouble := await self._topology.prepare(self.subscription):
                     return trouble
         await self._until(lambda: channel.is_closed or self._intake.empty)
+        if self._prefetch > ANSWERS_AT_ONCE and not channel.is_closed and not self._silent:
+            await call(opened.set_qos(1), "set the prefetch")
+            await until_answered(channel, self._queue)
+            await self._until(lambda: channel.is_closed or self._intake.empty)
         return ""
 
     async def _consume(self, channel: aiormq.Channel) -> None:
-        consuming = channel.basic_consume(self._queue, _past_the_library)
-        answer = await call(consuming, f"consume the queue {self._queue!r}")
-        self._consumer_tag = answer.consumer_tag or ""
+        self._consumer_tag = await begin(channel, self._queue)
         self._since_s = self._clock.monotonic_s()
         self.trouble = ""
         self._intake.begin()
@@ -280,10 +286,6 @@ class RabbitConsumer:
 
     async def _end_consumption(self, channel: aiormq.Channel, tag: str) -> None:
         try:
-            await call(channel.basic_cancel(tag), f"end the consumption of {self._queue!r}")
+            await end(channel, self._queue, tag)
         except (BrokerUnavailableError, *REFUSALS) as error:
             _log.debug("cancel_lost", subscriber=self.subscription.id, reason=str(error))
-
-
-async def _past_the_library(_: DeliveredMessage) -> None:
-    """Do nothing: what is delivered on a channel that has a lane comes there."""

@@ -212,25 +212,37 @@ async def test_a_subscriber_that_leaves_while_it_declares_leaves_the_others_alon
     assert consumer.ready
 
 
-async def test_what_was_acknowledged_last_stays_acknowledged_when_the_bus_closes(lab: Laboratory) -> None:
-    """celery#3802."""
+@pytest.mark.parametrize("draining", [False, True])
+async def test_what_was_acknowledged_last_stays_acknowledged_when_the_bus_closes(
+    lab: Laboratory, *, draining: bool
+) -> None:
+    """celery#3802: also of more than the broker passes on to a quorum queue at one time."""
     bus = await lab.bus()
-    consumer, inbox = await lab.subscribe(bus, "greet", "customer.created", prefetch=200)
+    consumer, inbox = await lab.subscribe(bus, "greet", "customer.created", prefetch=100)
 
     def publish(channel: BlockingChannel) -> None:
-        for number in range(200):
+        channel.confirm_delivery()  # what is not confirmed is lost with the channel
+        for number in range(100):
             channel.basic_publish(lab.exchange, "customer.created", str(number).encode())
 
     await lab.amqp(publish)
-    taken = [await inbox.next() for _ in range(200)]
+    taken = [await inbox.next() for _ in range(100)]
+    if draining:
+        await consumer.cancel()
+        await lab.publish("customer.created", b"next")
     for delivery in taken:
         await delivery.ack()
     await bus.aclose()
+    if not draining:
+        await lab.publish("customer.created", b"next")
 
-    looking = await lab.bus()
-    await looking.declare([])
-    [state] = await looking.queues(["greet"])
-    assert (state.ready, state.consumers) == (0, 0)
+    _, inbox = await lab.subscribe(await lab.bus(), "greet", "customer.created", prefetch=100)
+    following = await inbox.next()
+    assert (following.message.body, following.crashes) == (b"next", 0)
+    await lab.publish("customer.created", b"last")
+    await following.ack()
+    last = await inbox.next()
+    assert last.message.body == b"last"
     assert consumer.ended
 
 
