@@ -108,7 +108,7 @@ class RabbitBus:
             operate,
             topology=declaring(operate, memory=store),
             publisher=self._publisher,
-            memory=store,
+            store=store,
             declare=declare,
             clock=self._clock,
             reachable=lambda: self._consume.connected or self._publish.connected,

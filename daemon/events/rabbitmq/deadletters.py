@@ -7,7 +7,7 @@ from aio_pika.exceptions import ChannelNotFoundEntity
 
 from daemon.clock import Clock, to_us
 from daemon.errors import BrokerUnavailableError, UnroutableError
-from daemon.events.model import Choice, DeadLetter
+from daemon.events.model import Choice, DeadLetter, DeadReason
 from daemon.events.pace import Pace
 from daemon.events.rabbitmq import wire
 from daemon.events.rabbitmq.connection import Link, call, close
@@ -16,6 +16,8 @@ from daemon.events.rabbitmq.outgoing import republished
 from daemon.events.rabbitmq.publisher import HeadersTooLargeError, Publisher
 from daemon.events.rabbitmq.topology import Topology
 from daemon.events.rabbitmq.transport import underlay_of
+from daemon.store.port import Store
+from daemon.store.writes import ForgetReceipt
 
 UNKNOWN = "unknown"
 
@@ -23,8 +25,9 @@ UNKNOWN = "unknown"
 class DeadLetters:
     """Works on the queues of dead letters, each time on a channel of its own: closing it puts back whatever is left."""
 
-    def __init__(self, link: Link, *, topology: Topology, publisher: Publisher, clock: Clock) -> None:
+    def __init__(self, link: Link, *, topology: Topology, publisher: Publisher, store: Store, clock: Clock) -> None:
         self._link = link
+        self._store = store
         self._topology = topology
         self._publisher = publisher
         self._clock = clock
@@ -52,6 +55,9 @@ class DeadLetters:
             if not choice.wants(letter):
                 return False
             await pace.turn()
+            if letter.reason == DeadReason.CRASHED:  # how often it was started is known until now, and begins anew
+                identity = letter.source, letter.event_name, letter.event_id
+                await self._store.commit(ForgetReceipt(self._topology.app, subscriber, *identity))
             properties = republished(incoming, letter.event_id)
             # The event's name: it goes straight to the queue, so its routing key no longer tells.
             properties.set_header(wire.ROUTING_KEY, letter.event_name)

@@ -9,6 +9,7 @@ import aiormq
 
 from daemon.clock import Clock
 from daemon.events.bus import Delivery
+from daemon.events.handling import MAX_CRASHES
 from daemon.events.rabbitmq import wire
 from daemon.events.rabbitmq.delivery import Office, RabbitDelivery
 from daemon.events.rabbitmq.frames import Delivered, Lane
@@ -231,7 +232,10 @@ class Intake:
         self._ended(delivery)
 
     async def _passed_on(self, delivery: RabbitDelivery) -> None:
-        if delivery.receipt is not None:
+        receipt = delivery.receipt
+        if receipt is not None and delivery.crashes >= MAX_CRASHES and not receipt.mark:
+            delivery.receipt = None  # stays until it is replayed: whoever has it next must not start it thrice again
+        elif receipt is not None:
             await self._receipts.forget(delivery.message.envelope)
 
     def _released(self, delivery: RabbitDelivery) -> None:

@@ -15,8 +15,9 @@ from daemon.events.rabbitmq.connection import REFUSALS, Link, call, in_time
 from daemon.events.rabbitmq.deadletters import DeadLetters
 from daemon.events.rabbitmq.plan import Planner
 from daemon.events.rabbitmq.publisher import Publisher
-from daemon.events.rabbitmq.topology import BindingMemory, Declare, Topology
+from daemon.events.rabbitmq.topology import Declare, Topology
 from daemon.events.topology import Plan
+from daemon.store.port import Store
 
 
 class Operator:
@@ -36,7 +37,7 @@ class Operator:
         *,
         topology: Topology,
         publisher: Publisher,
-        memory: BindingMemory,
+        store: Store,
         declare: Declare,
         clock: Clock,
         reachable: Callable[[], bool],
@@ -44,8 +45,8 @@ class Operator:
     ) -> None:
         self._link = link
         self._topology = topology
-        self._planner = Planner(link, topology, declare=declare, memory=memory)
-        self._dead_letters = DeadLetters(link, topology=topology, publisher=publisher, clock=clock)
+        self._planner = Planner(link, topology, declare=declare, memory=store)
+        self._dead_letters = DeadLetters(link, topology=topology, publisher=publisher, store=store, clock=clock)
         self._reachable = reachable
         self._timeout_s = timeout_s
         self._started = False

@@ -7,7 +7,11 @@ from daemon.events.handling import MAX_CRASHES
 from daemon.events.rabbitmq import RabbitBus
 from daemon.store.model import Receipt
 from daemon.store.writes import PutReceipt
+from tests.integration.amqp_proxy import through
+from tests.integration.proxy import Proxy
 from tests.integration.rabbitmq.laboratory import Inbox, Laboratory, until
+
+ACK = b"\x00\x3c\x00\x50"
 
 
 async def publish(lab: Laboratory, *ids: str) -> None:
@@ -70,7 +74,38 @@ async def test_the_one_that_kills_every_process_is_found_out_and_its_neighbours_
         neighbour = await inbox.next()
         assert neighbour.crashes <= 1
         await neighbour.ack()
-    await until(lambda: not lab.store._receipts._receipts)
+    await until(lambda: [key[-1] for key in lab.store._receipts._receipts] == ["poison"])
+
+
+async def test_what_was_found_out_stays_so_when_the_broker_does_not_hear_it_and_until_it_is_replayed(
+    lab: Laboratory,
+) -> None:
+    dying, inbox = await subscribe(lab)
+    await publish(lab, "poison")
+    await inbox.next()
+    await lab.store.commit(PutReceipt(Receipt(lab.app, "pack", "", "order.placed", "poison", starts=2)))
+    await lab.die(dying)
+
+    async with Proxy(lab.url) as proxy:
+        deaf = await lab.bus(url=through(proxy))
+        _, inbox = await lab.subscribe(deaf, "pack", "order.placed")
+        crashed = [await inbox.next()]
+        proxy.cut_at(ACK, before=True)
+        await crashed[0].dead_letter("crashed", error="three times")
+        await until(lambda: proxy.cuts == 1)
+        await lab.die(deaf)
+    bus, inbox = await subscribe(lab)
+    crashed.append(await inbox.next())
+    await crashed[1].dead_letter("crashed", error="three times")
+    replayed = await bus.replay("pack")
+    first, second = await inbox.next(), await inbox.next()
+    await second.ack()
+    await lab.die(bus)
+    _, inbox = await subscribe(lab)
+    again = await inbox.next()
+
+    assert all(each.crashes >= MAX_CRASHES for each in crashed)
+    assert (replayed, first.crashes, again.crashes) == (2, 0, 1)
 
 
 async def test_only_one_that_was_started_before_runs_at_a_time_in_all_subscribers(lab: Laboratory) -> None:
