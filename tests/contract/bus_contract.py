@@ -657,8 +657,9 @@ async def a_replay_that_is_interrupted_loses_none_and_is_taken_up_again(world: B
 
     await until(back)
     replayed = await bus.replay("reader")
-    assert replayed in {5, 6}  # the first one may have been put back without having been taken away yet
-    assert sorted({first, *await inbox.ids(replayed)}) == ids
+    rest = [event_id for event_id in ids if event_id != first]
+    # The first one may have been put back without having been taken away yet; none of the others twice.
+    assert sorted(await inbox.ids(replayed)) in (rest, ids)
 
 
 @claim
