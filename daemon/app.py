@@ -74,7 +74,7 @@ class App:
         owner = new_id(self.clock.now_us())
         self.services = services or Services(discovered.services)
         self.store = store or _store(config, disk_failed)
-        self.bus = bus or _bus(config, self.store, owner, self.clock, lambda: self.recovery.is_leased)
+        self.bus = bus or _bus(config, self.store, owner, self.clock, lambda: self.recovery)
         self.events = EventBus(self.bus, app=name, clock=self.clock, max_payload_bytes=limit)
         self.outbox = Outbox(
             self.store,
@@ -326,12 +326,12 @@ def _store(config: Config, disk_failed: Callable[[Exception], object], *, migrat
     return PostgresStore(config.storage.url, app=config.app.name, migrates=migrates)
 
 
-def _bus(config: Config, store: Store, owner: str, clock: Clock, is_leased: Callable[[], bool]) -> Bus:
+def _bus(config: Config, store: Store, owner: str, clock: Clock, recovery: Callable[[], Recovery]) -> Bus:
     broker, limit = config.broker, config.daemon.max_payload_bytes
     if broker.embedded:
         from daemon.events.embedded import EmbeddedBus  # noqa: PLC0415 - only what is configured is imported
 
-        return EmbeddedBus(store, app=config.app.name, owner=owner, clock=clock, is_leased=is_leased)
+        return EmbeddedBus(store, app=config.app.name, owner=owner, clock=clock, is_leased=lambda: recovery().is_leased)
     from daemon.events.rabbitmq import RabbitBus  # noqa: PLC0415 - aio-pika is not needed on the embedded default
 
     return RabbitBus(
@@ -348,5 +348,5 @@ def _bus(config: Config, store: Store, owner: str, clock: Clock, is_leased: Call
         clock=clock,
         store=store,
         owner=owner,
-        is_leased=is_leased,
+        leased_until_s=lambda: recovery().leased_until_s,
     )

@@ -53,9 +53,14 @@ class Recovery:
         self._leased_until_s = asked_s + LEASE_S
 
     @property
+    def leased_until_s(self) -> float:
+        """Until when the lease goes on for sure, by the clock; -inf if there is none."""
+        return self._leased_until_s if self._leased_until_s < inf else -inf
+
+    @property
     def is_leased(self) -> bool:
         """Whether the lease goes on for sure: else what this process takes, others take from it again at once."""
-        return self._clock.monotonic_s() < self._leased_until_s < inf
+        return self._clock.monotonic_s() < self.leased_until_s
 
     @property
     def is_lapsed(self) -> bool:

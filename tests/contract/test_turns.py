@@ -1,6 +1,10 @@
 """Whose turn it is with an ordered subscriber, on every store."""
 
-from daemon.clock import SystemClock
+import math
+from collections.abc import Callable
+from datetime import timedelta
+
+from daemon.clock import ManualClock
 from daemon.events.rabbitmq.turn import Turn
 from daemon.store.port import Store
 from tests.contract.records import APP
@@ -8,9 +12,15 @@ from tests.contract.records import APP
 LEASE_S = 3_600.0
 
 
-def turn_of(store: Store, owner: str, *, is_leased: bool = True) -> Turn:
-    clock = SystemClock()
-    return Turn(store, clock, app=APP, subscriber="ledger", owner=owner, is_leased=lambda: is_leased)
+def turn_of(
+    store: Store,
+    owner: str,
+    *,
+    clock: ManualClock | None = None,
+    leased_until_s: Callable[[], float] = lambda: math.inf,
+) -> Turn:
+    clock = clock or ManualClock()
+    return Turn(store, clock, app=APP, subscriber="ledger", owner=owner, leased_until_s=leased_until_s)
 
 
 async def register(store: Store, *owners: str) -> None:
@@ -58,7 +68,26 @@ async def test_two_that_make_the_turn_at_the_same_time_do_not_both_have_it(store
 async def test_without_a_lease_that_goes_on_for_sure_it_is_nobody_s_turn(store: Store) -> None:
     await register(store, "one")
 
-    assert not await turn_of(store, "one", is_leased=False).claim()
+    assert not await turn_of(store, "one", leased_until_s=lambda: -math.inf).claim()
+
+
+async def test_a_turn_that_was_taken_over_while_the_lease_was_interrupted_is_not_ours_for_a_moment(
+    store: Store,
+) -> None:
+    await register(store, "one", "two")
+    clock = ManualClock()
+    until_s = clock.monotonic_s() + 0.1
+    one, two = turn_of(store, "one", clock=clock, leased_until_s=lambda: until_s), turn_of(store, "two")
+    before = await one.claim()
+
+    await store.retire("one")
+    taken = await two.claim()
+    await register(store, "one")
+    clock.advance(timedelta(seconds=0.2))
+    until_s += 6
+    after = await one.claim()
+
+    assert (before, taken, after) == (True, True, False)
 
 
 async def test_turns_are_no_queues_that_anybody_sees(store: Store) -> None:

@@ -1,6 +1,7 @@
 """The bus on RabbitMQ: what is public, put together from its parts."""
 
 import asyncio
+import math
 import random
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
@@ -56,7 +57,8 @@ class RabbitBus:
         store: Keeps what has to outlive this process: what queues were bound to, the ids of events that came without
             one.
         owner: This process's id in the store, whose lease says that it lives.
-        is_leased: Tells whether that lease goes on for sure; nothing of ordered subscribers is started else.
+        leased_until_s: Tells until when that lease goes on for sure, by `clock`; nothing of ordered subscribers is
+            started afterwards.
     """
 
     def __init__(
@@ -79,11 +81,11 @@ class RabbitBus:
         liveness_s: float = 30,
         clock: Clock | None = None,
         chance: Callable[[], float] = random.random,
-        is_leased: Callable[[], bool] = lambda: True,
+        leased_until_s: Callable[[], float] = lambda: math.inf,
     ) -> None:
         self._store = store
         self._owner = owner
-        self._is_leased = is_leased
+        self._leased_until_s = leased_until_s
         self._alone = asyncio.Lock()
         self._app = app
         self._clock = clock or SystemClock()
@@ -258,7 +260,7 @@ class RabbitBus:
             app=self._app,
             subscriber=subscriber,
             owner=self._owner,
-            is_leased=self._is_leased,
+            leased_until_s=self._leased_until_s,
         )
 
     def _forget(self, consumer: RabbitConsumer) -> None:

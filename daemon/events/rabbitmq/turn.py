@@ -6,6 +6,7 @@ consumes takes over from nobody and from the dead, as a delivery of an ordered q
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -14,8 +15,6 @@ from daemon.store.model import QueuedDelivery
 from daemon.store.port import Store
 from daemon.store.writes import Enqueue, Outcome, UpdateDelivery
 
-SURE_S = 2.0  # less than a lease
-
 
 class Turn:
     """One subscriber's.
@@ -23,20 +22,20 @@ class Turn:
     Args:
         app: Prefix of queues.
         owner: This process's id in the store, whose lease says that it lives.
-        is_leased: Tells whether that lease goes on for sure.
+        leased_until_s: Tells until when that lease goes on for sure, by `clock`.
     """
 
     def __init__(
-        self, store: Store, clock: Clock, *, app: str, subscriber: str, owner: str, is_leased: Callable[[], bool]
+        self, store: Store, clock: Clock, *, app: str, subscriber: str, owner: str, leased_until_s: Callable[[], float]
     ) -> None:
         self._store = store
         self._clock = clock
         self._app = f"{app}/turns"  # no application has such a name: these are nobody's queues
         self._subscriber = subscriber
         self._owner = owner
-        self._is_leased = is_leased
+        self._leased_until_s = leased_until_s
         self._row: QueuedDelivery | None = None
-        self._sure_until_s = 0.0
+        self._sure_until_s = -math.inf  # until then nobody can have taken it over
         self._made = False
         self._changing = asyncio.Lock()
 
@@ -52,15 +51,17 @@ class Turn:
             StoreUnavailableError: The store is away.
         """
         async with self._changing:
-            if not self._is_leased():
+            now_s, leased_until_s = self._clock.monotonic_s(), self._leased_until_s()
+            if now_s >= leased_until_s:
                 return False
-            if self._row is not None and self._clock.monotonic_s() >= self._sure_until_s:
+            if self._row is not None and now_s < self._sure_until_s:
+                return True
+            if self._row is not None:
                 kept = await self._store.commit(UpdateDelivery(self._row, self._owner))
                 self._row = self._row if kept is Outcome.APPLIED else None
-                self._sure()
             if self._row is None:
                 self._row = await self._take() or await self._take_first()
-                self._sure()
+            self._sure_until_s = leased_until_s
             return self._row is not None
 
     async def give_back(self) -> None:
@@ -89,6 +90,3 @@ class Turn:
             await self._store.commit(Enqueue((row,)))
         self._made = True
         return await self._take()
-
-    def _sure(self) -> None:
-        self._sure_until_s = self._clock.monotonic_s() + SURE_S
