@@ -19,12 +19,14 @@ class Subscription:
         patterns: Event names, or topic patterns.
         prefetch: How many deliveries may be unsettled at one time in this process.
         ordered: One at a time, in queue order, across all daemons.
+        concurrency: How many of these are started at one time; the rest wait in this process.
     """
 
     id: str
     patterns: tuple[str, ...]
     prefetch: int
     ordered: bool = False
+    concurrency: int = 1
 
 
 class Delivery(Protocol):

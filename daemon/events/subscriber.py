@@ -114,7 +114,7 @@ class Subscriber(Generic[P]):
     def subscription(self, prefetch: int) -> Subscription:
         """Return what it wants from the bus; `prefetch` is raised to its concurrency, and 1 if it is ordered."""
         most = 1 if self.ordered else max(prefetch, self.concurrency)
-        return Subscription(self.id, self.patterns, most, self.ordered)
+        return Subscription(self.id, self.patterns, most, self.ordered, min(most, self.concurrency))
 
 
 class SubscriberDecorator(Generic[T]):

@@ -1,8 +1,10 @@
 """One subscriber's consumption of its embedded queue, and the deliveries that it hands on.
 
-A delivery that was taken before and never settled is a suspect: it may have killed the process that took it. Suspects
-are handed on one at a time, with nothing else of their queue in flight, so that only they count a crash. Which ones
-there are is not known at first; so the first delivery is taken alone.
+A delivery that was taken before and never settled may have killed the process that took it. Most often it has not, so
+the first time it is handed on with the others, but for one thing: only as many as are started at once, for to be taken
+counts as to be started. After the second time it is a suspect. Suspects are handed on one at a time, with nothing else
+of their queue in flight, so that only they count a crash. Which ones there are is not known at first; so the first
+delivery is taken alone.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,6 +17,8 @@ from daemon.events.embedded.rows import message_of_row
 from daemon.store.model import QueuedDelivery
 from daemon.store.port import Store
 from daemon.store.writes import Outcome, SettleDelivery, UpdateDelivery
+
+_SUSPECT = 2  # that many crashes
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,7 @@ class EmbeddedConsumer:
         self._prefetch = 1 if subscription.ordered else max(1, subscription.prefetch)
         self._out: dict[int, EmbeddedDelivery] = {}
         self._suspecting = True
+        self._returning = True
         self._bound = False
         self._cancelled = False
         self._trouble = ""
@@ -134,9 +139,13 @@ class EmbeddedConsumer:
         """How many more deliveries may be taken."""
         if self._cancelled or not self._ground.is_leased():
             return 0
+        return max(0, self._most - len(self._out))
+
+    @property
+    def _most(self) -> int:
         if self._suspecting:
-            return 0 if self._out else 1
-        return self._prefetch - len(self._out)
+            return 1
+        return min(self._prefetch, self.subscription.concurrency) if self._returning else self._prefetch
 
     async def cancel(self) -> None:
         self._cancelled = True
@@ -185,17 +194,19 @@ class EmbeddedConsumer:
         )
         deliveries = [EmbeddedDelivery(row, self) for row in taken]
         self.behind = len(taken) == room
-        fresh = [delivery for delivery in deliveries if not delivery.crashes]
-        suspects = [delivery for delivery in deliveries if delivery.crashes]
+        suspects = [delivery for delivery in deliveries if delivery.crashes >= _SUSPECT]
         if self._cancelled:
             await self._give_back(deliveries)
         elif self._suspecting and suspects:
             self._hand_on(suspects)
         else:
+            others = [delivery for delivery in deliveries if delivery.crashes < _SUSPECT]
+            self._suspecting, self._returning = False, any(delivery.crashes for delivery in others)
+            now, later = others[: self.room], others[self.room :]
             self._suspecting = bool(suspects)
-            self.wanted = self.behind = self.behind or self._suspecting
-            self._hand_on(fresh)
-            await self._give_back(suspects)
+            self.wanted = self.behind = self.behind or bool(later or suspects)
+            self._hand_on(now)
+            await self._give_back([*later, *suspects])
         return len(taken)
 
     def _hand_on(self, deliveries: Sequence[EmbeddedDelivery]) -> None:
@@ -213,7 +224,7 @@ class EmbeddedConsumer:
         write = SettleDelivery(seq, ground.owner) if row is None else UpdateDelivery(row, ground.owner)
         outcome = await ground.store.commit(write)
         self._out.pop(seq, None)
-        if self.behind and len(self._out) <= (0 if self._suspecting else self._prefetch // 2):
+        if self.behind and len(self._out) <= self._most // 2:
             self.want()
         return outcome is Outcome.APPLIED
 

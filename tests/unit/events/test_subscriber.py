@@ -77,7 +77,8 @@ async def test_the_prefetch_is_enough_for_the_concurrency_and_one_for_order(
     async def note(event: OrderPlaced) -> None:
         pass
 
-    assert note.subscription(20) == Subscription("reader", ("order.placed",), prefetch, ordered)
+    at_once = min(prefetch, concurrency)
+    assert note.subscription(20) == Subscription("reader", ("order.placed",), prefetch, ordered, at_once)
 
 
 async def plain(event: OrderPlaced, ctx: SubscriberContext) -> None:
