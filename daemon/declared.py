@@ -8,7 +8,7 @@ from typing import Any
 from daemon.config import Config, check_names
 from daemon.discovery import Discovered
 from daemon.engine.engine import WorkflowEngine
-from daemon.errors import ConfigurationError, CronError, Problem, RunNotCompleted
+from daemon.errors import ConfigurationError, CronError, DefinitionError, Problem, RunNotCompleted
 from daemon.events.model import Event
 from daemon.events.subscriber import Subscriber, SubscriberContext
 from daemon.events.subscriber import overridden as subscriber_overridden
@@ -87,8 +87,9 @@ def jobs_of(discovered: Discovered, config: Config) -> list[Job[Any]]:
     for each in declared_jobs(discovered):
         try:
             changed: Job[Any] | None = job_overridden(each, config.jobs.get(each.name))
-        except CronError as error:
-            problems.append(Problem(f"jobs.{each.name}.schedule", str(error)))
+        except DefinitionError as error:
+            key = f"jobs.{each.name}.schedule" if isinstance(error, CronError) else f"jobs.{each.name}"
+            problems.append(Problem(key, str(error)))
             continue
         if changed is not None:
             found.append(changed)

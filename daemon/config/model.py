@@ -213,7 +213,7 @@ class JobOverride(_Override):
     """`[jobs.<name>]`; None leaves what the decorator says."""
 
     schedule: Annotated[str, Field(min_length=1)] | None = None
-    every_s: PositiveSeconds | None = None
+    every_s: Annotated[float, Field(ge=0.001, le=_CENTURY_S)] | None = None
     timezone: str | None = None
     overlap: Literal["skip", "queue", "allow"] | None = None
     catch_up: Literal["latest", "all", "none"] | None = None

@@ -79,3 +79,14 @@ def test_names_and_schedules_of_the_configuration_are_held_against_the_applicati
         "subscribers.gret: no subscriber has this name. Did you mean 'greet'?",
         "jobs.nightly.schedule: minute: 61 is not between 0 and 59",
     ]
+
+
+def test_no_number_of_the_configuration_is_too_small_for_a_job_and_still_taken(folder: Path, sagad: Sagad) -> None:
+    write(folder, "config.toml", CONFIG + "[jobs.nightly]\nevery_s = 0.0001\n")
+    too_often = sagad("check")
+    write(folder, "config.toml", CONFIG + "[jobs.nightly]\ntimeout_s = 1e-9\n")
+    too_short = sagad("check")
+
+    assert (too_often.status, too_short.status) == (78, 78)
+    assert "jobs.nightly.every_s: must be 0.001 or more, not 0.0001" in too_often.err
+    assert "jobs.nightly: timeout is a timedelta above zero" in too_short.err
