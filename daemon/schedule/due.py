@@ -117,7 +117,7 @@ class Claimer:
     async def _ask(self, batch: Sequence[_Wanted]) -> Sequence[Claimed]:
         around = self._around
         claims = [each.claim for each in batch]
-        return await around.store.claim_due(around.app, around.owner, claims, now_us=around.clock.now_us())
+        return await around.store.claim_due(around.app, claims, now_us=around.clock.now_us())
 
     def _give_back(self, wanted: list[_Wanted]) -> None:
         """Have lanes be where they were before the first claim of each that failed."""

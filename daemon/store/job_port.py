@@ -33,8 +33,8 @@ class JobStore(Protocol):
         times are others. Else it is returned as it is, and this process's claims of it are superseded.
         """
 
-    async def claim_due(self, app: str, owner: str, claims: Sequence[FiringClaim], *, now_us: int) -> Sequence[Claimed]:
-        """Claim firings whose time has come; return what became of each, in their order.
+    async def claim_due(self, app: str, claims: Sequence[FiringClaim], *, now_us: int) -> Sequence[Claimed]:
+        """Claim firings whose time has come, all for one process; return what became of each, in their order.
 
         Those of one job come in the order of their times. `used` is raised for each that runs or waits, and `dealt_us`
         to the time of whichever is not superseded. Firing times before `dealt_us` may be claimed as any other.

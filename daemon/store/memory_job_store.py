@@ -41,14 +41,7 @@ class MemoryJobStore:
     async def declare_jobs(self, deployed: Deployed) -> dict[str, JobRecord]:
         return self._jobs.declare(deployed)
 
-    async def claim_due(
-        self,
-        app: str,
-        owner: str,  # noqa: ARG002 - whoever asks gets the answer
-        claims: Sequence[FiringClaim],
-        *,
-        now_us: int,
-    ) -> list[Claimed]:
+    async def claim_due(self, app: str, claims: Sequence[FiringClaim], *, now_us: int) -> list[Claimed]:
         return self._jobs.claim_due(app, claims, now_us)
 
     async def begin_firing(self, record: FiringRecord, *, overlap: Overlap, now_us: int) -> Claimed:

@@ -27,12 +27,12 @@ class PostgresJobs(PostgresDatabase):
     async def declare_jobs(self, deployed: Deployed) -> dict[str, JobRecord]:
         return await self._call(lambda link: judging.declare(link, deployed))
 
-    async def claim_due(self, app: str, owner: str, claims: Sequence[FiringClaim], *, now_us: int) -> list[Claimed]:
+    async def claim_due(self, app: str, claims: Sequence[FiringClaim], *, now_us: int) -> list[Claimed]:
         keys = {(each.record.job, each.record.scheduled_us) for each in claims}
         lost = keys & self._lost
         try:
             claimed = await self._call(
-                lambda link: judging.claim_due(link, app=app, owner=owner, claims=claims, lost=lost, now_us=now_us)
+                lambda link: judging.claim_due(link, app=app, claims=claims, lost=lost, now_us=now_us)
             )
         except BaseException:
             self._lost |= keys

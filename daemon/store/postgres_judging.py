@@ -79,7 +79,7 @@ async def declare(link: Link, deployed: Deployed) -> dict[str, JobRecord]:
 
 
 async def claim_due(
-    link: Link, *, app: str, owner: str, claims: Sequence[FiringClaim], lost: Collection[Key], now_us: int
+    link: Link, *, app: str, claims: Sequence[FiringClaim], lost: Collection[Key], now_us: int
 ) -> list[Claimed]:
     """Claim firings; `lost` are those of which it is not known whether this process has claimed them before."""
     keys = [(each.record.job, each.record.scheduled_us) for each in claims]
@@ -104,7 +104,7 @@ async def claim_due(
     for (at, _), answer in zip(asked, verdict.claimed, strict=True):
         claimed[at] = answer
     gone = [key for key, answer in zip(keys, claimed, strict=True) if answer is judgement.TAKEN and key in lost]
-    ours = await _ours(link, app, owner, gone)
+    ours = await _ours(link, app, claims[0].record.owner, gone) if gone else {}
     return [ours.get(key, answer) for key, answer in zip(keys, claimed, strict=True)]
 
 
@@ -176,8 +176,6 @@ async def _going(link: Link, app: str, names: Sequence[str]) -> dict[str, int]:
 
 async def _ours(link: Link, app: str, owner: str, keys: Sequence[Key]) -> dict[Key, Claimed]:
     """Return what became of claims of this process's by which it has got a firing that goes on."""
-    if not keys:
-        return {}
     rows = await fetch(link, _OURS, app, [job for job, _ in keys], [at for _, at in keys], owner)
     found = map(sql.firing_record, rows)
     return {

@@ -17,14 +17,7 @@ class SqliteJobs(SqliteFile):
     async def declare_jobs(self, deployed: Deployed) -> dict[str, JobRecord]:
         return await self._call(lambda connection: jobs_in.declare(connection, self._peers, deployed))
 
-    async def claim_due(
-        self,
-        app: str,
-        owner: str,  # noqa: ARG002 - whoever asks gets the answer
-        claims: Sequence[FiringClaim],
-        *,
-        now_us: int,
-    ) -> list[Claimed]:
+    async def claim_due(self, app: str, claims: Sequence[FiringClaim], *, now_us: int) -> list[Claimed]:
         return await self._call(lambda connection: jobs_in.claim_due(connection, app=app, claims=claims, now_us=now_us))
 
     async def begin_firing(self, record: FiringRecord, *, overlap: Overlap, now_us: int) -> Claimed:

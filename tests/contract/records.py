@@ -133,7 +133,7 @@ async def fire(store: Store, *firings: FiringRecord) -> None:
     for each in firings:
         await store.declare_jobs(Deployed(each.app, each.owner, "", 0, [JobDeclaration(each.job, "")]))
         claim = FiringClaim(replace(each, state=FiringState.RUNNING), "", overlap="allow")
-        (claimed,) = await store.claim_due(each.app, each.owner, [claim], now_us=each.started_us)
+        (claimed,) = await store.claim_due(each.app, [claim], now_us=each.started_us)
         assert claimed.outcome is ClaimOutcome.RUNNING
         assert await store.commit(UpdateFiring(each)) is Outcome.APPLIED
 

@@ -46,7 +46,7 @@ def waiting(scheduled_us: int, **changes: Any) -> FiringClaim:
 
 
 async def claimed(store: Store, *claims: FiringClaim, now_us: int = 1_000) -> list[ClaimOutcome]:
-    return outcomes(await store.claim_due(APP, claims[0].record.owner, claims, now_us=now_us))
+    return outcomes(await store.claim_due(APP, claims, now_us=now_us))
 
 
 def outcomes(answers: Sequence[Claimed]) -> list[ClaimOutcome]:
@@ -139,8 +139,8 @@ async def test_of_two_that_claim_the_same_firings_in_other_orders_each_firing_ha
     theirs = [claim(100, job=name, owner=OTHER) for name in reversed(names)]
 
     async with asyncio.TaskGroup() as group:
-        first = group.create_task(store.claim_due(APP, ME, mine, now_us=100))
-        second = group.create_task(store.claim_due(APP, OTHER, theirs, now_us=100))
+        first = group.create_task(store.claim_due(APP, mine, now_us=100))
+        second = group.create_task(store.claim_due(APP, theirs, now_us=100))
 
     pairs = zip(outcomes(first.result()), reversed(outcomes(second.result())), strict=True)
     assert {frozenset(pair) for pair in pairs} == {frozenset({RUNNING, TAKEN})}
@@ -152,7 +152,7 @@ async def test_what_is_claimed_is_stored_as_it_is_answered(store: Store) -> None
     await declare(store, "nightly")
     late = waiting(200, due_us=250, started_us=90)
 
-    answers = await store.claim_due(APP, ME, [claim(100), late], now_us=100)
+    answers = await store.claim_due(APP, [claim(100), late], now_us=100)
 
     stored = await store.firings(APP, "nightly", limit=5)
     assert [each.record for each in answers] == stored[::-1] == [claim(100).record, late.record]
@@ -166,7 +166,7 @@ async def test_a_firing_is_skipped_while_one_goes_on_wherever_that_is(store: Sto
     await store.register(APP, OTHER, lease_s=60)
     await claimed(store, claim(100, owner=OTHER), claim(100, job="hourly", owner=GONE))
 
-    answers = await store.claim_due(APP, ME, [claim(200), claim(200, job="hourly")], now_us=210)
+    answers = await store.claim_due(APP, [claim(200), claim(200, job="hourly")], now_us=210)
 
     ended = {"state": FiringState.SKIPPED, "attempt": 0, "ended_us": 210, "error": "the firing before goes on"}
     assert answers[0] == Claimed(SKIPPED, firing(200, **ended))
@@ -179,7 +179,7 @@ async def test_a_firing_waits_for_its_turn_while_one_goes_on_wherever_that_is(st
     await declare(store, "nightly")
     await store.register(APP, OTHER, lease_s=60)
     first, second, third = [
-        (await store.claim_due(APP, owner, [claim(at, overlap="queue", owner=owner)], now_us=at))[0]
+        (await store.claim_due(APP, [claim(at, overlap="queue", owner=owner)], now_us=at))[0]
         for at, owner in ((100, OTHER), (200, ME), (300, OTHER))
     ]
     assert first.record is not None
@@ -206,14 +206,14 @@ async def test_firings_that_may_overlap_begin_together(store: Store) -> None:
     await declare(store, "nightly")
 
     assert await claimed(store, claim(100, overlap="allow"), claim(200, overlap="allow")) == [RUNNING, RUNNING]
-    late = (await store.claim_due(APP, ME, [waiting(300)], now_us=300))[0].record
+    late = (await store.claim_due(APP, [waiting(300)], now_us=300))[0].record
     assert late is not None
     assert (await store.begin_firing(late, overlap="allow", now_us=310)).outcome is RUNNING
 
 
 async def test_one_that_waited_for_its_delay_is_skipped_if_another_runs_then_and_does_not_count(store: Store) -> None:
     await declare(store, "nightly")
-    answers = await store.claim_due(APP, ME, [waiting(100, due_us=150), claim(200, overlap="allow")], now_us=100)
+    answers = await store.claim_due(APP, [waiting(100, due_us=150), claim(200, overlap="allow")], now_us=100)
     late = answers[0].record
     assert late is not None
 
@@ -226,7 +226,7 @@ async def test_one_that_waited_for_its_delay_is_skipped_if_another_runs_then_and
 
 async def test_an_earlier_one_that_is_not_due_yet_holds_up_nobody(store: Store) -> None:
     await declare(store, "nightly")
-    answers = await store.claim_due(APP, ME, [waiting(100, due_us=900), waiting(200, due_us=250)], now_us=200)
+    answers = await store.claim_due(APP, [waiting(100, due_us=900), waiting(200, due_us=250)], now_us=200)
     second = answers[1].record
     assert second is not None
 
@@ -251,7 +251,7 @@ async def test_missed_firings_are_recorded_once_and_do_not_count(store: Store) -
     await declare(store, "nightly")
     missed = {"state": FiringState.MISSED, "attempt": 0, "ended_us": 5, "error": "nobody was there"}
 
-    answers = await store.claim_due(APP, ME, [claim(100, **missed), claim(200, **missed)], now_us=300)
+    answers = await store.claim_due(APP, [claim(100, **missed), claim(200, **missed)], now_us=300)
 
     assert outcomes(answers) == [MISSED, MISSED]
     assert await claimed(store, claim(100, owner=OTHER, **missed)) == [TAKEN]
@@ -263,7 +263,7 @@ async def test_too_many_firings_of_one_job_are_skipped(store: Store) -> None:
     await declare(store, "nightly")
     many = [waiting(at) for at in range(1, OPEN_MAX + 2)]
 
-    answers = await store.claim_due(APP, ME, many, now_us=5_000)
+    answers = await store.claim_due(APP, many, now_us=5_000)
 
     assert outcomes(answers) == [WAITING] * OPEN_MAX + [SKIPPED]
     assert answers[-1].record is not None
@@ -280,7 +280,7 @@ async def test_what_comes_due_in_a_pause_is_skipped_with_who_and_why(store: Stor
 
     first = await store.order_job(pause())
     again = await store.order_job(pause(by="bob"))
-    answers = await store.claim_due(APP, ME, [claim(510), waiting(520)], now_us=530)
+    answers = await store.claim_due(APP, [claim(510), waiting(520)], now_us=530)
     job = await known(store)
 
     ended = {"state": FiringState.SKIPPED, "attempt": 0, "ended_us": 530, "error": "paused by ada: move"}
@@ -291,7 +291,7 @@ async def test_what_comes_due_in_a_pause_is_skipped_with_who_and_why(store: Stor
 
 async def test_one_that_waits_is_skipped_when_its_job_is_paused_and_one_that_runs_goes_on(store: Store) -> None:
     await declare(store, "nightly")
-    answers = await store.claim_due(APP, ME, [claim(100), waiting(200)], now_us=200)
+    answers = await store.claim_due(APP, [claim(100), waiting(200)], now_us=200)
     runs, waits = (each.record for each in answers)
     assert runs is not None
     assert waits is not None
@@ -324,7 +324,7 @@ async def test_what_came_due_in_a_pause_is_skipped_also_by_who_claims_it_when_it
         await store.order_job(order)
     times = (499, 500, 600, 601, 700, 800, 801)
 
-    answers = await store.claim_due(APP, ME, [claim(at, overlap="allow") for at in times], now_us=900)
+    answers = await store.claim_due(APP, [claim(at, overlap="allow") for at in times], now_us=900)
 
     assert outcomes(answers) == [RUNNING, PAUSED, PAUSED, RUNNING, PAUSED, PAUSED, RUNNING]
     assert [each.error for each in (await store.firings(APP, "nightly", limit=9))[::-1]] == [
@@ -447,7 +447,7 @@ async def test_a_firing_may_be_ordered_in_a_pause_and_begins(store: Store) -> No
 async def test_a_firing_that_is_released_is_taken_over_and_nobody_has_died(store: Store) -> None:
     await declare(store, "nightly", "hourly")
     await store.register(APP, OTHER, lease_s=60)
-    answers = await store.claim_due(APP, OTHER, [claim(100, owner=OTHER), waiting(200, owner=OTHER)], now_us=200)
+    answers = await store.claim_due(APP, [claim(100, owner=OTHER), waiting(200, owner=OTHER)], now_us=200)
     runs, waits = (each.record for each in answers)
     assert runs is not None
     assert waits is not None
@@ -462,8 +462,8 @@ async def test_a_firing_that_is_released_is_taken_over_and_nobody_has_died(store
 
 async def test_what_a_former_owner_writes_of_a_firing_is_void(store: Store) -> None:
     await declare(store, "nightly")
-    (answer,) = await store.claim_due(APP, GONE, [claim(100, owner=GONE)], now_us=100)
-    late = (await store.claim_due(APP, GONE, [waiting(200, owner=GONE)], now_us=200))[0].record
+    (answer,) = await store.claim_due(APP, [claim(100, owner=GONE)], now_us=100)
+    late = (await store.claim_due(APP, [waiting(200, owner=GONE)], now_us=200))[0].record
     assert answer.record is not None
     assert late is not None
     taken = await store.claim_firings(APP, ME, ["nightly"], limit=9)
@@ -479,7 +479,7 @@ async def test_what_a_former_owner_writes_of_a_firing_is_void(store: Store) -> N
 
 async def test_a_firing_that_waits_for_its_next_attempt_is_taken_over_in_it(store: Store) -> None:
     await declare(store, "nightly")
-    (answer,) = await store.claim_due(APP, ME, [claim(100)], now_us=100)
+    (answer,) = await store.claim_due(APP, [claim(100)], now_us=100)
     record = answer.record
     assert record is not None
     record.due_us, record.failures = 900, b'[{"attempt":1}]'

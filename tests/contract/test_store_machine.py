@@ -243,7 +243,7 @@ class StoreMachine(ProcessRules):
     def fire(self, at: int, of: int) -> None:
         firing = records.firing(1 + at, app=self.app, owner=self.owner(of))
         claims = [FiringClaim(replace(firing), "", overlap="allow")]
-        found = self.read("claim_due", self.app, firing.owner, claims, now_us=self.now_us)
+        found = self.read("claim_due", self.app, claims, now_us=self.now_us)
         assert found == [self.model.claim(firing)]
 
     @precondition(lambda machine: machine.model.rows.firings)

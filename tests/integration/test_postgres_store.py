@@ -145,9 +145,9 @@ async def test_firings_of_whose_claim_the_answer_is_lost_are_had_the_next_time(
     proxy.cut_at(b"COMMIT", before=lost == "the request")
 
     with pytest.raises(StoreUnavailableError):
-        await far.claim_due(APP, ME, claims, now_us=300)
-    claimed = await far.claim_due(APP, ME, claims, now_us=300)
-    again = await far.claim_due(APP, ME, claims, now_us=300)
+        await far.claim_due(APP, claims, now_us=300)
+    claimed = await far.claim_due(APP, claims, now_us=300)
+    again = await far.claim_due(APP, claims, now_us=300)
 
     assert proxy.cuts == 1
     assert [(each.outcome, each.record) for each in claimed] == [

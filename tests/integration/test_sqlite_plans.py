@@ -77,7 +77,7 @@ async def ask_everything(store: SqliteStore) -> None:
     await store.prune_runs(APP, before_us=LATE_US, workflow="place-order", limit=10)
     await store.prune_handled(APP, before_us=LATE_US, limit=10)
     await store.declare_jobs(Deployed(APP, ME, "first", 1, [JobDeclaration("nightly", "f")], ["hourly"]))
-    await store.claim_due(APP, ME, [FiringClaim(firing(5), "f", "queue"), FiringClaim(firing(6), "f")], now_us=7)
+    await store.claim_due(APP, [FiringClaim(firing(5), "f", "queue"), FiringClaim(firing(6), "f")], now_us=7)
     await store.begin_firing(firing(5), overlap="queue", now_us=7)
     await store.trigger_firing(firing(9), overlap="allow")
     await store.claim_firings(APP, ME, ["nightly"], limit=5)

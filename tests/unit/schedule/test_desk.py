@@ -48,7 +48,7 @@ class Office:
         record = FiringRecord(APP, of.name, now_us, FiringState.RUNNING, OWNER, 1, now_us)
         schedule = of.schedule
         claim = FiringClaim(record, HASH, schedule.overlap, schedule.max_runs)
-        (claimed,) = await self.store.claim_due(APP, OWNER, [claim], now_us=now_us)
+        (claimed,) = await self.store.claim_due(APP, [claim], now_us=now_us)
         if claimed.record is not None and claimed.outcome == "running" and state is not FiringState.RUNNING:
             claimed.record.state, claimed.record.ended_us = state, now_us + 1_500_000
             await self.store.commit(UpdateFiring(claimed.record))

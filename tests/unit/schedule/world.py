@@ -50,12 +50,12 @@ class TroubledStore(MemoryStore):
     is_away = False
     poison = ""
 
-    async def claim_due(self, app: str, owner: str, claims: Sequence[FiringClaim], *, now_us: int) -> list[Claimed]:
+    async def claim_due(self, app: str, claims: Sequence[FiringClaim], *, now_us: int) -> list[Claimed]:
         if self.is_away:
             raise StoreUnavailableError("The connection was lost.")
         if any(each.record.job == self.poison for each in claims):
             raise ValueError("The database does not take this.")
-        return await super().claim_due(app, owner, claims, now_us=now_us)
+        return await super().claim_due(app, claims, now_us=now_us)
 
 
 class World:
@@ -140,7 +140,7 @@ class World:
             await self.store.declare_jobs(Deployed(APP, GONE, "", moment_us, [JobDeclaration(record.job, "")]))
             counts = record.state not in (FiringState.SKIPPED, FiringState.MISSED)
             new = replace(record, state=FiringState.RUNNING if counts else FiringState.MISSED)
-            await self.store.claim_due(APP, GONE, [FiringClaim(new, "", "allow")], now_us=moment_us)
+            await self.store.claim_due(APP, [FiringClaim(new, "", "allow")], now_us=moment_us)
             await self.store.commit(UpdateFiring(record))
 
     async def firings(self, name: str = "sweep") -> list[FiringRecord]:
