@@ -170,7 +170,7 @@ class RunQuery(_Query):
     trigger: Annotated[ShortText, Field(pattern=r"^(event|job|request|run|call)(:.+)?$")] | None = None
     since: Annotated[datetime, AfterValidator(_in_utc)] | None = None
     text: ShortText | None = None
-    after: Annotated[str, Field(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$")] | None = None
+    after: Annotated[str, Field(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}~?$")] | None = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
 

@@ -5,6 +5,7 @@ import httpx
 import pytest
 
 from daemon import PermanentFailure, step, workflow
+from daemon.clock import new_id
 from daemon.http.views import Run
 from daemon.workflow.port import RunOptions
 from tests.unit.http.conftest import WITHIN_S, Shop, problem_of, wrong_fields
@@ -235,6 +236,14 @@ async def test_runs_are_found_by_what_is_asked_for(client: httpx.AsyncClient, qu
     answer = await client.get(f"/api/runs?{query}")
 
     assert [run["run_id"] for run in answer.json()["items"]] == found
+
+
+async def test_a_page_goes_on_from_one_that_looked_for_a_run_id_farther_back(client: httpx.AsyncClient) -> None:
+    await start(client, "take-stock", run_id="run-1")
+
+    answer = await client.get("/api/runs", params={"text": "run-1", "after": f"{new_id(1)}~"})
+
+    assert (answer.status_code, answer.json()) == (200, {"items": [], "next": None})
 
 
 async def test_every_wrong_filter_is_named(client: httpx.AsyncClient) -> None:
