@@ -85,7 +85,7 @@ class RunReader:
         wanted = RunFilter(workflow, status, trigger, to_us(since) if since is not None else None, text)
         limit = max(1, min(limit, _PAGE_MAX))
         found = await self._ports.store.runs(self._ports.app, wanted, after=after, limit=limit, within_s=within_s)
-        steps = await self._ports.store.steps([record.key for record in found.records])
+        steps = await self._ports.store.steps([record.key for record in found.records]) if found.records else {}
         items = [WorkflowRun(record, steps[record.key], graph=self._graph(record)) for record in found.records]
         return RunPage(items, found.next)
 

@@ -19,6 +19,7 @@ class Lists:
         "(left(split_part(encode(trigger, 'escape'), '\"', 4) || ':' || split_part(encode(trigger, 'escape'), '\"', 8),"
         ' 300) COLLATE "C")'
     )
+    counts = True
 
     def __init__(self, collation: str) -> None:
         self._collation = collation
@@ -39,8 +40,9 @@ class Lists:
         first = stretch.place[0] if stretch.place else stretch.since
         alias = "".join(f", {column} AS {place}" for column, place in zip(walk.columns, places, strict=True))
         counted, skipped = (stretch.length, 0) if stretch.conditions else (limit, skip)
-        walked = f"SELECT {what}{alias} FROM runs WHERE {' AND '.join(inside)} ORDER BY {order} LIMIT ? OFFSET ?"
-        values: list[object] = [*stretch.place, stretch.before, first, counted, skipped]
+        walked = f"SELECT {what}{alias} FROM runs WHERE {' AND '.join(inside)} ORDER BY {order}"
+        walked = f"{walked} LIMIT {counted} OFFSET {skipped}"
+        values: list[object] = [*stretch.place, stretch.before, first]
         outside: list[Query] = [(f"{place} = ?", [value]) for place, value in zip(places, stretch.place, strict=True)]
         outside += [("key >= ?", [stretch.since]), *stretch.conditions]
         query = f"SELECT {what} FROM ({walked}) AS runs WHERE {' AND '.join(condition for condition, _ in outside)}"

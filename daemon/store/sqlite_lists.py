@@ -3,6 +3,7 @@
 from daemon.store.walks import Query, Stretch
 
 trigger = "(json_extract(CAST(trigger AS TEXT), '$.kind') || ':' || json_extract(CAST(trigger AS TEXT), '$.name'))"
+counts = False
 _PATTERN_MAX = 1_000
 
 

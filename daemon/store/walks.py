@@ -67,6 +67,8 @@ class Dialect(Protocol):
 
     trigger: str
     """The kind and the name of a run's trigger, with a colon between them."""
+    counts: bool
+    """Whether it ends a stretch by counting its rows, not by its last key."""
 
     def select(self, what: str, stretch: Stretch, limit: int, skip: int = 0) -> Query:
         """Return a query for the newest of a stretch but some, newest first, along its index and no other."""
@@ -93,15 +95,13 @@ def pages(
     length = max(_STRETCH if end is None else _PROBE, limit + 1) if conditions else limit + 1
     while True:
         stretch = Stretch(walk, (), since, before, length, conditions)
-        if end is None:
-            end = yield from _end(dialect, stretch)
-        stretch = replace(stretch, since=end or since)
-        found += map(run_record, (yield _select(dialect, RUN_COLUMNS, stretch, limit + 1 - len(found))))
+        rows, end = yield from _walked(dialect, stretch, end, limit + 1 - len(found))
+        found += map(run_record, rows)
         if len(found) > limit:
             return FoundRuns(found[:limit], found[limit - 1].key + _LOOKED_AHEAD * is_ahead)
         if not end:
             return FoundRuns(found, None)
-        before, end = stretch.since, None
+        before, end = end, None
         if is_over():
             break
         length = min(length * 2, _STRETCH_MAX)
@@ -194,12 +194,20 @@ def _select(dialect: Dialect, what: str, stretch: Stretch, limit: int, skip: int
     return f"SELECT * FROM ({each}) AS parts ORDER BY key DESC LIMIT ? OFFSET ?", [*values, limit, skip]
 
 
-def _end(dialect: Dialect, stretch: Stretch) -> Asking[str]:
-    """Return the last key of a stretch; nothing if the walk ends before, or if every row is wanted."""
-    if not stretch.conditions:
-        return ""
-    ((end,),) = yield _ends(dialect, [stretch])
-    return end or ""
+def _walked(dialect: Dialect, stretch: Stretch, end: str | None, limit: int) -> Asking[tuple[Sequence[Row], str]]:
+    """Return the newest runs of a stretch, and its last key: empty if the walk ends before, or if every row is wanted.
+
+    What is counted has both from one request: between two, a run that is started would push another out of the stretch.
+    """
+    if stretch.conditions and dialect.counts:
+        last, its_values = _ends(dialect, [stretch])
+        query, values = _select(dialect, RUN_COLUMNS, stretch, limit)
+        both = f"({last}) AS its(last) LEFT JOIN ({query}) AS found ON found.key >= coalesce(its.last, '')"
+        rows = yield f"SELECT * FROM {both}", [*its_values, *values]
+        return [row[1:] for row in rows if row[1] is not None], rows[0][0] or ""
+    if stretch.conditions and end is None:
+        ((end,),) = yield _ends(dialect, [stretch])
+    return (yield _select(dialect, RUN_COLUMNS, replace(stretch, since=end or stretch.since), limit)), end or ""
 
 
 def _ends(dialect: Dialect, stretches: Sequence[Stretch]) -> Query:

@@ -15,9 +15,11 @@ import pytest
 
 from daemon.clock import new_id
 from daemon.store import sqlite_lists, walks
+from daemon.store.listing import matches
 from daemon.store.model import RunRecord, RunStatus
-from daemon.store.port import RunFilter, Store
+from daemon.store.port import FoundRuns, RunFilter, Store
 from daemon.store.postgres import PostgresStore
+from daemon.store.postgres_link import fetch
 from daemon.store.postgres_lists import Lists, numbered
 from daemon.store.sql import columns
 from daemon.store.sqlite import SqliteStore
@@ -183,6 +185,39 @@ async def test_postgres_walks_along_the_index_of_a_filter_and_sorts_nothing_what
             assert kinds.isdisjoint({"Seq Scan", "Bitmap Heap Scan", "Materialize"}), (wanted, query, parts)
             assert "UNION ALL" in query or kinds.isdisjoint({"Sort", "Incremental Sort"}), (wanted, query, parts)
     await link.close()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "limit"),
+    [
+        (RunFilter(text="run-98"), 150),
+        (RunFilter(workflow="place-order", trigger="event:ship", text="run-8"), 450),
+    ],
+    ids=str,
+)
+async def test_no_run_is_pushed_out_of_a_page_by_those_that_are_started_while_it_is_looked_for(
+    postgres_store: PostgresStore, postgres_url: str, schema: str, wanted: RunFilter, limit: int
+) -> None:
+    del postgres_store
+    link = await asyncpg.connect(postgres_url, server_settings={**SETTINGS, "search_path": schema})
+    names = columns(RunRecord)
+    insert = numbered(f"INSERT INTO runs ({', '.join(names)}) VALUES ({', '.join('?' for _ in names)})")
+    asking = walks.pages(Lists("und-x-icu"), APP, wanted, after=None, limit=limit, is_over=lambda: False)
+
+    query, values = next(asking)
+    found: FoundRuns | None = None
+    number = RUNS
+    while found is None:
+        new = run(f"{number}", key=new_id(number * DAY_US), trigger=b'{"kind":"event","name":"ship"}')
+        await link.execute(insert, *astuple(new))
+        number += 1
+        try:
+            query, values = asking.send(await fetch(link, numbered(query), *values))
+        except StopIteration as done:
+            found = done.value
+    await link.close()
+
+    assert {each.run_id for each in found.records} == {each.run_id for each in ended_runs() if matches(each, wanted)}
 
 
 async def test_no_page_of_a_store_with_many_runs_takes_long_even_if_it_is_looked_for_to_its_end(
