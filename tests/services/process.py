@@ -3,6 +3,7 @@
 import atexit
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import socket
@@ -15,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
+_PORTS = range(10_000, 32_768)  # below those of outgoing connections, on Linux
 # The parent death signal is sent when the thread that started the process ends, so one that stays starts them all.
 _starter = ThreadPoolExecutor(1, thread_name_prefix="starter")
 
@@ -24,11 +26,20 @@ class ServiceError(RuntimeError):
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 on which nothing listens."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """Return a port of 127.0.0.1 on which nothing listens, and which the system gives to no connection.
+
+    While a server is stopped, a connection from its port would keep it from starting again: that of a client, even,
+    which looks for the server there, and finds itself.
+    """
+    for _ in range(100):
+        with socket.socket() as listener:
+            try:
+                listener.bind(("127.0.0.1", secrets.choice(_PORTS)))
+            except OSError:
+                continue
+            port: int = listener.getsockname()[1]
+            return port
+    raise ServiceError(f"no port of 127.0.0.1 from {_PORTS.start} on is free; end what has them")
 
 
 def await_true(probe: Callable[[], bool], *, timeout_s: float, otherwise: Callable[[], str]) -> None:
