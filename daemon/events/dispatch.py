@@ -29,7 +29,8 @@ from daemon.errors import BrokerUnavailableError, StoreUnavailableError
 from daemon.events import verdict as verdicts
 from daemon.events.breaker import PAUSE_S, Breaker
 from daemon.events.bus import Delivery
-from daemon.events.handling import Handling, Identity, Surroundings, identity_of, note_difference, patiently
+from daemon.events.handling import Handling, Identity, Surroundings, identity_of, note_difference
+from daemon.events.outage import patiently
 from daemon.events.recall import Recall
 from daemon.events.subscriber import Subscriber
 from daemon.events.verdict import Verdict

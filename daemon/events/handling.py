@@ -13,10 +13,11 @@ from structlog.typing import FilteringBoundLogger
 
 from daemon.activation import Activation, Trigger, activated
 from daemon.clock import Clock
-from daemon.errors import BrokerUnavailableError, RunNotCompleted, StoreUnavailableError
+from daemon.errors import RunNotCompleted, StoreUnavailableError
 from daemon.events import verdict as verdicts
 from daemon.events.bus import Delivery
 from daemon.events.model import DeadReason, Event
+from daemon.events.outage import patiently
 from daemon.events.payload import payload_of, wanted
 from daemon.events.subscriber import Subscriber, SubscriberContext
 from daemon.events.verdict import Verdict
@@ -28,7 +29,6 @@ from daemon.store.writes import Outcome, RecordHandled, StageEvent
 from daemon.trace import Trace
 
 MAX_CRASHES = 3
-_PATIENCE_S = (0.05, 5.0)  # first and longest wait for a store or broker that is away
 
 _log = get_logger(__name__)
 
@@ -59,35 +59,6 @@ class Surroundings:
     owner: str = ""
     prefetch: int = 20
     chance: Callable[[], float] = random.random
-
-
-async def patiently(
-    attempt: Callable[[], Awaitable[T]], *, clock: Clock, hurry: Callable[[], bool], failed: Exception | None = None
-) -> T:
-    """Return what `attempt` returns, tried again for as long as the store or the broker is away.
-
-    Args:
-        attempt: What is tried.
-        clock: Waits between two tries.
-        hurry: Tells whether there is no time to wait.
-        failed: How the first try has failed, if the caller has made that: most succeed, and need nothing of this.
-
-    Raises:
-        StoreUnavailableError, BrokerUnavailableError: It is away, and `hurry()` says that there is no time to wait.
-    """
-    wait_s, longest_s = _PATIENCE_S
-    while True:
-        if failed is None:
-            try:
-                return await attempt()
-            except (StoreUnavailableError, BrokerUnavailableError) as error:
-                failed = error
-        if hurry():
-            raise failed
-        _log.debug("dispatch_waits", error=verdicts.describe(failed), delay_s=wait_s)
-        failed = None
-        await clock.sleep(wait_s)
-        wait_s = min(wait_s * 2, longest_s)
 
 
 @cache

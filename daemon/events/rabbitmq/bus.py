@@ -201,12 +201,7 @@ class RabbitBus:
                 topology=self._topology,
                 publisher=self._publisher,
                 receipts=Receipts(
-                    self._store,
-                    self._clock,
-                    app=self._app,
-                    subscriber=subscription.id,
-                    owner=self._owner,
-                    chance=self._chance,
+                    self._store, self._clock, app=self._app, subscriber=subscription.id, owner=self._owner
                 ),
                 shelf=self._shelf,
                 alone=self._alone,

@@ -9,7 +9,7 @@ from daemon.clock import Clock, to_us
 from daemon.errors import BrokerUnavailableError, UnroutableError
 from daemon.events.model import Choice, DeadLetter, DeadReason
 from daemon.events.pace import Pace
-from daemon.events.rabbitmq import wire
+from daemon.events.rabbitmq import headers, wire
 from daemon.events.rabbitmq.connection import Link, call, close
 from daemon.events.rabbitmq.identity import fingerprint
 from daemon.events.rabbitmq.outgoing import republished
@@ -60,7 +60,7 @@ class DeadLetters:
                 await self._store.commit(ForgetReceipt(self._topology.app, subscriber, *identity))
             properties = republished(incoming, letter.event_id)
             # The event's name: it goes straight to the queue, so its routing key no longer tells.
-            properties.set_header(wire.ROUTING_KEY, letter.event_name)
+            properties.set_header(headers.ROUTING_KEY, letter.event_name)
             try:
                 routed = await self._publisher.publish("", queue, properties, incoming.body)
             except HeadersTooLargeError as error:
@@ -131,20 +131,20 @@ def described(incoming: wire.Incoming, subscriber: str, *, now_us: int) -> DeadL
         pass
     if incoming.origin[1] == incoming.routing_key:
         name = str(next(iter(death.get("routing-keys") or ()), UNKNOWN))
-    died = wire.moment(properties.header(wire.DEAD_AT)) or wire.moment(death.get("time"))
+    died = wire.moment(properties.header(headers.DEAD_AT)) or wire.moment(death.get("time"))
     dead_us = to_us(died) if died else now_us
-    seen = wire.moment(properties.header(wire.FIRST_SEEN))
-    attempts = properties.header(wire.ATTEMPTS)
+    seen = wire.moment(properties.header(headers.FIRST_SEEN))
+    attempts = properties.header(headers.ATTEMPTS)
     return DeadLetter(
         subscriber=subscriber,
         event_id=event_id or fingerprint(incoming),
         event_name=name,
         source=source,
         body=incoming.body,
-        headers=wire.scalars(properties),
-        reason=str(properties.header(wire.REASON) or death.get("reason") or UNKNOWN),
-        error=str(properties.header(wire.ERROR) or ""),
-        traceback=str(properties.header(wire.TRACEBACK) or ""),
+        headers=headers.scalars(properties),
+        reason=str(properties.header(headers.REASON) or death.get("reason") or UNKNOWN),
+        error=str(properties.header(headers.ERROR) or ""),
+        traceback=str(properties.header(headers.TRACEBACK) or ""),
         attempts=attempts if isinstance(attempts, int) else 0,
         first_seen_us=to_us(seen) if seen else dead_us,
         dead_us=dead_us,

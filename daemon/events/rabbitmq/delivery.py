@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from daemon.clock import Clock
 from daemon.errors import BrokerUnavailableError, StoreUnavailableError
 from daemon.events.model import Message
-from daemon.events.rabbitmq import wire
+from daemon.events.rabbitmq import headers, wire
 from daemon.events.rabbitmq.codec import Properties
 from daemon.events.rabbitmq.frames import Lane
 from daemon.events.rabbitmq.onward import clipped, noted, publish_readable
@@ -140,11 +140,8 @@ class RabbitDelivery:
         if self._lent and self.row is None and self._parking is None and not self._settling:
             self._settling = True
             return await self._acknowledge()
-        try:
+        with self._again_if_away():
             return await self._begin() and await self._acknowledge()
-        except StoreUnavailableError:
-            self._settling = False
-            raise
 
     async def release(self) -> bool:
         with self._again_if_away():
@@ -217,10 +214,10 @@ class RabbitDelivery:
 
     async def _bury(self, reason: str, error: str, traceback: str) -> bool:
         properties = self._properties(attempts=self.attempt, error=error)
-        properties.set_header(wire.REASON, str(reason))
-        properties.set_header(wire.DEAD_AT, iso(self._office.clock.now()))
+        properties.set_header(headers.REASON, str(reason))
+        properties.set_header(headers.DEAD_AT, iso(self._office.clock.now()))
         if traceback:
-            properties.set_header(wire.TRACEBACK, clipped(traceback, TRACEBACK_MAX_BYTES, keep_end=True))
+            properties.set_header(headers.TRACEBACK, clipped(traceback, TRACEBACK_MAX_BYTES, keep_end=True))
         dead = self._office.topology.dead(self.subscriber)
         for _ in range(DEAD_LETTER_TRIES):
             try:

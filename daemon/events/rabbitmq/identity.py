@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from daemon.events.model import Message
 from daemon.events.rabbitmq.codec import Properties
-from daemon.events.rabbitmq.wire import Incoming, is_technical
+from daemon.events.rabbitmq.headers import is_technical
+from daemon.events.rabbitmq.wire import Incoming
 
 
 def fingerprint(incoming: Incoming) -> str:

@@ -1,7 +1,6 @@
 """What came from one subscriber's queue and is not settled yet."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 
@@ -74,7 +73,6 @@ class Intake:
         self._emptied = emptied
         self._unsettled: dict[int, RabbitDelivery] = {}
         self._receipts = receipts
-        self._naming = asyncio.Lock()
         self._giving_up = asyncio.Lock()  # one at a time: they may be large
         self._tasks: set[asyncio.Task[object]] = set()
         self._suspects = Suspects(receive, receipts, alone, self._spawn)
@@ -172,11 +170,7 @@ class Intake:
     async def _name(self, delivery: RabbitDelivery, source: object) -> None:
         """Have an event that came without an id keep the one that it was given, before anybody sees it."""
         fresh, mark = delivery.message.envelope, fingerprint(delivery.incoming)
-        async with contextlib.AsyncExitStack() as stack:
-            if delivery.redelivered:
-                await stack.enter_async_context(self._naming)  # the first that came gets the oldest id
-            receipt = await self._receipts.name(fresh, mark, redelivered=delivery.redelivered)
-        delivery.receipt = receipt
+        delivery.receipt = receipt = await self._receipts.name(fresh, mark, redelivered=delivery.redelivered)
         if receipt.event_id != fresh.id:
             delivery.message = renamed(delivery.message, receipt.event_id)
         if self._has(delivery):
@@ -253,15 +247,7 @@ class Intake:
             self._line.ended(delivery)
 
     def _return(self, delivery: RabbitDelivery) -> None:
-        """Note that a delivery comes again, without having crashed."""
-        receipt = delivery.receipt
-        if receipt is None:
-            return
-        starts = receipt.starts - delivery.begun
-        if receipt.mark or starts or receipt.attempt > 1:
-            self._receipts.later_put(replace(receipt, starts=starts, owner=""))
-        else:
-            self._receipts.later_forget(delivery.message.envelope)
+        self._receipts.later_return(delivery.receipt, begun=delivery.begun)
 
     def _has(self, delivery: RabbitDelivery) -> bool:
         """Tell whether it is unsettled: not of a channel before this one, on which the tag was another message."""

@@ -259,10 +259,9 @@ class Line:
         return True
 
     async def _start_row(self, row: QueuedDelivery) -> None:
-        delivery = None if self._closed else self._made(row)
         if self._closed:
             await self._shelf.release(row, interrupted=row.deliveries > 1)
-        elif delivery is not None:
+        elif (delivery := self._made(row)) is not None:
             self._start(delivery)
 
     def _start(self, delivery: RabbitDelivery) -> None:
@@ -282,10 +281,8 @@ class Line:
 
     def _is_head(self, delivery: RabbitDelivery) -> bool:
         """Tell whether that is the event which is under way, and which the store does not have."""
-        head = self._head
-        if head is None or head.row is not None:
-            return False
-        return key_of(delivery.message.envelope) == key_of(head.message.envelope)
+        head, key = self._head, key_of(delivery.message.envelope)
+        return head is not None and head.row is None and key_of(head.message.envelope) == key
 
     def _stir(self) -> None:
         if self._task is None:

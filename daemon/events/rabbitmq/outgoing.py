@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from daemon.clock import to_us
 from daemon.events.model import Message
 from daemon.events.rabbitmq.codec import Properties, is_sendable
-from daemon.events.rabbitmq.wire import Incoming, is_plain, is_technical
+from daemon.events.rabbitmq.headers import is_plain, is_technical
+from daemon.events.rabbitmq.wire import Incoming
 
 
 def encode(message: Message) -> Properties:

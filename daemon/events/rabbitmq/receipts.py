@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from daemon.clock import Clock
 from daemon.errors import StoreUnavailableError
 from daemon.events.model import Envelope
-from daemon.events.rabbitmq.connection import backoff_s
+from daemon.events.outage import patiently
 from daemon.log import get_logger
 from daemon.store.model import Receipt
 from daemon.store.port import Store
@@ -27,19 +28,16 @@ class Receipts:
 
     Args:
         owner: This process's id in the store.
-        chance: Random numbers from 0 to 1.
     """
 
-    def __init__(
-        self, store: Store, clock: Clock, *, app: str, subscriber: str, owner: str, chance: Callable[[], float]
-    ) -> None:
+    def __init__(self, store: Store, clock: Clock, *, app: str, subscriber: str, owner: str) -> None:
         self.owner = owner
         self._store = store
         self._clock = clock
         self._app = app
         self._subscriber = subscriber
-        self._chance = chance
         self._under_way: set[asyncio.Task[None]] = set()
+        self._naming = asyncio.Lock()  # of what comes again: the first that came gets the oldest id
 
     async def of(self, envelope: Envelope) -> Receipt:
         """Return what is known of an event's delivery; a new receipt, which is not kept, if there is nothing."""
@@ -55,12 +53,15 @@ class Receipts:
 
     async def name(self, envelope: Envelope, mark: str, *, redelivered: bool) -> Receipt:
         """Return the receipt of an event that came without an id: with the one in the envelope, if it came first."""
-        await self._written()
-        if redelivered:
+        if not redelivered:
+            return await self._name_first(envelope, mark)
+        async with self._naming:
+            await self._written()
             claim = self._store.claim_receipt
             former = await self._patiently(lambda: claim(self._app, self._subscriber, mark, self.owner))
-            if former is not None:
-                return former
+            return former or await self._name_first(envelope, mark)
+
+    async def _name_first(self, envelope: Envelope, mark: str) -> Receipt:
         fresh = self.fresh(envelope, mark, self.owner)
         await self.put(fresh)
         return fresh
@@ -81,6 +82,17 @@ class Receipts:
     def later_forget(self, envelope: Envelope) -> None:
         """Forget an event's, without anybody waiting for it."""
         self._later(self._store.commit(self._forgetting(envelope)))
+
+    def later_return(self, receipt: Receipt | None, *, begun: bool) -> None:
+        """Note that a delivery comes again, without having crashed; `begun`: the start counts that is going on."""
+        if receipt is None:
+            return
+        starts = receipt.starts - begun
+        if receipt.mark or starts or receipt.attempt > 1:
+            self.later_put(replace(receipt, starts=starts, owner=""))
+        else:
+            key = receipt.source, receipt.event_name, receipt.event_id
+            self._later(self._store.commit(ForgetReceipt(self._app, self._subscriber, *key)))
 
     async def aclose(self) -> None:
         """Return once everything is written that was noted."""
@@ -104,15 +116,8 @@ class Receipts:
         if self._under_way:
             await asyncio.wait(tuple(self._under_way))
 
-    async def _patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        failures = 0
-        while True:
-            try:
-                return await attempt()
-            except StoreUnavailableError as error:
-                failures += 1
-                _log.debug("receipt_waits", subscriber=self._subscriber, reason=str(error))
-            await self._clock.sleep(backoff_s(failures, self._chance()))
+    def _patiently(self, attempt: Callable[[], Awaitable[T]]) -> Awaitable[T]:
+        return patiently(attempt, clock=self._clock)
 
 
 def key_of(envelope: Envelope) -> Key:

@@ -21,7 +21,7 @@ from daemon.clock import Clock, from_us
 from daemon.errors import BrokerUnavailableError, StoreUnavailableError
 from daemon.events.embedded.rows import message_of_row, row_of
 from daemon.events.model import Message
-from daemon.events.rabbitmq import wire
+from daemon.events.rabbitmq import headers, wire
 from daemon.events.rabbitmq.codec import Properties
 from daemon.events.rabbitmq.outgoing import encode, iso
 from daemon.events.rabbitmq.publisher import HeadersTooLargeError, Publisher
@@ -197,12 +197,12 @@ def _amqp(row: QueuedDelivery) -> tuple[Properties, bytes]:
         properties = Properties.parse(row.properties)
     else:
         properties = encode(message_of_row(row))
-        properties.set_header(wire.EXCHANGE, "")
-        properties.set_header(wire.ROUTING_KEY, row.event_name)
-        properties.set_header(wire.FIRST_SEEN, iso(from_us(row.first_seen_us)))
-    properties.set_header(wire.ATTEMPTS, row.attempt - 1)
+        properties.set_header(headers.EXCHANGE, "")
+        properties.set_header(headers.ROUTING_KEY, row.event_name)
+        properties.set_header(headers.FIRST_SEEN, iso(from_us(row.first_seen_us)))
+    properties.set_header(headers.ATTEMPTS, row.attempt - 1)
     if row.deliveries > 1:
-        properties.set_header(wire.INTERRUPTED, 1)
+        properties.set_header(headers.INTERRUPTED, 1)
     return properties, row.body
 
 

@@ -6,7 +6,6 @@ headers, `cloudEvents_id` or `cloudEvents:id`) and structured (the body is the w
 
 import base64
 import binascii
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,26 +17,12 @@ from aiormq.abc import DeliveredMessage
 
 from daemon.clock import from_us, to_us
 from daemon.events.model import ID_MAX, DeadReason, Envelope, Message, check_name, encode_data
+from daemon.events.rabbitmq import headers
 from daemon.events.rabbitmq.codec import MalformedError, Properties
 from daemon.events.rabbitmq.frames import Delivered, confirm_key, unwrapped
 
-ATTEMPTS = "x-sagad-attempts"  # tries made so far; a waiting message comes back as the next one
-FIRST_SEEN = "x-sagad-first-seen"
-EXCHANGE = "x-sagad-exchange"
-ROUTING_KEY = "x-sagad-routing-key"
-INTERRUPTED = "x-sagad-interrupted"  # it comes from the store, and the process that had it there died
-REASON = "x-sagad-reason"
-ERROR = "x-sagad-error"
-TRACEBACK = "x-sagad-traceback"
-DEAD_AT = "x-sagad-dead-at"
-
 STRUCTURED = "application/cloudevents+json"
-_OURS = b"x-sagad-"
 _ATTRIBUTES = ("cloudEvents_", "cloudEvents:")
-# What the broker noted about earlier deaths: kept on a message that is published again, it would take a retry for an
-# endless cycle and drop it.
-_DEATHS = (b"x-death", b"x-first-death-", b"x-last-death-", b"x-delivery-count", b"x-acquired-count")
-_COPIES = (b"CC", b"BCC")  # would address a copy to others
 _MILLISECONDS_FROM = 2**32  # a timestamp beyond the year 2106 is one in milliseconds
 _UNREADABLE = b"?"
 _TRACE = ("traceparent", "tracestate")
@@ -98,32 +83,36 @@ class Incoming:
     @property
     def returned(self) -> bool:
         """Whether we published it to its queue ourselves, so that our headers say what they mean."""
-        return self.exchange == "" and self.routing_key == self.queue and REASON.encode() not in self.properties.headers
+        return (
+            self.exchange == ""
+            and self.routing_key == self.queue
+            and headers.REASON.encode() not in self.properties.headers
+        )
 
     @property
     def origin(self) -> tuple[str, str]:
         """The exchange and the routing key that it was first published with."""
         if not self.properties.headers:
             return self.exchange, self.routing_key
-        key = self.properties.header(ROUTING_KEY)
+        key = self.properties.header(headers.ROUTING_KEY)
         if self.exchange == "" and isinstance(key, str):
-            return str(self.properties.header(EXCHANGE) or ""), key
+            return str(self.properties.header(headers.EXCHANGE) or ""), key
         return self.exchange, self.routing_key
 
     @property
     def attempt(self) -> int:
         """Which try this is; the first is 1."""
-        made = self.properties.header(ATTEMPTS) if self.returned else None
+        made = self.properties.header(headers.ATTEMPTS) if self.returned else None
         return made + 1 if isinstance(made, int) and made >= 0 else 1
 
     @property
     def interrupted(self) -> bool:
         """Whether it was under way in a process that died, whatever the broker knows of that."""
-        return self.redelivered or (self.returned and INTERRUPTED.encode() in self.properties.headers)
+        return self.redelivered or (self.returned and headers.INTERRUPTED.encode() in self.properties.headers)
 
     def first_seen_us(self, now_us: int) -> int:
         """When it first reached its subscriber; now, if nobody noted it."""
-        noted = moment(self.properties.header(FIRST_SEEN)) if self.returned else None
+        noted = moment(self.properties.header(headers.FIRST_SEEN)) if self.returned else None
         return to_us(noted) if noted else now_us
 
 
@@ -171,7 +160,7 @@ def _envelope(
         source=_attribute(attributes, "source") or _clean(properties.text("app_id"), "source") or "",
         correlation_id=_attribute(attributes, "correlationid") or correlation or event_id,
         causation_id=_attribute(attributes, "causationid"),
-        headers=scalars(properties) | dict(_trace(properties, attributes)),
+        headers=headers.scalars(properties) | dict(_trace(properties, attributes)),
     )
 
 
@@ -276,29 +265,6 @@ def moment(value: Any) -> datetime | None:
     except (ValueError, OverflowError, OSError):
         pass
     return None
-
-
-def is_technical(key: bytes) -> bool:
-    """Tell whether a header is the broker's business or ours, not the application's."""
-    return key.startswith((_OURS, *_DEATHS)) or key in _COPIES
-
-
-def scalars(properties: Properties) -> dict[str, Any]:
-    """Return the headers that are plain values and nobody's business but the application's."""
-    plain = {}
-    for key in properties.headers:
-        if is_technical(key) or key.startswith(b"cloudEvents"):
-            continue
-        name = key.decode(errors="replace")
-        value = properties.header(name)
-        if is_plain(value) and "\x00" not in f"{name}{value}":
-            plain[name] = value
-    return plain
-
-
-def is_plain(value: Any) -> bool:
-    """Tell whether a header's value is one that also JSON has."""
-    return isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
 
 
 def identify(incoming: Incoming) -> tuple[str, str]:
