@@ -12,7 +12,7 @@ def test_an_event_that_kills_the_daemon_is_a_dead_letter_and_its_neighbours_are_
     lab.fleet.terminate(0)
     poison = [lab.order(kills="left" if number == 5 else "") for number in range(20)][5]
 
-    lab.fleet.start(0, wait=False)
+    lab.fleet.spawn(0)
     since_s = time.monotonic()
     killed = 0
     while not lab.has_letter("left", poison) and killed < 10:

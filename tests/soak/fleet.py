@@ -63,14 +63,15 @@ class Fleet:
 
     def start(self, number: int, *, wait: bool = True) -> None:
         """Start a daemon, and return once it is ready, or has started at least if it is not waited for."""
-        daemon = self._spawn(number)
+        daemon = self.spawn(number)
         if not wait:
             daemon.wait_for("daemon_started", timeout_s=_READY_S)
             return
         self.await_ready(number)
         self.ready_s.append(time.monotonic() - daemon.started_s)
 
-    def _spawn(self, number: int) -> DaemonProcess:
+    def spawn(self, number: int) -> DaemonProcess:
+        """Start a daemon, and wait for nothing: what it finds may end it before it says that it has started."""
         folder = self._application.folder / "daemons" / f"{number}-{len(self._past)}"
         folder.mkdir(parents=True)
         daemon = DaemonProcess(self._application.command("run"), cwd=folder, env=os.environ)
@@ -117,7 +118,7 @@ class Fleet:
             return False
         self._addresses.pop(number, None)
         self._bury(number)
-        self._spawn(number)
+        self.spawn(number)
         return True
 
     def suspend(self, number: int, for_s: float) -> None:
@@ -141,7 +142,11 @@ class Fleet:
 
     def read(self, path: str, **query: Any) -> Any:
         """Return what the API of the first daemon answers."""
-        with self._daemons[0].api() as api:
+        try:
+            client = self._daemons[0].api()
+        except AssertionError as error:  # it has ended before it listened
+            raise httpx.ConnectError(str(error)) from error
+        with client as api:
             answer = api.get(path, params=query)
             answer.raise_for_status()
             return answer.json()
