@@ -62,6 +62,7 @@ def main() -> None:
     arguments.add_argument("--repeat", type=int, default=7)
     arguments.add_argument("--profile", action="store_true")
     chosen = arguments.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else every start would compile all modules once more
     print(f"python -m benchmarks.startup --size {chosen.size} --repeat {chosen.repeat}")
     with tempfile.TemporaryDirectory() as folder:
         application = crowd(Path(folder), chosen.size)

@@ -53,11 +53,13 @@ class Load:
         """Begin."""
         self._thread.start()
 
-    def finish(self, *, within_s: float) -> None:
-        """Begin no new order, and return when all have ended, or time is up."""
+    def finish(self, *, within_s: float, meanwhile: Callable[[], None]) -> None:
+        """Begin no new order, and return when all have ended, or time is up; do `meanwhile` again and again."""
         self._deadline_s = time.monotonic() + within_s
         self._stopping = True
-        self._thread.join(within_s + 2 * _PATIENCE_S)
+        while self._thread.is_alive() and time.monotonic() < self._deadline_s + 2 * _PATIENCE_S:
+            meanwhile()
+            self._thread.join(_LOOK_S)
         if self._failure is not None:
             raise self._failure
 

@@ -55,6 +55,7 @@ class Report:
     samples: Sequence[Sample]
     loaded_s: float
     ready_s: Sequence[float]
+    replayed: int
     trouble: Counter[str]
 
     def __str__(self) -> str:
@@ -71,6 +72,7 @@ class Report:
         yield _line("repeated without the key", verdict.repeats)
         yield _line("repeated with the key", verdict.extra)
         yield _line("rolled back, tried afresh", verdict.afresh, "an event delivered, or a request sent, again")
+        yield _line("given up, then put back", self.replayed, "three daemons had died with the event")
         yield f"{'seconds until it goes on':<28} {'runs':>9}  {'p50, p99, most after the fault':<36}after all is up"
         for kind in kinds:
             yield _times(f"  {kind}", [each for each in self.samples if each.kind == kind])

@@ -13,6 +13,7 @@ from tests.soak.database import Database, database
 from tests.soak.faults import Fault, Faults
 from tests.soak.fleet import GRACE_S, Fleet
 from tests.soak.ledger import APP, Ledger
+from tests.soak.letters import Letters
 from tests.soak.load import Load
 from tests.soak.recovery import samples
 from tests.soak.report import Plan, Report
@@ -36,8 +37,9 @@ def soak(plan: Plan, folder: Path) -> Report:
             load.start()
             faults = _trouble(plan, fleet, store)
             loaded_s = time.monotonic() - started_s
-            load.finish(within_s=_DRAIN_S)
-            left = _await_quiet(fleet)
+            letters = Letters(fleet, faults)
+            load.finish(within_s=_DRAIN_S, meanwhile=letters.replay)
+            left = _await_quiet(fleet, letters)
             runs = _all_runs(fleet)
             for number in fleet.numbers:
                 fleet.terminate(number)
@@ -45,10 +47,11 @@ def soak(plan: Plan, folder: Path) -> Report:
             fleet.end()
         lines = Ledger(ledger).news()
         verdict = judge(load.orders, runs, lines, fleet.logged())
-        verdict.violations += [*left, *load.refusals, *fleet.violations]
+        verdict.violations += [*left, *letters.violations, *load.refusals, *fleet.violations]
         if damage := store.damage():
             verdict.violations.append(f"the database is damaged: {damage}")
-    return Report(plan, faults, verdict, samples(faults, lines), loaded_s, fleet.ready_s, _errors(fleet))
+    found = samples(faults, lines)
+    return Report(plan, faults, verdict, found, loaded_s, fleet.ready_s, letters.replayed, _errors(fleet))
 
 
 def _application(folder: Path, url: str) -> Application:
@@ -81,10 +84,11 @@ def _trouble(plan: Plan, fleet: Fleet, store: Database) -> Sequence[Fault]:
     return faults.injected
 
 
-def _await_quiet(fleet: Fleet) -> list[str]:
+def _await_quiet(fleet: Fleet, letters: Letters) -> list[str]:
     """Wait until the queues are empty, and return what is wrong with them if they do not become so."""
 
     def queues() -> list[dict[str, Any]]:
+        letters.replay()
         items: list[dict[str, Any]] = fleet.read("/api/subscribers")["items"]
         return [each for each in items if each["ready"] or each["in_flight"] or each["dead_letters"]]
 

@@ -1,11 +1,14 @@
 """The soak's verdict finds what it looks for."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from tests.soak.faults import Fault
 from tests.soak.ledger import Line
+from tests.soak.letters import wrong_with
 from tests.soak.orders import Order
 from tests.soak.verdict import Verdict, judge
 
@@ -95,3 +98,31 @@ def test_a_child_that_did_not_end_is_a_violation() -> None:
     child = run("running", run_id="order-1:deliver")
 
     assert len(judged("completed", [run("completed"), child], lines(DONE)).violations) == 1
+
+
+def letter(reason: str) -> dict[str, str]:
+    return {
+        "reason": reason,
+        "error": "why",
+        "first_seen_at": "2026-01-01T00:00:10Z",
+        "dead_at": "2026-01-01T00:00:20Z",
+    }
+
+
+def kills(*at_s: int) -> list[Fault]:
+    began_s = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+    return [Fault("kill", began_s + each, began_s + each, began_s + each, frozenset()) for each in at_s]
+
+
+@pytest.mark.parametrize(
+    ("reason", "struck_at_s", "problem"),
+    [
+        ("crashed", (11, 14, 17), ""),
+        ("crashed", (5, 11, 14, 25), "crashed, and 2 daemons died while it was there"),
+        ("attempts_exhausted", (11, 14, 17), "attempts_exhausted: why"),
+    ],
+)
+def test_only_what_three_daemons_died_with_may_be_given_up(
+    reason: str, struck_at_s: tuple[int, ...], problem: str
+) -> None:
+    assert wrong_with(letter(reason), kills(*struck_at_s)) == problem
