@@ -1,6 +1,5 @@
 """The composition root: the only module that names concrete classes."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
@@ -9,14 +8,7 @@ from typing import Any
 from daemon.clock import Clock, SystemClock, new_id
 from daemon.config import Config
 from daemon.container import Services
-from daemon.declared import (
-    awaited_events,
-    declared_jobs,
-    dropped_jobs,
-    jobs_of,
-    missing_driver,
-    subscribers_of,
-)
+from daemon.declared import awaited_events, declared_jobs, dropped_jobs, jobs_of, missing_driver, subscribers_of
 from daemon.discovery import Discovered
 from daemon.engine.engine import WorkflowEngine
 from daemon.engine.in_flight import InFlight, in_flight
@@ -35,8 +27,6 @@ from daemon.schedule.scheduler import Scheduler
 from daemon.store.patience import patiently
 from daemon.store.port import Store
 from daemon.workflow.port import Engine
-
-_FOREVER_S = 365 * 86_400.0
 
 
 class App:
@@ -228,48 +218,6 @@ class App:
         found |= {f"subscriber:{name}": ready for name, ready in self.consumption.readiness.items()}
         pings = await self.services.pings()
         return found | {f"service:{name}": well for name, well in pings.items()}
-
-
-class Work:
-    """What only a daemon does: going on with the runs of dead processes, consuming, firing jobs, deleting the old."""
-
-    def __init__(self, app: App) -> None:
-        self._app = app
-
-    async def start(self) -> None:
-        """Take up work."""
-        await self._app.patiently(self._app.recovery.start)
-        await self._app.consumption.consume()
-        await self._app.patiently(self._app.scheduler.start)
-        await self._app.retention.start()
-
-    async def quiesce(self) -> None:
-        """Take nothing new from now on."""
-        app = self._app
-        app.draining = True
-        await app.recovery.aclose()
-        await app.retention.aclose()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(app.scheduler.quiesce())
-            group.create_task(app.consumption.quiesce())
-
-    async def drain(self) -> None:
-        """Return when nothing that was taken is left."""
-        await self._drain(_FOREVER_S)
-
-    async def aclose(self) -> None:
-        """Cancel what is left: it is neither failed nor undone, and goes on where it stands."""
-        if not self._app.draining:
-            await self.quiesce()
-        await self._drain(0)
-        await self._app.scheduler.aclose()
-
-    async def _drain(self, grace_s: float) -> None:
-        # Handlers first: until they have ended they may start runs.
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._app.scheduler.drain(grace_s))
-            group.create_task(self._app.consumption.drain(grace_s))
-        await self._app.engine.drain(grace_s)
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daemon.app import App, Work
+from daemon.app import App
 from daemon.clock import Clock, Timer
 from daemon.collector import Collector
 from daemon.config import Config, load_config, restart_keys
@@ -16,6 +16,7 @@ from daemon.lifecycle import Lifecycle, State
 from daemon.log import configure_logging, get_logger
 from daemon.systemd import Notifier
 from daemon.watchdog import LoopMonitor
+from daemon.work import Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable

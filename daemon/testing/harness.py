@@ -13,7 +13,6 @@ from typing import Any, Self, TypeVar
 
 import svcs
 
-from daemon.app import Work
 from daemon.clock import ManualClock
 from daemon.config import load_config
 from daemon.container import Services
@@ -25,6 +24,7 @@ from daemon.log import captured_log
 from daemon.testing.apart import imports_apart
 from daemon.testing.memory import in_memory
 from daemon.testing.rest import Rest
+from daemon.work import Work
 from daemon.workflow.run import WorkflowRun
 
 _PAGE = 200

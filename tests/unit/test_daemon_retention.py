@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from daemon.app import App, Work
+from daemon.app import App
 from daemon.clock import ManualClock
 from daemon.config import Config
 from daemon.container import Services
@@ -14,6 +14,7 @@ from daemon.discovery import Discovered
 from daemon.log import captured_log
 from daemon.store.writes import InsertRun
 from daemon.testing.memory import in_memory
+from daemon.work import Work
 from tests.contract.engine.processes import until
 from tests.contract.records import ended
 
