@@ -13,7 +13,7 @@ from dataclasses import replace
 from daemon.clock import Clock, Timer
 from daemon.errors import StoreUnavailableError
 from daemon.events.bus import REPLAY_PER_S, Delivery, QueueState, Subscription
-from daemon.events.embedded.consumer import EmbeddedConsumer, Ground
+from daemon.events.embedded.consumer import EmbeddedConsumer, Ground, Trial
 from daemon.events.embedded.plan import compared
 from daemon.events.embedded.rows import dead_letter_of, row_of
 from daemon.events.model import EVERYTHING, Choice, DeadLetter, Message, matches
@@ -55,7 +55,7 @@ class EmbeddedBus:
         self._clock = clock
         self._look_s = look_s
         self._woken = asyncio.Event()
-        self._ground = Ground(store, app, owner, clock, self._woken.set, is_leased)
+        self._ground = Ground(store, app, owner, clock, self._woken.set, is_leased, Trial())
         self._consumers: list[EmbeddedConsumer] = []
         self._survey = True
         self._connected = False

@@ -2,9 +2,9 @@
 
 A delivery that was taken before and never settled may have killed the process that took it. Most often it has not, so
 the first time it is handed on with the others, but for one thing: only as many as are started at once, for to be taken
-counts as to be started. After the second time it is a suspect. Suspects are handed on one at a time, with nothing else
-of their queue in flight, so that only they count a crash. Which ones there are is not known at first; so the first
-delivery is taken alone.
+counts as to be started. After the second time it is a suspect. Suspects are handed on one at a time in the whole
+process, with nothing else of their queue in flight, so that no other is there as often as the guilty one. Which ones
+there are is not known at first; so the first delivery is taken alone.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,6 +21,13 @@ from daemon.store.writes import Outcome, SettleDelivery, UpdateDelivery
 _SUSPECT = 2  # that many crashes
 
 
+@dataclass(slots=True)
+class Trial:
+    """Whose suspect is out; None: no suspect is."""
+
+    consumer: "EmbeddedConsumer | None" = None
+
+
 @dataclass(frozen=True, slots=True)
 class Ground:
     """What consumers stand on.
@@ -29,6 +36,7 @@ class Ground:
         owner: This process's id in the store, whose lease says that it lives.
         wake: Has the pump look at the consumers that want it.
         is_leased: Tells whether the lease goes on for sure.
+        trial: Shared by them.
     """
 
     store: Store
@@ -37,6 +45,7 @@ class Ground:
     clock: Clock
     wake: Callable[[], None]
     is_leased: Callable[[], bool]
+    trial: Trial
 
 
 class EmbeddedDelivery:
@@ -117,6 +126,7 @@ class EmbeddedConsumer:
         self._out: dict[int, EmbeddedDelivery] = {}
         self._suspecting = True
         self._returning = True
+        self._awaits_trial = False
         self._bound = False
         self._cancelled = False
         self._trouble = ""
@@ -138,6 +148,8 @@ class EmbeddedConsumer:
     def room(self) -> int:
         """How many more deliveries may be taken."""
         if self._cancelled or not self._ground.is_leased():
+            return 0
+        if self._awaits_trial and self._ground.trial.consumer is not None:
             return 0
         return max(0, self._most - len(self._out))
 
@@ -195,9 +207,12 @@ class EmbeddedConsumer:
         deliveries = [EmbeddedDelivery(row, self) for row in taken]
         self.behind = len(taken) == room
         suspects = [delivery for delivery in deliveries if delivery.crashes >= _SUSPECT]
-        if self._cancelled:
+        self._awaits_trial = self._suspecting and bool(suspects) and ground.trial.consumer is not None
+        if self._cancelled or self._awaits_trial:
+            self.wanted = True
             await self._give_back(deliveries)
         elif self._suspecting and suspects:
+            ground.trial.consumer = self
             self._hand_on(suspects)
         else:
             others = [delivery for delivery in deliveries if delivery.crashes < _SUSPECT]
@@ -224,6 +239,9 @@ class EmbeddedConsumer:
         write = SettleDelivery(seq, ground.owner) if row is None else UpdateDelivery(row, ground.owner)
         outcome = await ground.store.commit(write)
         self._out.pop(seq, None)
+        if ground.trial.consumer is self and not self._out:
+            ground.trial.consumer = None
+            ground.wake()
         if self.behind and len(self._out) <= self._most // 2:
             self.want()
         return outcome is Outcome.APPLIED

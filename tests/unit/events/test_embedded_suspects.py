@@ -13,7 +13,6 @@ from daemon.events.model import Envelope, Message
 from daemon.store.memory import MemoryStore
 
 CONCURRENCY = 3
-ORDERS = Subscription("reader", ("order.placed",), prefetch=20, concurrency=CONCURRENCY)
 TURNS = 200
 
 
@@ -29,8 +28,12 @@ class Host:
     def _lives(self, owner: str) -> bool:
         return owner == self._living
 
-    async def process(self) -> list[Delivery]:
-        """Let the process before die, and return what the next one is handed, which grows."""
+    async def process(self, *others: str) -> list[Delivery]:
+        """Let the process before die, and return what the next one's subscribers are handed, which grows.
+
+        Args:
+            others: Subscribers besides `reader`.
+        """
         await self.store.retire(self._living)
         self._living = owner = f"process-{len(self._buses)}"
         await self.store.register("shop", owner, lease_s=60)
@@ -40,7 +43,10 @@ class Host:
         await bus.start()
         handed: list[Delivery] = []
         self._buses.append(bus)
-        await bus.subscribe(ORDERS, handed.append)
+        for id in ("reader", *others):
+            await bus.subscribe(
+                Subscription(id, ("order.placed",), prefetch=20, concurrency=CONCURRENCY), handed.append
+            )
         await turns()
         return handed
 
@@ -129,3 +135,19 @@ async def test_what_is_new_comes_with_what_one_process_died_with(host: Host) -> 
     await host.place("o2")
 
     assert ids(second) == ["o1", "o2"]
+
+
+async def test_what_two_processes_died_with_comes_alone_among_all_subscribers(host: Host) -> None:
+    await host.process("writer")
+    await host.place("o1")
+    await host.process("writer")
+
+    third = await host.process("writer", "third")
+    await host.place("o2")
+    handed = [{(each.subscriber, each.message.envelope.id) for each in third}]
+    await next(each for each in third if each.message.envelope.id == "o1").ack()
+    await turns()
+    handed.append({(each.subscriber, each.message.envelope.id) for each in third})
+
+    assert handed[0] == {("reader", "o1"), ("third", "o2")}
+    assert handed[1] == handed[0] | {("reader", "o2"), ("writer", "o1")}
