@@ -127,7 +127,7 @@ class App:
             look_s=look_s,
             max_payload_bytes=limit,
         )
-
+        self.recovery.regained = self.scheduler.confirm
         self.desk = JobDesk(
             self.store, self.clock, app=name, jobs=lambda: self.jobs, declared=declared_jobs(discovered)
         )

@@ -25,11 +25,15 @@ class Recovery:
 
     Args:
         claims: Whether to take over others' runs; a process that only starts runs of its own does not.
+
+    Attributes:
+        regained: Awaited when a lease that was over has been renewed, before anything counts on it.
     """
 
     def __init__(
         self, engine: WorkflowEngine, store: Store, clock: Clock, *, app: str, owner: str, claims: bool
     ) -> None:
+        self.regained = _no_news
         self._engine = engine
         self._store = store
         self._clock = clock
@@ -50,6 +54,7 @@ class Recovery:
         if self._clock.monotonic_s() >= self._leased_until_s:
             # It missed the store for so long: perhaps all did, and the others live, too, and are about to say so.
             self._spares_until_s = self._clock.monotonic_s() + LEASE_S
+            await self.regained()
         self._leased_until_s = asked_s + LEASE_S
 
     @property
@@ -151,3 +156,7 @@ class Recovery:
 
 def _nothing() -> None:
     """Unsubscribe from nothing."""
+
+
+async def _no_news() -> None:
+    """Tell nobody that there is a lease again."""

@@ -54,6 +54,7 @@ class Firing:
         "_around",
         "_attempt",
         "_began_us",
+        "_is_lost",
         "_job",
         "_overlap",
         "_trace",
@@ -78,6 +79,7 @@ class Firing:
         self._overlap = overlap
         self._trace = Trace.of({}, around.app, "job", job.name, self.scheduled_for.isoformat())
         self._attempt: Attempt | None = None
+        self._is_lost = False
         self._began_us = record.started_us
 
     async def resume(self) -> None:
@@ -145,14 +147,24 @@ class Firing:
         finally:
             self.waiting = False
 
+    def lose(self) -> None:
+        """Have the handler cancelled: another process has taken the firing over."""
+        self._is_lost = True
+        self.task.cancel()
+
     def _line(self) -> AbstractAsyncContextManager[dict[str, object]]:
         return _line_of(self._job.name, self.scheduled_for, self._trace.id, self._around)
 
     # --- attempts ---
 
     async def _conduct(self, line: dict[str, object]) -> None:
-        while await self._try(line):
-            pass
+        try:
+            while await self._try(line):
+                pass
+        except asyncio.CancelledError:
+            if self._is_lost:
+                self._lose(line)
+            raise
 
     async def _try(self, line: dict[str, object]) -> bool:
         """Run the handler once and record its end; True, after the wait, if there is another attempt."""

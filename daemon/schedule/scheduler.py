@@ -31,8 +31,6 @@ from daemon.schedule.job import Job
 from daemon.schedule.lane import Lane
 from daemon.schedule.underway import Underway
 from daemon.schedule.watch import Watch
-from daemon.store.job_model import Overlap
-from daemon.store.model import FiringRecord
 from daemon.store.port import Store
 
 _GRACE = timedelta(seconds=30)  # a busy loop is late; a machine that slept has missed
@@ -100,7 +98,7 @@ class Scheduler:
         self._deployment = Deployment(self._around)
         self._alarms = alarms_for(clock)
         self._underway = Underway(self._around)
-        self._claimer = Claimer(self._around, started=self._begin, rests=self._rest, failed=self._hold)
+        self._claimer = Claimer(self._around, started=self._underway.begin, rests=self._rest, failed=self._hold)
         self._watch = Watch(clock, self._look, look_s=look_s, news=self._take_over)
         self._lanes: dict[str, Lane] = {}
         self._held: set[str] = set()
@@ -272,13 +270,14 @@ class Scheduler:
             self._clock.call_later(_AGAIN_S, self._watch.look_soon)
         self._held.add(lane.job.name)
 
-    def _begin(self, lane: Lane, record: FiringRecord, overlap: Overlap) -> None:
-        self._underway.begin(lane.job, record, overlap)
-
     # --- what alarms do not notice ---
 
     async def _take_over(self) -> None:
         await self._underway.take_over(self._lanes)
+
+    async def confirm(self) -> None:
+        """Cancel the handlers of firings that others have taken over while this process's lease was over."""
+        await self._underway.confirm()
 
     async def _look(self) -> None:
         self._heed_clock()

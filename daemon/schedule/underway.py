@@ -2,17 +2,15 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
 
 from daemon.log import get_logger
 from daemon.schedule.claim import Surroundings
 from daemon.schedule.firing import Firing
-from daemon.schedule.job import Job
 from daemon.schedule.lane import Lane
 from daemon.schedule.turns import Turns
 from daemon.store.job_model import Overlap
-from daemon.store.model import FiringRecord
-from daemon.store.writes import ReleaseFiring
+from daemon.store.model import FiringRecord, FiringState
+from daemon.store.writes import Outcome, ReleaseFiring, UpdateFiring
 
 _TAKEN_MAX = 1_000  # firings that are taken over at one look
 _log = get_logger(__name__)
@@ -30,13 +28,13 @@ class Underway:
         """Return how many there are."""
         return len(self._firings)
 
-    def begin(self, job: Job[Any], record: FiringRecord, overlap: Overlap, *, is_taken_over: bool = False) -> None:
+    def begin(self, lane: Lane, record: FiringRecord, overlap: Overlap, *, is_taken_over: bool = False) -> None:
         """Start the task of a firing that is ours."""
         if self._around.stopping():
             self._around.store.commit(ReleaseFiring(record))
             return
         turns = self._turns.get(record.job) or self._turns.setdefault(record.job, Turns())
-        firing = Firing(job, record, self._around, turns, overlap)
+        firing = Firing(lane.job, record, self._around, turns, overlap)
         self._firings.add(firing)
         firing.task = asyncio.get_running_loop().create_task(self._conduct(firing, is_taken_over=is_taken_over))
         firing.task.add_done_callback(lambda task: self._let_go(firing, turns, task))
@@ -60,11 +58,19 @@ class Underway:
         around = self._around
         if not around.may_take_over():
             return
-        jobs = {name: lane.job for name, lane in lanes.items() if not lane.is_superseded}
-        for record in await around.store.claim_firings(around.app, around.owner, [*jobs], limit=_TAKEN_MAX):
-            job = jobs[record.job]
-            overlap: Overlap = "allow" if job.schedule.overlap == "allow" else "queue"
-            self.begin(job, record, overlap, is_taken_over=True)
+        ours = {name: lane for name, lane in lanes.items() if not lane.is_superseded}
+        for record in await around.store.claim_firings(around.app, around.owner, [*ours], limit=_TAKEN_MAX):
+            lane = ours[record.job]
+            overlap: Overlap = "allow" if lane.job.schedule.overlap == "allow" else "queue"
+            self.begin(lane, record, overlap, is_taken_over=True)
+
+    async def confirm(self) -> None:
+        """Cancel the handlers of firings that others have taken over while our lease was over."""
+        running = [firing for firing in self._firings if firing.record.state is FiringState.RUNNING]
+        asked = [(firing, self._around.store.commit(UpdateFiring(firing.record))) for firing in running]
+        for firing, answer in asked:
+            if await answer is Outcome.FENCED:
+                firing.lose()
 
     # --- the end ---
 

@@ -2,6 +2,7 @@
 
 import signal
 from collections import Counter
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from tests.acceptance.application import Application
@@ -158,3 +159,44 @@ def test_a_daemon_that_is_stopped_past_its_lease_changes_nothing_when_it_goes_on
         (step, order) for step in ("reserve", "enter") for order in ("first", "second", "third")
     )
     assert [each["subscriber"] for each in handled] == ["keep-ledger"]
+
+
+def test_a_reload_in_one_of_two_daemons_after_the_other_loses_and_repeats_no_firing(
+    laboratory: Application, postgres_database: str
+) -> None:
+    laboratory.add("jobs/tick.py", TICK)
+    laboratory.configure({"storage.url": postgres_database, "jobs.tick.catch_up": "all"})
+    fleet = Fleet(laboratory, 2)
+
+    def fired() -> list[datetime]:
+        lines = [each for each in fleet.logged() if each["event"] == "job_finished" and each["outcome"] == "ok"]
+        return sorted(datetime.fromisoformat(each["scheduled_for"]) for each in lines if each["job"] == "tick")
+
+    def wait_for_more(count: int) -> None:
+        wanted = len(fired()) + count
+        until(lambda: len(fired()) >= wanted, "more firings")
+
+    try:
+        for number in fleet.numbers:
+            fleet.start(number)
+        wait_for_more(3)
+        laboratory.configure({"jobs.tick.schedule": "*/2 * * * * *"})
+        fleet.daemon(0).send(signal.SIGHUP)
+        fleet.daemon(0).wait_for("configuration_reloaded")
+        told = fleet.daemon(1).wait_for("job_superseded", job="tick")
+        wait_for_more(2)
+        fleet.daemon(1).send(signal.SIGHUP)
+        fleet.daemon(1).wait_for("configuration_reloaded")
+        wait_for_more(2)
+        for number in fleet.numbers:
+            fleet.terminate(number)
+        times = fired()
+    finally:
+        fleet.end()
+
+    last_odd = max(each for each in times if each.second % 2)
+    seconds = [times[0] + timedelta(seconds=number) for number in range((times[-1] - times[0]).seconds + 1)]
+    assert times == [each for each in seconds if each <= last_odd or each.second % 2 == 0]
+    assert fleet.violations == []
+    assert told["ours"] != told["theirs"]
+    assert [each["event"] for each in fleet.logged() if each["event"] == "job_missed"] == []

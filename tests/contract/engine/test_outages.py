@@ -79,3 +79,22 @@ async def test_what_nobody_has_come_back_for_after_a_lease_is_taken_over(pair: P
     late = await pair.owner()
 
     assert (early, late) == ("peer", "first")
+
+
+async def test_a_lease_counts_again_once_is_looked_after_what_others_took_meanwhile(
+    pair: Pair, clock: ManualClock
+) -> None:
+    counted: list[bool] = []
+
+    async def look() -> None:
+        counted.append(pair.recovery.is_leased)
+
+    pair.recovery.regained = look
+    await pair.recovery.beat()
+    clock.advance(LEASE_S / 3 * SECOND)
+    await pair.recovery.beat()
+    before = list(counted)
+    clock.advance(LEASE_S * SECOND)
+    await pair.recovery.beat()
+
+    assert (before, counted, pair.recovery.is_leased) == ([], [False], True)

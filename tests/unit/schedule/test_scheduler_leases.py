@@ -1,7 +1,7 @@
 """What a scheduler does while its lease is over, or those of others may seem to be; and what it leaves behind."""
 
 from daemon.store.model import FiringState
-from tests.unit.schedule.world import APP, GONE, HOUR, ME, MINUTE, NOON, SECOND, World
+from tests.unit.schedule.world import APP, GONE, HOUR, ME, MINUTE, NOON, SECOND, World, settle
 
 LOOK = 5 * SECOND
 
@@ -59,3 +59,22 @@ async def test_a_firing_that_is_cancelled_before_it_has_begun_is_left_to_others(
     (firing,) = await world.firings()
     assert (firing.owner, firing.state, scheduler.in_flight) == ("", FiringState.RUNNING, 0)
     assert world.ran == []
+
+
+async def test_a_handler_whose_firing_another_process_has_is_cancelled_once_its_own_looks(world: World) -> None:
+    first = await world.started(world.job(HOUR, takes=MINUTE), world.job(HOUR, name="kept", takes=MINUTE))
+    await world.advance(HOUR)
+    await world.store.retire(ME)
+    second = await world.started(world.job(HOUR, takes=MINUTE), owner="process-2")
+
+    await first.confirm()
+    await settle()
+    going = (first.in_flight, second.in_flight)
+    await world.advance(MINUTE)
+
+    assert going == (1, 1)
+    assert [(each.owner, each.attempt, each.state) for each in await world.firings()] == [("process-2", 2, "completed")]
+    assert await world.states("kept") == ["13:00:00 completed"]
+    assert sorted(world.lines("job_finished", "job", "outcome")) == [
+        *(("kept", "ok"), ("sweep", "ok"), ("sweep", "taken_over"))
+    ]
