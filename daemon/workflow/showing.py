@@ -30,8 +30,8 @@ def run_json(record: RunRecord, steps: Iterable[StepRecord], compensated: Sequen
         record.status.encode(),
         record.trigger,
         record.attempt,
-        _value(record.input),
-        _value(record.result),
+        record.input or b"null",
+        record.result or b"null",
         _reshaped(record.errors, _errors),
         b"[%b]" % b",".join([_name(name) for name in compensated]),
         b",".join([_step(step) for step in steps]),
@@ -47,11 +47,11 @@ def _step(step: StepRecord) -> bytes:
         name,
         name,
         step.state.encode(),
-        _value(step.input),
-        _value(step.output),
+        step.input or b"null",
+        step.output or b"null",
         step.attempts,
         iso_of(step.started_us).encode(),
-        b"null" if step.ended_us is None else b'"%b"' % iso_of(step.ended_us).encode(),
+        b"null" if step.ended_us is None else f'"{iso_of(step.ended_us)}"'.encode(),
         _reshaped(step.failures, _attempts),
     )
 
@@ -83,10 +83,6 @@ def _attempts(stored: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
         {"time": iso_of(a["at_us"]), "type": a["type"], "message": a["message"], "traceback": a.get("traceback", "")}
         for a in stored
     ]
-
-
-def _value(stored: bytes | None) -> bytes:
-    return b"null" if stored is None else stored
 
 
 def _quoted(text: str) -> bytes:
