@@ -177,7 +177,7 @@ async def _is_filled(data: Databases, told: Path, runs: int) -> bool:
     made_by = is_there["schemas"]
     if made_by[: len(schemas)] == schemas != made_by:
         raise SystemExit(
-            f"The store in {told.parent} is of a newer version, and stays as it is: use that version, or another --runs."
+            f"The store in {told.parent} is of a newer version, and stays: use that version, or another --runs."
         )
     if is_there["runs"] != runs or is_there["deleted"] * _GONE > runs or schemas[: len(made_by)] != made_by:
         return False
