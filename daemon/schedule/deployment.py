@@ -34,9 +34,8 @@ class Deployment:
         self._hash = deployment(declared)
         return await self._declare(declared, dropped, now)
 
-    async def revive(self, lanes: Iterable[Lane]) -> list[Lane]:
+    async def revive(self, resting: Iterable[Lane]) -> list[Lane]:
         """Return those of the jobs that rest which may go on, from where the fleet was last."""
-        resting = [lane for lane in lanes if lane.rests]
         superseded = [lane for lane in resting if lane.is_superseded]
         now = self._around.clock.now()
         over = [lane.job.name for lane in resting if not lane.is_superseded]

@@ -1,6 +1,6 @@
-"""One job as the scheduler sees it: where it stands among its firing times."""
+"""Jobs as the scheduler sees them: where each stands among its firing times."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -77,3 +77,30 @@ class Lane:
         self.go_to(now, self.job)
         fire, missed = sort_out(self.job.schedule, ticks, now=now, grace=grace)
         return Passed(since, fire, missed, left_out=not is_all)
+
+
+class Lanes(dict[str, Lane]):
+    """The jobs of a process by name; which of thousands are fired is looked at when something has changed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.changed()
+
+    def changed(self) -> None:
+        """Know that jobs have come or gone, rest or go on."""
+        self._fired: dict[str, Lane] | None = None
+        self._resting: list[Lane] | None = None
+
+    @property
+    def fired(self) -> Mapping[str, Lane]:
+        """Those whose firings are this process's, by name: no other deployment has them."""
+        if self._fired is None:
+            self._fired = {name: lane for name, lane in self.items() if not lane.is_superseded}
+        return self._fired
+
+    @property
+    def resting(self) -> Sequence[Lane]:
+        """Those that fire nothing at the moment."""
+        if self._resting is None:
+            self._resting = [lane for lane in self.values() if lane.rests]
+        return self._resting

@@ -28,7 +28,7 @@ from daemon.schedule.claim import Surroundings
 from daemon.schedule.deployment import Deployment, mark
 from daemon.schedule.due import Claimer
 from daemon.schedule.job import Job
-from daemon.schedule.lane import Lane
+from daemon.schedule.lane import Lane, Lanes
 from daemon.schedule.underway import Underway
 from daemon.schedule.watch import Watch
 from daemon.store.port import Store
@@ -100,7 +100,7 @@ class Scheduler:
         self._underway = Underway(self._around)
         self._claimer = Claimer(self._around, started=self._underway.begin, rests=self._rest, failed=self._hold)
         self._watch = Watch(clock, self._look, look_s=look_s, news=self._take_over)
-        self._lanes: dict[str, Lane] = {}
+        self._lanes = Lanes()
         self._held: set[str] = set()
         self._is_changing = False
         self._unhint: Callable[[], None] | None = None
@@ -166,7 +166,7 @@ class Scheduler:
         self._is_changing = False
         self._dropped = dropped
         self._alarms.set((name, None) for name in gone)
-        was, self._lanes = self._lanes, {}
+        was, self._lanes = self._lanes, Lanes()
         for name, job in wanted.items():
             lane = self._lanes[name] = was.get(name) or Lane(job, now)
             lane.is_over = False
@@ -210,11 +210,14 @@ class Scheduler:
 
     async def _revise(self) -> None:
         """Look whether those that rest may go on."""
-        revived = await self._deployment.revive(self._lanes.values())
-        self._ring([lane.job.name for lane in revived if self._lanes.get(lane.job.name) is lane])
+        if resting := self._lanes.resting:
+            revived = await self._deployment.revive(resting)
+            self._lanes.changed()
+            self._ring([lane.job.name for lane in revived if self._lanes.get(lane.job.name) is lane])
 
     def _rest(self, lane: Lane) -> None:
         """Have a job that the store does not let us fire be silent, and look why."""
+        self._lanes.changed()
         self._alarms.set([(lane.job.name, None)])
         if lane.is_superseded and not lane.is_told:
             self._watch.look_soon()
@@ -273,7 +276,7 @@ class Scheduler:
     # --- what alarms do not notice ---
 
     async def _take_over(self) -> None:
-        await self._underway.take_over(self._lanes)
+        await self._underway.take_over(self._lanes.fired)
 
     async def confirm(self) -> None:
         """Cancel the handlers of firings that others have taken over while this process's lease was over."""

@@ -58,9 +58,8 @@ class Underway:
         around = self._around
         if not around.may_take_over():
             return
-        ours = {name: lane for name, lane in lanes.items() if not lane.is_superseded}
-        for record in await around.store.claim_firings(around.app, around.owner, [*ours], limit=_TAKEN_MAX):
-            lane = ours[record.job]
+        for record in await around.store.claim_firings(around.app, around.owner, [*lanes], limit=_TAKEN_MAX):
+            lane = lanes[record.job]
             overlap: Overlap = "allow" if lane.job.schedule.overlap == "allow" else "queue"
             self.begin(lane, record, overlap, is_taken_over=True)
 
