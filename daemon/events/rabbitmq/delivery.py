@@ -17,10 +17,10 @@ from daemon.events.rabbitmq.outgoing import iso
 from daemon.events.rabbitmq.publisher import HeadersTooLargeError, Publisher
 from daemon.events.rabbitmq.shelf import Shelf
 from daemon.events.rabbitmq.topology import Topology, tier_ms
+from daemon.events.verdict import TRACEBACK_MAX_BYTES
 from daemon.log import get_logger
 from daemon.store.model import QueuedDelivery, Receipt
 
-TRACEBACK_MAX_BYTES = 8_192
 AT_ONCE_MS = 50
 DEAD_LETTER_TRIES = 2
 PARKED_HEADERS_MAX_BYTES = 65_536  # so that they fit into a frame whatever is added
@@ -108,11 +108,6 @@ class RabbitDelivery:
         self._settling = False
 
     @property
-    def alive(self) -> bool:
-        """Whether the broker still waits for our answer, or the store does."""
-        return self.row is not None or self._lent
-
-    @property
     def _lent(self) -> bool:
         return self.lane is not None and not self.lane.is_closed
 
@@ -139,7 +134,7 @@ class RabbitDelivery:
     async def ack(self) -> bool:
         if self._lent and self.row is None and self._parking is None and not self._settling:
             self._settling = True
-            return await self._acknowledge()
+            return self._answer(Lane.ack)
         with self._again_if_away():
             return await self._begin() and await self._acknowledge()
 
@@ -261,9 +256,10 @@ class RabbitDelivery:
         """Tell whether this is the first to settle it, and the broker still wants to know, or the store."""
         if not await self._first():
             return False
-        if not self.alive:
+        if self.row is None and not self._lent:
             self._office.lost(self)
-        return self.alive
+            return False
+        return True
 
     @contextmanager
     def _again_if_away(self) -> Iterator[None]:
@@ -283,17 +279,20 @@ class RabbitDelivery:
         return True
 
     async def _acknowledge(self) -> bool:
-        if self.row is not None:
-            answered = await self._office.shelf.settle(self.row)
-        else:
-            answered = self.lane is not None and self.lane.ack(self.tag)
+        if self.row is None:
+            return self._answer(Lane.ack)
+        settled = await self._office.shelf.settle(self.row)
         self._office.settled(self)
-        return answered
+        return settled
 
     async def _refuse(self) -> bool:
         """Leave it to the broker to dead-letter it, without our reasons."""
         if self.row is not None:
             raise BrokerUnavailableError("RabbitMQ does not take the dead letter of an event that it was told is done.")
-        answered = self.lane is not None and self.lane.reject(self.tag)
-        self._office.settled(self)
+        return self._answer(Lane.reject)
+
+    def _answer(self, answer: Callable[[Lane, int], bool]) -> bool:
+        """Answer the broker; False if it hears of none any more, and delivers the message again."""
+        answered = self.lane is not None and answer(self.lane, self.tag)
+        (self._office.settled if answered else self._office.lost)(self)
         return answered

@@ -1,9 +1,11 @@
 """Events that come without an id."""
 
+import asyncio
 from collections.abc import Awaitable
 
 from daemon.errors import StoreUnavailableError
 from daemon.events.bus import Delivery
+from daemon.events.rabbitmq.delivery import RabbitDelivery
 from daemon.store.memory import MemoryStore
 from daemon.store.writes import Outcome, PutReceipt, RecordHandled, Write
 from tests.integration.rabbitmq.laboratory import Inbox, Laboratory, until
@@ -80,6 +82,25 @@ async def test_a_channel_that_is_lost_while_the_event_is_handled_changes_no_id(l
     again = await inbox.next()
     assert id_of(again) == given
     assert await again.ack()
+
+
+async def test_a_channel_that_is_lost_while_the_event_is_dead_lettered_changes_no_id(lab: Laboratory) -> None:
+    bus = await lab.bus()
+    consumer, inbox = await lab.subscribe(bus, "greet", "customer.created")
+    await lab.publish("customer.created", b"{}")
+    delivery = await inbox.next()
+    assert isinstance(delivery, RabbitDelivery)
+    assert delivery.lane is not None
+    assert consumer._channel is not None
+
+    burying = asyncio.create_task(delivery.dead_letter("rejected", error="no"))
+    await asyncio.sleep(0)  # until it waits for the confirmation
+    delivery.lane._closed = True  # the broker has said so, and nobody has looked yet
+    buried = await burying
+    await consumer._channel.close()
+
+    assert not buried
+    assert id_of(await inbox.next()) == id_of(delivery)
 
 
 async def test_a_process_that_lives_keeps_the_ids_that_it_gave(lab: Laboratory) -> None:
