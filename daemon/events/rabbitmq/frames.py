@@ -109,8 +109,11 @@ class Lane:
             self._give(delivered)
 
     def end(self) -> None:
-        """Take nothing over any more: what comes goes back with the channel. It may still be answered."""
-        self._receive = None
+        """Take nothing over, and answer nothing, for the channel is to be closed: everything goes back with it.
+
+        On an answer to a channel that it has closed meanwhile the broker closes the connection.
+        """
+        self._receive, self._closed = None, True
 
     def take(self, kind: int, data: bytes, start: int, end: int) -> bool:
         """Take a frame if it belongs to a delivery; what the frame holds is `data[start:end]`."""

@@ -212,6 +212,27 @@ async def test_a_subscriber_that_leaves_while_it_declares_leaves_the_others_alon
     assert consumer.ready
 
 
+async def test_nothing_is_answered_on_a_channel_that_we_are_closing(lab: Laboratory) -> None:
+    """aiormq#70: the broker, which knows no such channel any more, would close the whole connection."""
+    bus = await lab.bus()
+    consumer, inbox = await lab.subscribe(bus, "greet", "customer.created")
+    await lab.publish("customer.created", b"{}")
+    delivery = await inbox.next()
+
+    consumer._stalled = True  # the broker does not know of the consumer, it says
+    consumer._interrupted.set()
+    while consumer._channel is not None:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    answered = await delivery.ack()
+
+    again = await inbox.next()
+    assert not answered
+    assert again.message.envelope.id == delivery.message.envelope.id
+    assert await again.ack()
+    assert bus._consume.generation == 1
+
+
 @pytest.mark.parametrize("draining", [False, True])
 async def test_what_was_acknowledged_last_stays_acknowledged_when_the_bus_closes(
     lab: Laboratory, *, draining: bool

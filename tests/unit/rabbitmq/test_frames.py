@@ -142,14 +142,14 @@ async def test_what_comes_before_the_broker_lets_us_consume_is_handed_on_then() 
     assert [each.tag for each in line.taken] == [1, 2, 3]
 
 
-async def test_a_lane_that_has_ended_drops_what_comes() -> None:
+async def test_a_lane_that_has_ended_drops_what_comes_and_answers_nothing() -> None:
     line = Line().begin()
 
     line.lane.end()
     line.feed(message(1, b"{}"))
 
     assert (line.taken, line.told()) == ([], b"")
-    assert line.lane.ack(1)
+    assert not line.lane.ack(1)
 
 
 async def test_a_name_that_is_no_text_is_made_readable() -> None:
