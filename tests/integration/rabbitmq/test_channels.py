@@ -221,7 +221,7 @@ async def test_nothing_is_answered_on_a_channel_that_we_are_closing(lab: Laborat
 
     consumer._stalled = True  # the broker does not know of the consumer, it says
     consumer._interrupted.set()
-    while consumer._channel is not None:
+    while consumer._channel is not None:  # noqa: ASYNC110 - until the closing has begun, and not until it has ended
         await asyncio.sleep(0)
     await asyncio.sleep(0)
     answered = await delivery.ack()
