@@ -9,6 +9,7 @@ import aiormq
 from daemon.clock import Clock
 from daemon.events.bus import Delivery
 from daemon.events.handling import MAX_CRASHES
+from daemon.events.outage import patiently
 from daemon.events.rabbitmq import wire
 from daemon.events.rabbitmq.delivery import Office, RabbitDelivery
 from daemon.events.rabbitmq.frames import Delivered, Lane
@@ -280,7 +281,7 @@ class Intake:
             error=str(problem),
         )
         async with self._giving_up:
-            await delivery.dead_letter(problem.reason, error=str(problem))
+            await patiently(lambda: delivery.dead_letter(problem.reason, error=str(problem)), clock=self._clock)
 
     def _again(self, delivery: RabbitDelivery, waiting: RabbitDelivery) -> bool:
         """Have another attempt take a delivery's place, if its message is still ours."""
