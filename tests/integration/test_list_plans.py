@@ -24,7 +24,6 @@ from daemon.store.postgres_lists import Lists, numbered
 from daemon.store.sql import columns
 from daemon.store.sqlite import SqliteStore
 from tests.contract.records import APP, run
-from tests.services import own_schema
 
 RUNS = 10_000
 DAY_US = 86_400_000_000
@@ -86,12 +85,6 @@ async def sqlite_store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
         connection.executemany(insert, map(astuple, ended_runs()))
     yield opened
     await opened.aclose()
-
-
-@pytest.fixture
-async def schema(postgres_url: str) -> AsyncIterator[str]:
-    async with own_schema(postgres_url) as name:
-        yield name
 
 
 @pytest.fixture

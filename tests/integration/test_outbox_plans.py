@@ -15,17 +15,10 @@ from daemon.store.postgres_queries import OWN_OUTGOING
 from daemon.store.postgres_takeover import CLAIM_OUTGOING, EVENT_OWNERS
 from tests.contract.records import APP, ME, OTHER, outgoing
 from tests.integration.test_list_plans import SETTINGS, nodes
-from tests.services import own_schema
 
 EVENTS = 20_000
 PAGE = 50
 FEW = 3
-
-
-@pytest.fixture
-async def schema(postgres_url: str) -> AsyncIterator[str]:
-    async with own_schema(postgres_url) as name:
-        yield name
 
 
 @pytest.fixture
