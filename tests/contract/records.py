@@ -44,6 +44,11 @@ def run(name: str, **changes: Any) -> RunRecord:
     return RunRecord(**values | changes)
 
 
+def names(records: list[RunRecord]) -> list[str]:
+    """The names that these runs got."""
+    return [record.key.removeprefix("key-") for record in records]
+
+
 def started(name: str, **changes: Any) -> InsertRun:
     return InsertRun(run(name, **changes))
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from daemon.store.model import QUEUED, RunRecord, RunStatus, StepState
+from daemon.store.model import QUEUED, RunStatus, StepState
 from daemon.store.port import RunFilter, Store
 from daemon.store.writes import (
     FenceRun,
@@ -19,11 +19,7 @@ from daemon.store.writes import (
     UpdateRun,
     Write,
 )
-from tests.contract.records import APP, GONE, ME, OTHER, child, run, started, step
-
-
-def names(records: list[RunRecord]) -> list[str]:
-    return [record.key.removeprefix("key-") for record in records]
+from tests.contract.records import APP, GONE, ME, OTHER, child, names, run, started, step
 
 
 def queued(name: str, **changes: str) -> InsertRun:

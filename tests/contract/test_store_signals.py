@@ -2,7 +2,7 @@
 
 import pytest
 
-from daemon.store.model import RunRecord, RunStatus, StepState
+from daemon.store.model import RunStatus, StepState
 from daemon.store.port import Store
 from daemon.store.writes import (
     FenceRun,
@@ -14,11 +14,7 @@ from daemon.store.writes import (
     UpdateChild,
     UpdateRun,
 )
-from tests.contract.records import APP, GONE, ME, OTHER, came, child, handled, run, signal, started, step
-
-
-def names(records: list[RunRecord]) -> list[str]:
-    return [record.key.removeprefix("key-") for record in records]
+from tests.contract.records import APP, GONE, ME, OTHER, came, child, handled, names, run, signal, started, step
 
 
 def awaiting(of: str, name: str = "paid", **changes: object) -> PutStep:
