@@ -2,7 +2,8 @@
 
 from daemon.store.model import FiringState
 from daemon.store.port import Store
-from daemon.store.writes import Outcome, UpdateFiring
+from daemon.store.writes import Outcome, ReleaseFiring, UpdateFiring
+from tests.contract.jobs import TAKEN, claim, declare, end, waiting
 from tests.contract.records import APP, GONE, ME, OTHER, fire, firing
 
 
@@ -83,3 +84,49 @@ async def test_a_firing_that_was_taken_over_is_no_longer_its_former_owners(store
     outcome = await store.commit(UpdateFiring(firing(100, owner=GONE, state=FiringState.COMPLETED)))
 
     assert outcome is Outcome.FENCED
+
+
+async def test_a_firing_that_is_released_is_taken_over_and_nobody_has_died(store: Store) -> None:
+    await declare(store, "nightly", "hourly")
+    await store.register(APP, OTHER, lease_s=60)
+    answers = await store.claim_due(APP, [claim(100, owner=OTHER), waiting(200, owner=OTHER)], now_us=200)
+    runs, waits = (each.record for each in answers)
+    assert runs is not None
+    assert waits is not None
+
+    outcome = await store.commit(ReleaseFiring(runs), ReleaseFiring(waits))
+    again = await store.commit(ReleaseFiring(runs))
+    taken = await store.claim_firings(APP, ME, ["nightly"], limit=9)
+
+    assert (outcome, again) == (Outcome.APPLIED, Outcome.FENCED)
+    assert taken == [firing(100, attempt=2), waiting(200).record]
+
+
+async def test_what_a_former_owner_writes_of_a_firing_is_void(store: Store) -> None:
+    await declare(store, "nightly")
+    (answer,) = await store.claim_due(APP, [claim(100, owner=GONE)], now_us=100)
+    late = (await store.claim_due(APP, [waiting(200, owner=GONE)], now_us=200))[0].record
+    assert answer.record is not None
+    assert late is not None
+    taken = await store.claim_firings(APP, ME, ["nightly"], limit=9)
+
+    stale = firing(100, state=FiringState.COMPLETED)
+    void = [await end(store, answer.record), await store.commit(UpdateFiring(stale))]
+    begun = await store.begin_firing(late, overlap="allow", now_us=300)
+
+    assert taken == [firing(100, attempt=2, epoch=1), waiting(200, epoch=1).record]
+    assert void == [Outcome.FENCED, Outcome.FENCED]
+    assert begun.outcome is TAKEN
+
+
+async def test_a_firing_that_waits_for_its_next_attempt_is_taken_over_in_it(store: Store) -> None:
+    await declare(store, "nightly")
+    (answer,) = await store.claim_due(APP, [claim(100)], now_us=100)
+    record = answer.record
+    assert record is not None
+    record.due_us, record.failures = 900, b'[{"attempt":1}]'
+    await store.commit(UpdateFiring(record))
+
+    (taken,) = await store.claim_firings(APP, OTHER, ["nightly"], limit=9)
+
+    assert taken == firing(100, owner=OTHER, epoch=1, due_us=900, failures=b'[{"attempt":1}]')
