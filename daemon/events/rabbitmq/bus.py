@@ -225,6 +225,7 @@ class RabbitBus:
             quarantine_s=self._quarantine_s,
         )
         self._consumers[consumer] = None
+        self._shelf.look()
         self._sender.look_again()
         consumer.on_end(self._forget)
         self._roll.answer(subscription.id)  # the consumer itself is waited for from now on

@@ -80,6 +80,7 @@ class Line:
         self._doubts = 1  # counts what may have put something into the store
         self._cleared = 0  # at which of these the store had nothing
         self._told = False
+        self._is_blocked = False  # what is first cannot be started before we are told so
         self._closed = False
         self._stirred = asyncio.Event()
         self._moving = asyncio.Lock()  # what is done with the turn, and under it until something is under way
@@ -110,8 +111,7 @@ class Line:
         """Note that somebody is through with a delivery."""
         if delivery is self._head:
             self._head = None
-            self._doubts += delivery.row is not None
-            self._stirred.set()
+        (self.look if delivery.row is not None else self._stir)()
 
     def lost(self) -> None:
         """Forget what is not under way: the channel is lost, and it comes again. Before the suspects are told."""
@@ -122,16 +122,16 @@ class Line:
         self._stirred.set()
 
     def look(self) -> None:
-        """Note that the store has something."""
-        self._told = True
+        """Note that the store may have something that can be started."""
+        self._doubts += 1
+        self._told, self._is_blocked = True, False
         self._stir()
 
     def close(self) -> list[RabbitDelivery]:
         """Start nothing more; return what waits."""
         self._closed = True
         self._stirred.set()
-        waiting = [*self._waiting]
-        self._waiting.clear()
+        waiting, self._waiting = [*self._waiting], deque()
         return waiting
 
     async def aclose(self) -> None:
@@ -164,8 +164,7 @@ class Line:
         """
         known = delivery.receipt or await self._receipts.of(delivery.message.envelope)
         due_us = self._clock.now_us() + round(delay_s * 1_000_000)
-        seen_us = delivery.first_seen_us
-        owner = self._receipts.owner
+        seen_us, owner = delivery.first_seen_us, self._receipts.owner
         receipt = replace(known, owner=owner, starts=0, attempt=attempt, due_us=due_us, first_seen_us=seen_us)
         await self._receipts.put(receipt)
         waiting = delivery.again(receipt)
@@ -198,7 +197,7 @@ class Line:
 
     @property
     def _due(self) -> bool:
-        return self._head is None and not self._closed and bool(self._waiting or self._told)
+        return not (self._head or self._closed or self._is_blocked) and bool(self._waiting or self._told)
 
     async def _run(self) -> None:
         failures = 0
@@ -233,18 +232,19 @@ class Line:
                 await self._turn.give_back()
 
     async def _go_on(self) -> bool:
-        """Start what comes next; False if it is not our turn, or nothing may be started yet."""
+        """Start what comes next; False if it is not our turn."""
         if not await self._turn.claim():
             self._told = False  # whoever has it sees to what is in the store; we are told again if not
             return False
         doubts, self._told = self._doubts, False
         if self._cleared != doubts:
-            if not await self._shelf.is_empty(self._subscriber):
-                row = await self._shelf.first(self._subscriber)
-                if row is None:
-                    await self._turn.give_back()  # what comes first waits for its next attempt
-                    return False
+            row, wait_s = await self._shelf.first(self._subscriber)
+            if row is not None:
                 await self._start_row(row)
+                return True
+            if wait_s:  # it waits for its next attempt
+                self._is_blocked = self._doubts == doubts
+                self._clock.call_later(wait_s, self.look)
                 return True
             self._cleared = doubts
         while self._waiting and self._due and self._cleared == self._doubts:
@@ -253,7 +253,7 @@ class Line:
                 await asyncio.wait({delivery.parking})
             elif delivery.row is not None:
                 self._waiting.popleft()
-                self._doubts += 1
+                self.look()
             else:
                 self._start(self._waiting.popleft())
         return True

@@ -14,7 +14,7 @@ What was left on the queues of the embedded bus, when the application used that 
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from daemon.clock import Clock, from_us
@@ -68,6 +68,10 @@ class Shelf:
         """Begin to publish what is due."""
         self._task = asyncio.create_task(self._run(), name="rabbitmq-shelf")
 
+    def look(self) -> None:
+        """See what is here now: a subscriber is new."""
+        self._woken.set()
+
     async def aclose(self) -> None:
         """Stop publishing."""
         if self._task is not None:
@@ -109,18 +113,15 @@ class Shelf:
 
     # --- an ordered subscriber's, which nobody has while it is its turn ---
 
-    async def first(self, subscriber: str) -> QueuedDelivery | None:
-        """Take over what is first of an ordered subscriber; None if nothing is here, or not due yet."""
-        now_us = self._clock.now_us()
-        app, owner = self._topology.app, self._owner
-        taken = await self._store.take(app, subscriber, owner, limit=1, now_us=now_us, ordered=True)
-        return taken[0] if taken else None
-
-    async def is_empty(self, subscriber: str) -> bool:
-        """Tell whether nothing of a subscriber is here but dead letters."""
+    async def first(self, subscriber: str) -> tuple[QueuedDelivery | None, float]:
+        """Take over what is first of an ordered subscriber; else tell when to look again, in seconds, 0: not at all."""
         depths = await self._store.queue_depths(self._topology.app)
         ready, owned, _ = depths.get(subscriber, (0, 0, 0))
-        return ready + owned == 0
+        if not ready + owned:
+            return None, 0
+        now_us, app = self._clock.now_us(), self._topology.app
+        taken = await self._store.take(app, subscriber, self._owner, limit=1, now_us=now_us, ordered=True)
+        return (taken[0], 0) if taken else (None, await self._wait_s([subscriber], ordered=True))
 
     async def keep_first(self, row: QueuedDelivery, *, attempt: int, due_us: int) -> QueuedDelivery | None:
         """Have the first wait where it is for its next attempt; None if somebody else has taken it over."""
@@ -170,7 +171,11 @@ class Shelf:
                     group.create_task(self._publish(row))
             if len(taken) == BATCH:
                 self._woken.set()
-        due_us = await self._store.next_due_us(self._topology.app, filled) if filled else None
+        return await self._wait_s(filled)
+
+    async def _wait_s(self, subscribers: Sequence[str], *, ordered: bool = False) -> float:
+        """Return when to look again, in seconds, for what is due of these by then."""
+        due_us = await self._store.next_due_us(self._topology.app, subscribers, ordered=ordered)
         if due_us is None:
             return LOOK_S
         return min(LOOK_S, max(0.05, (due_us - self._clock.now_us()) / 1_000_000))
