@@ -6,6 +6,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ from tests.services.programs import find_or_install
 
 # It has to survive the tests, not a power cut.
 SETTINGS = ("fsync=off", "shared_buffers=16MB", "max_connections=60", "listen_addresses=127.0.0.1")
+_PATIENCE_S = 60.0
+_STILL_THERE = b"pre-existing shared memory block"
 
 # A table that a test has used has a handful of rows: to truncate it, which makes new files, takes longer.
 _EMPTY = """
@@ -55,8 +58,24 @@ class PostgresServer(Server):
         # Its socket file goes into its folder, not into the machine's.
         places = ["-D", f"{data}", "-p", f"{self.port}", "-k", f"{self.folder}"]
         options = [word for setting in self._settings for word in ("-c", setting)]
-        process = self.spawn([f"{self._programs}/postgres", *places, *options], self._env)
-        self.await_answer(process, self._answers, timeout_s=60)
+        deadline_s = time.monotonic() + _PATIENCE_S
+        while not self._comes_up([f"{self._programs}/postgres", *places, *options]):
+            if time.monotonic() > deadline_s:
+                raise ServiceError(f"the sessions of a PostgreSQL that was killed still live after {_PATIENCE_S:g} s")
+            time.sleep(0.05)
+
+    def _comes_up(self, command: Sequence[str]) -> bool:
+        """Start the server and return once it answers; False if sessions of one that was killed are not gone yet."""
+        said_before = len(self.log_path.read_bytes()) if self.log_path.exists() else 0
+        process = self.spawn(command, self._env)
+        try:
+            self.await_answer(process, self._answers, timeout_s=_PATIENCE_S)
+        except ServiceError:
+            if process.poll() is None or _STILL_THERE not in self.log_path.read_bytes()[said_before:]:
+                raise
+            self._processes.remove(process)
+            return False
+        return True
 
     def stop(self) -> None:
         self._end(signal.SIGINT)  # the fast shutdown, which does not wait for clients
