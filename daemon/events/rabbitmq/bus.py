@@ -5,7 +5,6 @@ import math
 import random
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import TypeVar
 
 from yarl import URL
 
@@ -29,8 +28,6 @@ from daemon.events.rabbitmq.turn import Turn
 from daemon.events.topology import Plan
 from daemon.log import get_logger
 from daemon.store.port import Store
-
-T = TypeVar("T")
 
 _log = get_logger(__name__)
 
@@ -106,16 +103,7 @@ class RabbitBus:
         self._quarantine = Quarantine(partial(apart, "trial"), declaring)
         self._publisher = Publisher(self._publish, timeout_s=publish_timeout_s)
         operate = apart("operate")
-        self._operator = Operator(
-            operate,
-            topology=declaring(operate, memory=store),
-            publisher=self._publisher,
-            store=store,
-            declare=declare,
-            clock=self._clock,
-            reachable=lambda: self._consume.connected or self._publish.connected,
-            timeout_s=publish_timeout_s,
-        )
+        self._operator = self._operating(operate, declaring(operate, memory=store), declare)
         self._shelf = Shelf(
             store,
             self._clock,
@@ -248,6 +236,18 @@ class RabbitBus:
 
     async def discard(self, subscriber: str, choice: Choice = EVERYTHING) -> int:
         return await self._operator.discard(subscriber, choice)
+
+    def _operating(self, link: Link, topology: Topology, declare: Declare) -> Operator:
+        return Operator(
+            link,
+            topology=topology,
+            publisher=self._publisher,
+            store=self._store,
+            declare=declare,
+            clock=self._clock,
+            reachable=lambda: self._consume.connected or self._publish.connected,
+            timeout_s=self._publish_timeout_s,
+        )
 
     def _turn(self, subscriber: str) -> Turn:
         return Turn(

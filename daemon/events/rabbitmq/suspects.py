@@ -11,6 +11,7 @@ its process come all that had been sent ahead with it. Each of them is a suspect
 * One whose start was noted before without an end is a suspect of the whole process: only one of these runs at a time in
   all subscribers, or the guilty one of this would be counted against an innocent one of that.
 * A start is taken back if its delivery is returned while this process lives: the first one, too, if it is released.
+* What was found guilty stays known until its dead letter is replayed: it comes again if its acknowledgement is lost.
 """
 
 import asyncio
