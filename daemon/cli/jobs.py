@@ -11,7 +11,7 @@ from daemon.cli.loading import load_application, perform
 from daemon.cli.options import CONFIG, ConfigOption, JsonOption, group
 from daemon.cli.output import note, show, show_json, show_table
 from daemon.schedule.desk import AFTER, check_note
-from daemon.store.model import FiringState
+from daemon.store.job_model import FiringState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

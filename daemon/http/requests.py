@@ -16,7 +16,8 @@ from daemon.events.bus import REPLAY_PER_S
 from daemon.events.model import ID_MAX, NAME_MAX, check_name, encode_data
 from daemon.http.problem import Refusal, unprocessable
 from daemon.schedule.desk import AFTER, check_note
-from daemon.store.model import FiringState, RunStatus
+from daemon.store.job_model import FiringState
+from daemon.store.model import RunStatus
 from daemon.workflow.bound import check_run_id
 
 _IDS_MAX = 10_000

@@ -6,8 +6,8 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from daemon.schedule.desk import JobStatus
-from daemon.store.job_model import JobAction
-from daemon.store.model import FiringState, RunStatus, StepState
+from daemon.store.job_model import FiringState, JobAction
+from daemon.store.model import RunStatus, StepState
 
 
 class WrongField(BaseModel):

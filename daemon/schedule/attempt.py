@@ -14,7 +14,7 @@ from daemon.log import bind, get_logger
 from daemon.schedule.claim import Surroundings
 from daemon.schedule.job import Job, JobContext
 from daemon.staging import Staging
-from daemon.store.model import FiringRecord
+from daemon.store.job_model import FiringRecord
 from daemon.store.writes import StageEvent
 from daemon.trace import Trace
 

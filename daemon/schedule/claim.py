@@ -10,8 +10,7 @@ import svcs
 
 from daemon.clock import Clock, to_us
 from daemon.schedule.lane import Lane
-from daemon.store.job_model import FiringClaim
-from daemon.store.model import FiringRecord, FiringState
+from daemon.store.job_model import FiringClaim, FiringRecord, FiringState
 from daemon.store.port import Store
 
 _ZERO = timedelta(0)

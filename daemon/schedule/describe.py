@@ -9,8 +9,7 @@ from zoneinfo import ZoneInfo
 from daemon.clock import iso_of
 from daemon.retry import Retry
 from daemon.schedule.options import Schedule
-from daemon.store.job_model import JobOrder
-from daemon.store.model import FiringRecord
+from daemon.store.job_model import FiringRecord, JobOrder
 
 
 def next_firings(schedule: Schedule, now: datetime, count: int) -> list[dict[str, str]]:

@@ -16,9 +16,8 @@ from daemon.clock import Clock, iso_of
 from daemon.errors import JobNotFound, JobStateError
 from daemon.schedule.describe import firing_json, next_firings, order_json, schedule_json
 from daemon.schedule.job import Job
-from daemon.store.job_model import OPEN_MAX, JobAction, JobOrder, JobRecord
+from daemon.store.job_model import OPEN_MAX, FiringRecord, FiringState, JobAction, JobOrder, JobRecord
 from daemon.store.job_port import JobStore
-from daemon.store.model import FiringRecord, FiringState
 
 NOTE_MAX = 500
 AFTER = r"^[0-9]{1,18}$"

@@ -17,8 +17,7 @@ from daemon.log import get_logger
 from daemon.schedule.claim import Surroundings, claim_of, missed_claim_of
 from daemon.schedule.firing import tell_skipped
 from daemon.schedule.lane import Lane, Passed
-from daemon.store.job_model import Claimed, ClaimOutcome, FiringClaim, Overlap
-from daemon.store.model import FiringRecord
+from daemon.store.job_model import Claimed, ClaimOutcome, FiringClaim, FiringRecord, Overlap
 
 _BATCH = 1_000
 _STARTED = frozenset({ClaimOutcome.RUNNING, ClaimOutcome.WAITING})

@@ -28,8 +28,8 @@ from daemon.schedule.attempt import Attempt
 from daemon.schedule.claim import Surroundings
 from daemon.schedule.job import Job
 from daemon.schedule.turns import Turns
-from daemon.store.job_model import Claimed, ClaimOutcome, Overlap
-from daemon.store.model import FiringRecord, FiringState, RunStatus
+from daemon.store.job_model import Claimed, ClaimOutcome, FiringRecord, FiringState, Overlap
+from daemon.store.model import RunStatus
 from daemon.store.writes import Outcome, StageEvent, UpdateFiring
 from daemon.trace import Trace
 

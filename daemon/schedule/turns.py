@@ -3,8 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from daemon.store.job_model import Claimed, ClaimOutcome
-from daemon.store.model import FiringRecord
+from daemon.store.job_model import Claimed, ClaimOutcome, FiringRecord
 
 
 class Turns:

@@ -8,8 +8,7 @@ from daemon.schedule.claim import Surroundings
 from daemon.schedule.firing import Firing
 from daemon.schedule.lane import Lane
 from daemon.schedule.turns import Turns
-from daemon.store.job_model import Overlap
-from daemon.store.model import FiringRecord, FiringState
+from daemon.store.job_model import FiringRecord, FiringState, Overlap
 from daemon.store.writes import Outcome, ReleaseFiring, UpdateFiring
 
 _TAKEN_MAX = 1_000  # firings that are taken over at one look

@@ -1,4 +1,4 @@
-"""What a store keeps of jobs beside their firings, and what is asked of it before one fires.
+"""What a store keeps of jobs and of their firings, and what is asked of it before one fires.
 
 Those of which there are thousands at a time are not frozen, which would take twice as long; nobody changes them.
 """
@@ -8,11 +8,58 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-from daemon.store.model import FiringRecord
-
 Overlap = Literal["skip", "queue", "allow"]
 OPEN_MAX = 1_000
 """How many firings of one job may run or wait at one time; whatever comes due beyond is skipped."""
+
+
+class FiringState(StrEnum):
+    """Where one occurrence of a job stands.
+
+    waiting (for its delay, or its turn) --> running --> completed | failed
+       +--> skipped                     missed, skipped: nobody ran it
+    """
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    MISSED = "missed"
+
+
+@dataclass(slots=True)
+class FiringRecord:
+    """One occurrence of a job's schedule; (app, job, scheduled_us) is unique, and that is the claim.
+
+    Attributes:
+        owner: Which process has it; empty: nobody, and whoever fires the job takes it.
+        attempt: How many were started; 0 while it waits for the first.
+        started_us: When it began, or was claimed or ordered, as long as it has not.
+        error: What went wrong last, or why it was skipped or missed; empty if it went well.
+        epoch: How many times it was taken over from a process that died; what is written with a former one is void.
+        due_us: Not to be begun before, for its jitter, or the next attempt of one that runs; None: as soon as it may.
+        trigger: `schedule`, or `manual` if somebody ordered it.
+        by: Who ordered it.
+        reason: Why it was ordered, in words; may be empty.
+        failures: JSON: a list of the failed attempts, of which only the last are kept.
+    """
+
+    app: str
+    job: str
+    scheduled_us: int
+    state: FiringState
+    owner: str
+    attempt: int
+    started_us: int
+    ended_us: int | None = None
+    error: str = ""
+    epoch: int = 0
+    due_us: int | None = None
+    trigger: str = "schedule"
+    by: str = ""
+    reason: str = ""
+    failures: bytes = b"[]"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from daemon.store.job_model import Claimed, Deployed, FiringClaim, JobOrder, JobRecord, Overlap
-from daemon.store.model import FiringRecord, FiringState
+from daemon.store.job_model import (
+    Claimed,
+    Deployed,
+    FiringClaim,
+    FiringRecord,
+    FiringState,
+    JobOrder,
+    JobRecord,
+    Overlap,
+)
 
 
 class JobStore(Protocol):

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 
 from daemon.store import judgement, sql
-from daemon.store.job_model import Claimed, Deployed, FiringClaim, JobOrder, JobRecord, Overlap
-from daemon.store.model import FiringRecord
+from daemon.store.job_model import Claimed, Deployed, FiringClaim, FiringRecord, JobOrder, JobRecord, Overlap
 from daemon.store.peers import Peers
 from daemon.store.sql import FIRING_COLUMNS, OPEN, columns, listed, marks
 from daemon.store.takeover import NOW_US

@@ -10,12 +10,13 @@ from daemon.store.job_model import (
     ClaimOutcome,
     Deployed,
     FiringClaim,
+    FiringRecord,
+    FiringState,
     JobAction,
     JobOrder,
     JobRecord,
     Overlap,
 )
-from daemon.store.model import FiringRecord, FiringState
 
 GOES_ON = "the firing before goes on"
 TOO_MANY = f"{OPEN_MAX:,} firings of this job run or wait already"

@@ -6,8 +6,8 @@ from dataclasses import replace
 from itertools import islice
 from operator import attrgetter
 
+from daemon.store.job_model import FiringRecord, FiringState
 from daemon.store.memory_runs import Undo
-from daemon.store.model import FiringRecord, FiringState
 from daemon.store.writes import Outcome, ReleaseFiring, UpdateFiring
 
 _OPEN = frozenset({FiringState.WAITING, FiringState.RUNNING})

@@ -4,10 +4,18 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from daemon.clock import Clock
-from daemon.store.job_model import Claimed, Deployed, FiringClaim, JobOrder, JobRecord, Overlap
+from daemon.store.job_model import (
+    Claimed,
+    Deployed,
+    FiringClaim,
+    FiringRecord,
+    FiringState,
+    JobOrder,
+    JobRecord,
+    Overlap,
+)
 from daemon.store.memory_firings import MemoryFirings
 from daemon.store.memory_jobs import MemoryJobs
-from daemon.store.model import FiringRecord, FiringState
 
 
 class MemoryJobStore:

@@ -4,9 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from daemon.store import judgement
-from daemon.store.job_model import Claimed, Deployed, FiringClaim, JobAction, JobOrder, JobRecord, Overlap
+from daemon.store.job_model import Claimed, Deployed, FiringClaim, FiringRecord, JobAction, JobOrder, JobRecord, Overlap
 from daemon.store.memory_firings import MemoryFirings
-from daemon.store.model import FiringRecord
 
 
 class MemoryJobs:

@@ -6,8 +6,16 @@ from daemon.store import postgres_judging as judging
 from daemon.store import postgres_queries as queries
 from daemon.store import postgres_takeover as takeover
 from daemon.store import sql
-from daemon.store.job_model import Claimed, Deployed, FiringClaim, JobOrder, JobRecord, Overlap
-from daemon.store.model import FiringRecord, FiringState
+from daemon.store.job_model import (
+    Claimed,
+    Deployed,
+    FiringClaim,
+    FiringRecord,
+    FiringState,
+    JobOrder,
+    JobRecord,
+    Overlap,
+)
 from daemon.store.postgres_database import PostgresDatabase
 
 _LATEST = 2**63 - 1

@@ -9,8 +9,17 @@ from collections.abc import Collection, Sequence
 from operator import attrgetter
 
 from daemon.store import judgement, sql
-from daemon.store.job_model import Claimed, ClaimOutcome, Deployed, FiringClaim, JobOrder, JobRecord, Overlap
-from daemon.store.model import FiringRecord, FiringState
+from daemon.store.job_model import (
+    Claimed,
+    ClaimOutcome,
+    Deployed,
+    FiringClaim,
+    FiringRecord,
+    FiringState,
+    JobOrder,
+    JobRecord,
+    Overlap,
+)
 from daemon.store.postgres_batch import arrays
 from daemon.store.postgres_guards import mutex
 from daemon.store.postgres_link import Link, fetch, kept

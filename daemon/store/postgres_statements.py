@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, get_args, get_type_hints
 
-from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, Receipt, RunRecord, Signal, StepRecord
+from daemon.store.job_model import FiringRecord
+from daemon.store.model import OutgoingEvent, QueuedDelivery, Receipt, RunRecord, Signal, StepRecord
 from daemon.store.sql import UNENDED_ROOT, Row, columns, listed
 from daemon.store.writes import (
     DropOutgoing,

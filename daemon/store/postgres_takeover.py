@@ -7,7 +7,8 @@ look.
 from collections.abc import Mapping, Sequence
 
 from daemon.store import sql
-from daemon.store.model import FiringRecord, QueuedDelivery, Receipt, RunRecord
+from daemon.store.job_model import FiringRecord
+from daemon.store.model import QueuedDelivery, Receipt, RunRecord
 from daemon.store.postgres_guards import mutex
 from daemon.store.postgres_link import Link, fetch
 from daemon.store.postgres_queries import OUTBOX_ORDER, RUN_OWNERS, of_process

@@ -10,11 +10,9 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import Any
 
-from daemon.store.job_model import JobAction, JobOrder, JobRecord
+from daemon.store.job_model import FiringRecord, FiringState, JobAction, JobOrder, JobRecord
 from daemon.store.model import (
     QUEUED,
-    FiringRecord,
-    FiringState,
     OutgoingEvent,
     QueuedDelivery,
     Receipt,

@@ -4,8 +4,16 @@ from collections.abc import Sequence
 
 from daemon.store import jobs as jobs_in
 from daemon.store import sql, takeover
-from daemon.store.job_model import Claimed, Deployed, FiringClaim, JobOrder, JobRecord, Overlap
-from daemon.store.model import FiringRecord, FiringState
+from daemon.store.job_model import (
+    Claimed,
+    Deployed,
+    FiringClaim,
+    FiringRecord,
+    FiringState,
+    JobOrder,
+    JobRecord,
+    Overlap,
+)
 from daemon.store.sqlite_file import SqliteFile
 
 _LATEST = 2**63 - 1

@@ -8,7 +8,8 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 
 from daemon.store import sql
-from daemon.store.model import FiringRecord, QueuedDelivery, Receipt, RunRecord
+from daemon.store.job_model import FiringRecord
+from daemon.store.model import QueuedDelivery, Receipt, RunRecord
 from daemon.store.peers import Peers
 from daemon.store.statements import STATEMENTS
 from daemon.store.writes import Enqueue

@@ -8,7 +8,8 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from daemon.store.model import FiringRecord, OutgoingEvent, QueuedDelivery, Receipt, RunRecord, Signal, StepRecord
+from daemon.store.job_model import FiringRecord
+from daemon.store.model import OutgoingEvent, QueuedDelivery, Receipt, RunRecord, Signal, StepRecord
 
 
 @dataclass(slots=True)

@@ -8,12 +8,13 @@ from daemon.store.job_model import (
     ClaimOutcome,
     Deployed,
     FiringClaim,
+    FiringRecord,
+    FiringState,
     JobAction,
     JobDeclaration,
     JobOrder,
     JobRecord,
 )
-from daemon.store.model import FiringRecord, FiringState
 from daemon.store.port import Store
 from daemon.store.writes import Outcome, UpdateFiring
 from tests.contract.records import APP, ME, firing

@@ -4,10 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 from daemon.clock import new_id
-from daemon.store.job_model import ClaimOutcome, Deployed, FiringClaim, JobDeclaration
+from daemon.store.job_model import ClaimOutcome, Deployed, FiringClaim, FiringRecord, FiringState, JobDeclaration
 from daemon.store.model import (
-    FiringRecord,
-    FiringState,
     OutgoingEvent,
     QueuedDelivery,
     Receipt,

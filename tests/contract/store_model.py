@@ -5,18 +5,8 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from daemon.store.job_model import Claimed, ClaimOutcome
-from daemon.store.model import (
-    QUEUED,
-    FiringRecord,
-    FiringState,
-    OutgoingEvent,
-    RunRecord,
-    RunStatus,
-    Signal,
-    StepRecord,
-    StepState,
-)
+from daemon.store.job_model import Claimed, ClaimOutcome, FiringRecord, FiringState
+from daemon.store.model import QUEUED, OutgoingEvent, RunRecord, RunStatus, Signal, StepRecord, StepState
 from daemon.store.port import RunFilter
 from daemon.store.writes import (
     DropOutgoing,

@@ -2,8 +2,7 @@
 
 import asyncio
 
-from daemon.store.job_model import OPEN_MAX, Claimed, JobRecord
-from daemon.store.model import FiringState
+from daemon.store.job_model import OPEN_MAX, Claimed, FiringState, JobRecord
 from daemon.store.port import Store
 from tests.contract.jobs import (
     MISSED,

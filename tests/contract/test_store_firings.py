@@ -1,6 +1,6 @@
 """Firings: one of each time, listed, written and taken over."""
 
-from daemon.store.model import FiringState
+from daemon.store.job_model import FiringState
 from daemon.store.port import Store
 from daemon.store.writes import Outcome, ReleaseFiring, UpdateFiring
 from tests.contract.jobs import TAKEN, claim, declare, end, waiting

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
-from daemon.store.job_model import Deployed, FiringClaim, JobDeclaration
+from daemon.store.job_model import Deployed, FiringClaim, FiringState, JobDeclaration
 from daemon.store.memory import MemoryStore
-from daemon.store.model import QUEUED, FiringState, RunRecord, RunStatus, Signal, StepState
+from daemon.store.model import QUEUED, RunRecord, RunStatus, Signal, StepState
 from daemon.store.port import RunFilter, Store
 from daemon.store.postgres import PostgresStore
 from daemon.store.sqlite import SqliteStore

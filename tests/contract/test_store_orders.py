@@ -3,8 +3,7 @@
 import asyncio
 import json
 
-from daemon.store.job_model import Claimed, JobAction, JobRecord
-from daemon.store.model import FiringState
+from daemon.store.job_model import Claimed, FiringState, JobAction, JobRecord
 from daemon.store.port import Store
 from daemon.store.writes import Outcome
 from tests.contract.jobs import (

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from daemon.clock import new_id
-from daemon.store.model import FiringState, RunRecord, RunStatus
+from daemon.store.job_model import FiringState
+from daemon.store.model import RunRecord, RunStatus
 from daemon.store.port import RunFilter, Store
 from daemon.store.writes import InsertRun, Outcome, PutStep, ReopenRun, UpdateFiring
 from tests.contract.records import APP, ME, came, child, ended, fire, firing, handled, run, step

@@ -11,7 +11,7 @@ from daemon.clock import SystemClock, from_us
 from daemon.container import Services
 from daemon.schedule.job import Job, JobContext, job
 from daemon.schedule.scheduler import Scheduler
-from daemon.store.model import FiringRecord, FiringState
+from daemon.store.job_model import FiringRecord, FiringState
 from daemon.store.sqlite import SqliteStore
 
 APP = "shop"

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from daemon.clock import from_us, to_us
-from daemon.store.model import FiringRecord, FiringState
+from daemon.store.job_model import FiringRecord, FiringState
 from daemon.store.postgres import PostgresStore
 from tests.acceptance.application import Application
 from tests.acceptance.process import until

@@ -13,7 +13,7 @@ from daemon.clock import ManualClock
 from daemon.engine.retention import Retention
 from daemon.events.model import Envelope
 from daemon.log import captured_log
-from daemon.store.model import FiringState
+from daemon.store.job_model import FiringState
 from daemon.store.port import RunFilter, Store
 from daemon.store.writes import InsertRun
 from daemon.workflow.workflow import WorkflowBase

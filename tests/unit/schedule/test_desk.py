@@ -10,9 +10,8 @@ from daemon.clock import ManualClock, to_us
 from daemon.errors import JobNotFound, JobStateError
 from daemon.schedule.desk import JobDesk, JobState
 from daemon.schedule.job import Job, job
-from daemon.store.job_model import Claimed, Deployed, FiringClaim, JobDeclaration
+from daemon.store.job_model import Claimed, Deployed, FiringClaim, FiringRecord, FiringState, JobDeclaration
 from daemon.store.memory import MemoryStore
-from daemon.store.model import FiringRecord, FiringState
 from daemon.store.writes import UpdateFiring
 
 APP, OWNER, HASH = "shop", "process-1", "hash-1"

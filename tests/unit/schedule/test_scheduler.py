@@ -11,7 +11,7 @@ from daemon.errors import RunNotCompleted
 from daemon.events.model import Event, unpack
 from daemon.retry import Retry
 from daemon.schedule.job import JobContext, job
-from daemon.store.model import FiringState
+from daemon.store.job_model import FiringState
 from tests.unit.schedule.world import APP, HOUR, ME, MINUTE, NOON, SECOND, World, minutes
 
 RETRY = Retry(max_attempts=3, delay=timedelta(seconds=10), backoff=2)

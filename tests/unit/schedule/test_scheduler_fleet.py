@@ -10,8 +10,7 @@ import pytest
 from daemon.clock import from_us, to_us
 from daemon.retry import Retry
 from daemon.schedule.scheduler import Scheduler
-from daemon.store.job_model import JobAction, JobOrder
-from daemon.store.model import FiringRecord, FiringState
+from daemon.store.job_model import FiringRecord, FiringState, JobAction, JobOrder
 from tests.unit.schedule.world import APP, HOUR, MINUTE, NOON, SECOND, World, at, settle
 
 LOOK = 5 * SECOND

@@ -1,6 +1,6 @@
 """What a scheduler does while its lease is over, or those of others may seem to be; and what it leaves behind."""
 
-from daemon.store.model import FiringState
+from daemon.store.job_model import FiringState
 from tests.unit.schedule.world import APP, GONE, HOUR, ME, MINUTE, NOON, SECOND, World, settle
 
 LOOK = 5 * SECOND

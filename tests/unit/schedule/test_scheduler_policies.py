@@ -9,7 +9,7 @@ from daemon.errors import StoreUnavailableError
 from daemon.retry import Retry
 from daemon.schedule.backlog import latest_ticks
 from daemon.schedule.options import Schedule
-from daemon.store.model import FiringState
+from daemon.store.job_model import FiringState
 from tests.unit.schedule.world import APP, GONE, HOUR, MINUTE, NOON, SECOND, World, at, minutes, settle
 
 DAY = 24 * HOUR

@@ -13,9 +13,8 @@ from daemon.errors import StoreUnavailableError
 from daemon.log import captured_log
 from daemon.schedule.job import Job, JobContext, job
 from daemon.schedule.scheduler import Scheduler
-from daemon.store.job_model import Claimed, Deployed, FiringClaim, JobDeclaration
+from daemon.store.job_model import Claimed, Deployed, FiringClaim, FiringRecord, FiringState, JobDeclaration
 from daemon.store.memory import MemoryStore
-from daemon.store.model import FiringRecord, FiringState
 from daemon.store.writes import UpdateFiring
 
 APP = "shop"
