@@ -34,14 +34,30 @@ class Box:
     Attributes:
         kind: `end`, `step`, `loop`, `child`, `transform`, `when`, `sleep`, `wait`, `emit` or `hook`.
         undo: Name of what compensates it.
-        row: 0 is the first; boxes of one row run at the same time.
     """
 
     id: str
     label: str
     kind: str
     undo: str | None
-    row: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fork:
+    """A condition and its two cases.
+
+    Attributes:
+        below: What runs if the answer is yes.
+        beside: What runs if it is no; empty: that case passes the other one by.
+    """
+
+    box: Box
+    below: "Column" = field(default_factory=list)
+    beside: "Column" = field(default_factory=list)
+
+
+Column = list[Sequence[Box] | Fork]
+"""What runs one after the other: rows of boxes that run at the same time, and conditions."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,49 +99,46 @@ _Drawable = Member | TransformNode | WhenNode | SleepNode | WaitNode | EmitNode 
 
 @dataclass(slots=True)
 class Flow:
-    """A graph's boxes, row by row, and its arrows.
+    """A graph's boxes and its arrows.
 
     Attributes:
         handlers: By the name of a hook: what runs there.
+        column: How the boxes stand to each other.
     """
 
     handlers: Mapping[str, Sequence[BoundStep]] = field(default_factory=dict)
     boxes: list[Box] = field(default_factory=list)
     arrows: list[Arrow] = field(default_factory=list)
-    _rows: int = 0
+    column: Column = field(default_factory=list)
     _first: dict[str, Box] = field(default_factory=dict)  # by the name of a node: where it begins
     _skips: list[tuple[Box, str]] = field(default_factory=list)
 
-    def draw(self, nodes: Sequence[Node], loose: _Loose) -> _Loose:
+    def draw(self, nodes: Sequence[Node], loose: _Loose, column: Column) -> _Loose:
         """Draw nodes below what is loose, and return what is loose then."""
-        other: list[tuple[Box, str]] = []  # of the condition just drawn: where its other case begins
+        fork: Fork | None = None  # the condition just drawn
         for node in nodes:
-            if not isinstance(node, OtherwiseNode):
-                loose, other = [*loose, *other], []
             drawn = len(self.boxes)
-            if isinstance(node, WhenNode):
-                (box,) = self.row([_shown(node)], loose)
-                loose, other = self.draw(node.nodes, [(box, "yes")]), [(box, "no")]
-            elif isinstance(node, OtherwiseNode):
-                if not other:  # something stands between the two cases
-                    (box,) = self.row([_Shown(f"not {node.condition}", "when")], loose)
-                    loose, other = [(box, "no")], [(box, "yes")]
-                loose, other = [*loose, *self.draw(node.nodes, other)], []
+            if isinstance(node, OtherwiseNode):
+                if fork is None:  # something stands between the two cases
+                    fork = self._fork(_Shown(f"not {node.condition}", "when"), loose, column)
+                    loose = [*self.draw(node.nodes, [(fork.box, "yes")], fork.below), (fork.box, "no")]
+                else:
+                    loose = [*loose[:-1], *self.draw(node.nodes, loose[-1:], fork.beside)]
+                fork = None
+            elif isinstance(node, WhenNode):
+                fork = self._fork(_shown(node), loose, column)
+                loose = [*self.draw(node.nodes, [(fork.box, "yes")], fork.below), (fork.box, "no")]
             else:
-                loose = self._row_of(node.members if isinstance(node, ParallelNode) else (node,), loose)
+                fork = None
+                loose = self._row_of(node.members if isinstance(node, ParallelNode) else (node,), loose, column)
             if drawn < len(self.boxes):
                 self._first[node.name] = self.boxes[drawn]
-        return [*loose, *other]
+        return loose
 
-    def row(self, row: Sequence[_Shown], loose: _Loose, id: str = "") -> list[Box]:
+    def row(self, row: Sequence[_Shown], loose: _Loose, column: Column, id: str = "") -> list[Box]:
         """Draw a row of boxes below what is loose."""
-        boxes = []
-        for label, kind, undo in row:
-            box = Box(id or f"n{len(self.boxes)}", label, kind, undo, self._rows)
-            self.boxes.append(box)
-            self.arrows += [Arrow(before, box, case) for before, case in loose]
-            boxes.append(box)
-        self._rows += 1
+        boxes = [self._box(shown, loose, id) for shown in row]
+        column.append(boxes)
         return boxes
 
     def skip(self) -> None:
@@ -134,8 +147,19 @@ class Flow:
             if target in self._first:
                 self.arrows.append(Arrow(box, self._first[target], "failed", skips=True))
 
-    def _row_of(self, nodes: Sequence[_Drawable], loose: _Loose) -> _Loose:
-        boxes = self.row([_shown(node) for node in nodes], loose)
+    def _fork(self, shown: _Shown, loose: _Loose, column: Column) -> Fork:
+        fork = Fork(self._box(shown, loose))
+        column.append(fork)
+        return fork
+
+    def _box(self, shown: _Shown, loose: _Loose, id: str = "") -> Box:
+        box = Box(id or f"n{len(self.boxes)}", *shown)
+        self.boxes.append(box)
+        self.arrows += [Arrow(before, box, case) for before, case in loose]
+        return box
+
+    def _row_of(self, nodes: Sequence[_Drawable], loose: _Loose, column: Column) -> _Loose:
+        boxes = self.row([_shown(node) for node in nodes], loose, column)
         loose = [(box, "") for box in boxes]
         for node, box in zip(nodes, boxes, strict=True):
             self._first[node.name] = box
@@ -144,7 +168,8 @@ class Flow:
             if isinstance(node, HookNode):
                 for handler in self.handlers.get(node.name, ()):
                     function = handler.definition.fn.__name__
-                    loose = [(each, "") for each in self.row([_Shown(function, "step", _undo(handler))], loose)]
+                    shown = _Shown(function, "step", _undo(handler))
+                    loose = [(each, "") for each in self.row([shown], loose, column)]
         return loose
 
 
@@ -152,9 +177,9 @@ def _shown(node: _Drawable) -> _Shown:
     label, kind, undo = node.name, _KINDS[type(node)], None
     match node:
         case StepNode():
-            label, undo = f"{label}{_continues(node.step)}", _undo(node.step)
+            label, undo = f"{label}{_remarks(node.step)}", _undo(node.step)
         case LoopNode():
-            label, undo = f"{label} for each{_continues(node.step)}", _undo(node.step)
+            label, undo = f"{label} for each{_remarks(node.step)}", _undo(node.step)
         case ChildNode():
             of = "" if label == node.workflow.name else f" of {node.workflow.name}"
             label, undo = f"workflow {label}{of}", "its steps" if _can_be_undone(node) else None
@@ -175,8 +200,10 @@ def _undo(step: BoundStep) -> str | None:
     return None if compensation is None else compensation.fn.__name__
 
 
-def _continues(step: BoundStep) -> str:
-    return ", or goes on without" if step.settings.on_failure == "continue" else ""
+def _remarks(step: BoundStep) -> str:
+    return (", external" if step.settings.external else "") + (
+        ", or goes on without" if step.settings.on_failure == "continue" else ""
+    )
 
 
 def _can_be_undone(child: ChildNode) -> bool:
@@ -195,9 +222,9 @@ def _event_name(event: Operand) -> str:
 def flow_of(graph: Graph) -> Flow:
     """Return a graph as boxes and arrows, between its name and its end."""
     flow = Flow(graph.handlers)
-    (start,) = flow.row([_Shown(graph.workflow, "end")], [], "start")
-    loose = flow.draw(graph.nodes, [(start, "")])
-    flow.row([_Shown("end", "end")], loose, "done")
+    (start,) = flow.row([_Shown(graph.workflow, "end")], [], flow.column, "start")
+    loose = flow.draw(graph.nodes, [(start, "")], flow.column)
+    flow.row([_Shown("end", "end")], loose, flow.column, "done")
     flow.skip()
     return flow
 

@@ -139,13 +139,13 @@ class Graph:
 
     def to_dot(self) -> str:
         """Draw the graph in Graphviz's language, DOT."""
-        from daemon.workflow.drawing import to_dot  # noqa: PLC0415 - as above
+        from daemon.workflow.dot import to_dot  # noqa: PLC0415 - as above
 
         return to_dot(self)
 
     def to_svg(self) -> str:
         """Draw the graph as an SVG image; needs no browser and no other program."""
-        from daemon.workflow.drawing import to_svg  # noqa: PLC0415 - as above
+        from daemon.workflow.svg import to_svg  # noqa: PLC0415 - as above
 
         return to_svg(self)
 

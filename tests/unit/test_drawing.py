@@ -1,7 +1,13 @@
 """Drawings of a workflow's graph."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import combinations, count, pairwise
+from typing import Any
 from xml.etree import ElementTree as ET
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from daemon import (
     Event,
@@ -59,7 +65,7 @@ def test_dot_has_every_node_its_order_and_its_compensation() -> None:
         'start [label="drawn", shape=oval];',
         'n1 [label="reserve", shape=box];',
         'n1u [label="release", shape=box, style=dashed];',
-        'n1 -> n1u [label="undo", style=dashed, constraint=false];',
+        '{rank=same; n1 -> n1u [label="undo", style=dashed];}',
         'n2 [label="charge", shape=box];',
         'n3 [label="label", shape=box];',
         'n4 [label="a<b>", shape=parallelogram];',
@@ -253,8 +259,8 @@ def test_dot_shows_children_timers_waits_events_hooks_and_where_a_failure_leads(
 
     assert {
         'n3 [label="workflow twice of drawn-grandchild", shape=box, peripheries=2];',
-        'n3 -> n3u [label="undo", style=dashed, constraint=false];',
-        'n5 [label="sleep-1: 1:00:00", shape=circle];',
+        '{rank=same; n3 -> n3u [label="undo", style=dashed];}',
+        'n5 [label="sleep-1: 1:00:00", shape=box, style=rounded];',
         'n7 [label="paid: order.paid, at most 2 days", shape=cds];',
         'n8 [label="hook sku-checked", shape=trapezium];',
         'n11 [label="emit-1: order.paid", shape=rarrow];',
@@ -270,7 +276,8 @@ def test_svg_shows_children_timers_waits_events_hooks_and_where_a_failure_leads(
     (skip,) = [path for path in root.iter(f"{SVG}path") if path.attrib.get("class") == "line skip"]
     assert {"workflow drawn-quiet-child", "its steps", "sleep-until-1", "emit-1: order.paid", "failed"} <= set(texts)
     assert all(0 < x < width for x in texts.values())
-    assert skip.attrib["d"].count("L") == 3
+    (lane, again) = [float(place.split(" ")[0]) for place in skip.attrib["d"].strip("M").split("L")][2:4]
+    assert lane == again < min(float(box.attrib["x"]) for box in root.iter(f"{SVG}rect"))
 
 
 @workflow("skips-out")
@@ -285,3 +292,63 @@ def test_a_failure_that_leads_to_another_block_leads_to_the_first_of_it() -> Non
     lines = [line.strip() for line in skips_out.graph.to_mermaid().splitlines()]
 
     assert lines[lines.index('n3["label"]') :][:3] == ['n3["label"]', "n1 -->|no| n3", "n2 -. failed .-> n3"]
+
+
+@workflow("reported")
+def reported(sku: Ref[str]) -> None:
+    label.options(external=True)(sku)
+
+
+def test_a_step_that_somebody_reports_says_so() -> None:
+    assert 'n1["label, external"]' in reported.graph.to_mermaid()
+
+
+Shape = list[
+    Any
+]  # "step", "group", or a condition: what it has in its first case, and in its other one if there is any
+
+
+def shapes() -> st.SearchStrategy[Shape]:
+    single = st.sampled_from(["step", "undone", "group"])
+    return st.recursive(
+        st.lists(single, min_size=1, max_size=3),
+        lambda inner: st.lists(single | st.tuples(inner, st.none() | inner), min_size=1, max_size=3),
+        max_leaves=12,
+    )
+
+
+def compose(shape: Shape, sku: Ref[str], names: Iterator[int]) -> None:
+    for item in shape:
+        if item == "group":
+            parallelize(charge.named(f"charge-{next(names)}")(sku), reserve.named(f"reserve-{next(names)}")(sku))
+        elif isinstance(item, str):
+            (charge if item == "step" else reserve).named(f"{item}-{next(names)}")(sku)
+        else:
+            first, other = item
+            with when(sku, bool) as case:
+                compose(first, sku, names)
+            if other is not None:
+                with case.otherwise():
+                    compose(other, sku, names)
+
+
+@given(shapes())
+def test_no_box_of_an_svg_lies_on_another_and_no_arrow_goes_through_one(shape: Shape) -> None:
+    @workflow("nested")
+    def nested(sku: Ref[str]) -> None:
+        compose(shape, sku, count())
+
+    root = ET.fromstring(nested.graph.to_svg())  # noqa: S314 - we made it
+
+    boxes = [
+        tuple(float(box.attrib[side]) for side in ("x", "y", "width", "height")) for box in root.iter(f"{SVG}rect")
+    ]
+    for (x, y, width, height), (other_x, other_y, _, _) in combinations(sorted(boxes), 2):
+        assert other_x >= x + width or abs(y - other_y) >= height
+    for path in root.iter(f"{SVG}path"):
+        if path.attrib.get("class") != "line":
+            continue
+        points = [tuple(map(float, place.split(" "))) for place in path.attrib["d"].strip("M").split("L")]
+        for (ax, ay), (bx, by) in pairwise(points):
+            for x, y, width, height in boxes:
+                assert max(ax, bx) <= x or min(ax, bx) >= x + width or max(ay, by) <= y or min(ay, by) >= y + height
