@@ -213,12 +213,15 @@ class Composer:
         return self.operand(value, ANY, "the workflow's result", where)
 
     def _input(self, ref: Any, where: str) -> Slot:
-        if not isinstance(ref, Ref):
-            raise CompositionError(
-                f"{where}: transform takes refs and a function, not {type(ref).__name__}; what is known already is "
-                "there inside the function: transform(ref, lambda v: ...)."
-            )
-        return self.own(ref, where)
+        if isinstance(ref, Ref):
+            return self.own(ref, where)
+        if hidden_ref(ref) is not None:
+            instead = "give it each ref by itself: transform(a, b, lambda a, b: ...)."
+        elif callable(ref):
+            instead = "do everything in one function, the last argument."
+        else:
+            instead = "what is known already is there inside the function: transform(ref, lambda v: ...)."
+        raise CompositionError(f"{where}: transform takes refs and a function, not {type(ref).__name__}; {instead}")
 
     def own(self, ref: Ref[Any], where: str) -> Slot:
         """Return what a ref stands for, if it may be used here."""

@@ -50,7 +50,8 @@ def _member(composer: "Composer", ref: Any, where: str) -> Member:
         )
     if composer.blocks[node.slot] is not composer.block:
         raise CompositionError(
-            f"{where}: step {node.name!r} is in another block; parallelize takes the steps of its own block."
+            f"{where}: step {node.name!r} is in another block; parallelize takes the steps of its own block. What "
+            "runs only sometimes can be a member as a workflow that has the condition: my_workflow.as_step(ref)."
         )
     if node not in composer.block.nodes:
         raise CompositionError(f"{where}: step {node.name!r} is in another parallelize(...) already.")

@@ -150,6 +150,14 @@ TRANSFORMS: dict[str, tuple[Callable[[Any], object], str]] = {
         lambda ref: transform(ref, 17, max),  # type: ignore[call-overload]
         "not int; what is known already is there inside the function: transform(ref, lambda v: ...).",
     ),
+    "refs in a dict": (
+        lambda ref: transform({"order": ref}, max),  # type: ignore[call-overload]
+        "not dict; give it each ref by itself: transform(a, b, lambda a, b: ...).",
+    ),
+    "two functions": (
+        lambda ref: transform(ref, max, min),  # type: ignore[call-overload]
+        "not builtin_function_or_method; do everything in one function, the last argument.",
+    ),
     "async function": (
         lambda ref: transform(ref, _later),
         "transform takes a pure function, not an async def; what waits belongs into a step.",

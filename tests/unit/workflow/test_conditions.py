@@ -98,7 +98,10 @@ WRONG: dict[str, tuple[Callable[[Ref[Order]], Any], str]] = {
     "a part of a bare ref": (part_of_a_bare_ref, "<ref to the output of step 'first'.id> is made inside"),
     "the output of an inner block": (output_of_an_inner_block, "is first that branch's output."),
     "the output of a ref from around": (output_of_a_ref_from_around, "is not made in <branch 'when-1' at"),
-    "a group across blocks": (group_across_blocks, "step 'first' is in another block;"),
+    "a group across blocks": (
+        group_across_blocks,
+        "What runs only sometimes can be a member as a workflow that has the condition: my_workflow.as_step(ref).",
+    ),
     "two other cases": (two_other_cases, "has one other case; write another when(...)."),
     "the other case inside": (other_case_inside, "after its block, in the block around it."),
     "entered twice": (entered_twice, "is entered a second time; write another when(...)."),
