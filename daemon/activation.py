@@ -60,13 +60,14 @@ class Activation:
         identity: What makes two handlings the same one, whatever happened in between: for an event
             (source, name, id), for a firing its scheduled time.
         causation_id: The event in whose handling this happens; what is published meanwhile names it as its cause.
-        repeats: Whether it comes again if this process dies before its end, and with it the runs that it starts.
+        may_defer: Whether the start of a run may become durable only with what the run writes first: it all comes again
+            if this process dies before, and no other process may be at it meanwhile.
     """
 
     trigger: Trigger
     identity: tuple[str, ...]
     causation_id: str | None = None
-    repeats: bool = False
+    may_defer: bool = False
     _ordinals: dict[str, int] = field(default_factory=dict)
 
     def next_run_id(self, workflow: str) -> str:

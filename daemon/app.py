@@ -127,7 +127,7 @@ class App:
             look_s=look_s,
             max_payload_bytes=limit,
         )
-        self.recovery.regained = self.scheduler.confirm
+        self.recovery.regained = self._confirm
         self.desk = JobDesk(
             self.store, self.clock, app=name, jobs=lambda: self.jobs, declared=declared_jobs(discovered)
         )
@@ -162,6 +162,11 @@ class App:
         elif self._is_daemon:
             self.bus.expect(list(self.consumption.dispatchers))  # the same, without waiting for a broker that is away
         await self.outbox.start()
+
+    async def _confirm(self) -> None:
+        """Let go of what others have taken over while the lease was over."""
+        await self.scheduler.confirm()
+        await self.consumption.confirm()
 
     async def patiently(self, attempt: Callable[[], Awaitable[object]]) -> None:
         """Do something at the start that needs the store; a daemon waits for one that is away."""

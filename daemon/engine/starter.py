@@ -73,8 +73,8 @@ class RunStarter(RunResumer):
             if run.task is None and not run.settled:
                 raise interrupted(record.run_id, run.cause)
             return await self._answer(await self._join_stored(record, options), options.wait)
-        repeats = activation is not None and activation.repeats and options.run_id is None
-        may_wait = repeats and options.wait is not False and workflow.max_concurrency is None
+        may_defer = activation is not None and activation.may_defer and options.run_id is None
+        may_wait = may_defer and options.wait is not False and workflow.max_concurrency is None
         fresh = run_id is None
         found = await self._begin(workflow, record, held, options, fresh=fresh, in_place=in_place, may_wait=may_wait)
         try:

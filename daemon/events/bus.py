@@ -155,6 +155,12 @@ class Bus(Protocol):
         Declares what is missing. Returns at once, also while the broker is away; the consumer's `ready` tells.
         """
 
+    async def taken_away(self) -> Collection[Delivery]:
+        """Return what was handed on here, is not settled, and has another process by now, which took this one for dead.
+
+        Only what is so for certain: what a broker takes back from a lost connection it may deliver here once more.
+        """
+
     async def queues(self, subscribers: Sequence[str]) -> list[QueueState]:
         """Return the state of these subscribers' queues."""
 

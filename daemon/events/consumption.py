@@ -71,6 +71,12 @@ class Consumption:
                 self.consumers[name] = subscription, await self._bus.subscribe(subscription, dispatcher.receive)
         self._retired = {name: each for name, each in self._retired.items() if not each.retire()}
 
+    async def confirm(self) -> None:
+        """Let go of what others have taken over while this process's lease was over."""
+        taken = set(await self._bus.taken_away())
+        for dispatcher in self.all_dispatchers():
+            dispatcher.confirm(taken)
+
     async def quiesce(self) -> None:
         """Take nothing new from now on."""
         async with asyncio.TaskGroup() as group:

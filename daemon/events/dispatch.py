@@ -15,6 +15,8 @@ Invariants:
 * While its breaker is open nothing is started: the deliveries wait here, and when there are as many as the prefetch
   allows, the broker sends no more.
 * A cancellation from outside is neither success nor failure: the delivery goes back as it was.
+* What another process took over, because this one counted as dead, is cancelled: nothing that it would still do is
+  wanted. Where nobody can tell, as on a broker, it goes on, but starts no run that the other one has started.
 """
 
 import asyncio
@@ -87,6 +89,14 @@ class Dispatcher:
         self._release_waiting()
         return not self._tasks
 
+    def confirm(self, taken: set[Delivery]) -> None:
+        """Go on after a time in which this process may have counted as dead: these deliveries others have by now."""
+        for delivery in taken.intersection(self._waiting):
+            self._waiting.remove(delivery)
+            self._spawn(self._release(delivery))
+        for handling in self._running.values():
+            handling.confirm(taken)
+
     async def drain(self, grace_s: float) -> None:
         """Start nothing more, and return when all is settled.
 
@@ -155,6 +165,8 @@ class Dispatcher:
         with suppress(asyncio.CancelledError):  # a shutdown: what is left to do is to give the deliveries back
             again = self._recall.verdict_on(handling.first)
             verdict = again or self._known(handling) or await handling.judge(self.options)
+        if handling.is_lost and verdict is verdicts.RELEASED:
+            verdict = verdicts.TAKEN_OVER
         self._busy -= 1
         verdict = self._tell_breaker(handling, verdict, again)
         self._start()
@@ -165,7 +177,7 @@ class Dispatcher:
             self._tasks.discard(handling.task)
             if verdict.handled:
                 self._recall.done(handling.first)
-            elif not took_effect and verdict is not verdicts.RELEASED:
+            elif not took_effect and verdict not in verdicts.GIVEN_BACK:
                 self._recall.unsettled(handling.first, verdict)
             self._note(handling, verdict, started_s, repeated=again is not None)
 
@@ -201,7 +213,7 @@ class Dispatcher:
             handling.deliveries = []
             took_effect = await self._settle_one(newest, verdict.settle)
             for other in others:
-                ours = verdict if verdict is verdicts.RELEASED else verdicts.OK
+                ours = verdict if verdict in verdicts.GIVEN_BACK else verdicts.OK
                 await self._settle_one(other, ours.settle)
         return took_effect
 

@@ -97,6 +97,7 @@ class Handling:
         first: The delivery that it began with.
         deliveries: Those that wait for its verdict, oldest first.
         trace: What the event belongs to, and with it everything that its handler sets off.
+        is_lost: Whether it was cancelled because another process has the event.
         task: Runs it; set by whoever starts it, before anything else happens.
     """
 
@@ -111,6 +112,7 @@ class Handling:
         "first",
         "hurry",
         "identity",
+        "is_lost",
         "task",
         "trace",
     )
@@ -130,6 +132,7 @@ class Handling:
         self.identity = identity
         self.deliveries = [first]
         self.expired = False
+        self.is_lost = False
         self.trace = Trace.of(first.message.envelope.headers, *identity)
         self.hurry = hurry
         self._staging: Staging | None = None
@@ -165,6 +168,13 @@ class Handling:
             return verdict if await self._commit() else verdicts.DUPLICATE
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a handler raises is its event's failure
             return verdicts.of_error(error, self._subscriber.retry, self.first.attempt, self._around.chance())
+
+    def confirm(self, taken: set[Delivery]) -> None:
+        """Go on although another process may have begun with the event meanwhile; not if one has all its deliveries."""
+        self.activation().may_defer = False
+        if self.deliveries and taken.issuperset(self.deliveries):
+            self.is_lost = True
+            self.task.cancel()
 
     def _was_handled(self) -> Awaitable[bytes | None]:
         store = self._around.store
@@ -211,7 +221,9 @@ class Handling:
             envelope, subscriber_id = self.first.message.envelope, self._subscriber.id
             headers = self.trace.headers(subscriber_id, *self.identity)
             trigger = Trigger("event", subscriber_id, envelope.id, envelope.correlation_id or envelope.id, **headers)
-            self._activation = Activation(trigger, self.identity, envelope.id, repeats=True)
+            # What is redelivered, a process may still be at that counts as dead.
+            may_defer = not self.first.redelivered
+            self._activation = Activation(trigger, self.identity, envelope.id, may_defer=may_defer)
         return self._activation
 
     async def _in_time(self, handler: Awaitable[object]) -> None:

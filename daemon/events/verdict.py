@@ -46,6 +46,9 @@ DUPLICATE = Verdict("event_handled", "duplicate", _ack, handled=True)
 # A binding that is gone from the code, but not yet from the broker.
 IGNORED = Verdict("event_handled", "ignored", _ack)
 RELEASED = Verdict("event_handled", "cancelled", lambda delivery: delivery.release())
+_TAKEN_OVER = "another process has this event: our lease had run out"
+TAKEN_OVER = replace(RELEASED, outcome="taken_over", fields={"reason": _TAKEN_OVER})
+GIVEN_BACK = RELEASED, TAKEN_OVER
 
 
 def parked(error: RunNotCompleted) -> Verdict:

@@ -99,7 +99,7 @@ class Attempt:
         )
         try:
             trigger = Trigger("job", job.name, scheduled, **self._trace.headers("job", job.name, scheduled))
-            activation = Activation(trigger, (scheduled,), repeats=True)
+            activation = Activation(trigger, (scheduled,), may_defer=True)
             with activated(activation), bind(attempt=self._number):
                 await job.run(ctx)
         finally:

@@ -122,6 +122,9 @@ class EmbeddedBus:
         self._look()
         return consumer
 
+    async def taken_away(self) -> list[Delivery]:
+        return [delivery for consumer in self._consumers for delivery in await consumer.taken_away()]
+
     async def _run(self) -> None:
         wait_s, longest_s = _AWAY_S
         while not self._closing:

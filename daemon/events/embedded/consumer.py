@@ -246,6 +246,12 @@ class EmbeddedConsumer:
             self.want()
         return outcome is Outcome.APPLIED
 
+    async def taken_away(self) -> list[Delivery]:
+        """Return what was handed on, is not settled, and is somebody else's by now."""
+        ground = self._ground
+        asked = [(each, ground.store.commit(UpdateDelivery(each.row, ground.owner))) for each in self._out.values()]
+        return [delivery for delivery, answer in asked if await answer is Outcome.FENCED]
+
     async def release_all(self) -> None:
         """Give back what is not settled; whoever has it does so in vain from now on."""
         self._cancelled = True

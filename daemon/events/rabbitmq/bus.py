@@ -181,6 +181,10 @@ class RabbitBus:
             if trouble := await self._topology.prepare(subscription):
                 _log.error("subscriber_out_of_service", subscriber=subscription.id, reason=trouble)
 
+    async def taken_away(self) -> tuple[()]:
+        """Return nothing: the broker tells nobody whether it has delivered to another what it took back."""
+        return ()
+
     async def subscribe(self, subscription: Subscription, receive: Callable[[Delivery], None]) -> RabbitConsumer:
         def intake(emptied: Callable[[], None]) -> Intake:
             return Intake(

@@ -17,10 +17,10 @@ from tests.contract.engine.processes import CountingStore, Journal, Process, unt
 
 
 @contextmanager
-def handling(event_id: str = "event-1", *, repeats: bool = True) -> Iterator[None]:
+def handling(event_id: str = "event-1", *, may_defer: bool = True) -> Iterator[None]:
     """Do something as the handling of an event, which comes again if the process dies."""
     trigger = Trigger("event", "hello-customer", event_id)
-    with activated(Activation(trigger, ("crm", "customer.created", event_id), event_id, repeats=repeats)):
+    with activated(Activation(trigger, ("crm", "customer.created", event_id), event_id, may_defer=may_defer)):
         yield
 
 
@@ -50,10 +50,10 @@ async def test_a_run_of_n_steps_needs_n_writes(store: Store, clock: ManualClock,
 
 
 @pytest.mark.parametrize(
-    ("repeats", "idempotent", "transactions"), [(False, 0, 6), (True, 0, 5), (False, 2, 4), (True, 2, 3)]
+    ("may_defer", "idempotent", "transactions"), [(False, 0, 6), (True, 0, 5), (False, 2, 4), (True, 2, 3)]
 )
 async def test_each_write_of_a_run_is_one_transaction_of_its_database(
-    store: Store, clock: ManualClock, journal: Journal, *, repeats: bool, idempotent: int, transactions: int
+    store: Store, clock: ManualClock, journal: Journal, *, may_defer: bool, idempotent: int, transactions: int
 ) -> None:
     counting = CountingStore(store)
     process = await living(counting, clock, "process-1")
@@ -65,7 +65,7 @@ async def test_each_write_of_a_run_is_one_transaction_of_its_database(
             each()
 
     before = getattr(store, "transactions", 0)
-    with handling(repeats=repeats):
+    with handling(may_defer=may_defer):
         await five(process.container).run()
     databases = getattr(store, "transactions", transactions) - before  # memory has none
 
