@@ -5,17 +5,18 @@ from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
+from daemon.backing import bus_of, store_of
 from daemon.clock import Clock, SystemClock, new_id
 from daemon.config import Config
 from daemon.container import Services
-from daemon.declared import awaited_events, declared_jobs, dropped_jobs, jobs_of, missing_driver, subscribers_of
+from daemon.declared import awaited_events, declared_jobs, dropped_jobs, jobs_of, subscribers_of
 from daemon.discovery import Discovered
 from daemon.engine.engine import WorkflowEngine
 from daemon.engine.in_flight import InFlight, in_flight
 from daemon.engine.ports import Ports
 from daemon.engine.recovery import Recovery
 from daemon.engine.retention import Retention
-from daemon.errors import ConfigurationError, StoreEmptyError, StoreUnavailableError
+from daemon.errors import StoreEmptyError, StoreUnavailableError
 from daemon.events.bus import Bus
 from daemon.events.consumption import Consumption
 from daemon.events.handling import Surroundings
@@ -57,80 +58,111 @@ class App:
         self.discovered = discovered
         self.clock = clock or SystemClock()
         self.draining = False
+        self._owner = new_id(self.clock.now_us())
         self._is_daemon = is_daemon
         self._store_away = store_away
+        self._look_s = look_s
         self._is_up = False
-        name, limit = config.app.name, config.daemon.max_payload_bytes
-        owner = new_id(self.clock.now_us())
         self.services = services or Services(discovered.services)
-        self.store = store or _store(config, disk_failed)
-        self.bus = bus or _bus(config, self.store, owner, self.clock, lambda: self.recovery)
-        self.events = EventBus(self.bus, app=name, clock=self.clock, max_payload_bytes=limit)
-        self.outbox = Outbox(
-            self.store,
-            self.bus,
-            app=name,
-            owner=owner,
-            clock=self.clock,
-            look_s=look_s,
-            is_leased=lambda: not self.recovery.is_lapsed,
-            may_take_over=lambda: self.recovery.may_take_over,
-        )
-        ports = Ports(
-            self.store,
-            self.clock,
-            name,
-            owner,
-            limit,
-            config.daemon.park_after_s,
-            is_lapsed=lambda: self.recovery.is_lapsed,
-        )
-        self.engine = WorkflowEngine(
-            ports, containers=self.services.handler_container, options=self.options, on_staged=self.outbox.poke
-        )
-        self.engine.register(discovered.workflows)
-        self.recovery = Recovery(self.engine, self.store, self.clock, app=name, owner=owner, claims=is_daemon)
-        self.retention = Retention(
-            self.engine,
-            self.store,
-            self.clock,
-            app=name,
-            keep=timedelta(seconds=config.storage.retention_s),
+        self.store = store or store_of(config, disk_failed)
+        self.bus = bus or bus_of(config, self.store, self._owner, self.clock, lambda: self.recovery)
+        limit = config.daemon.max_payload_bytes
+        self.events = EventBus(self.bus, app=config.app.name, clock=self.clock, max_payload_bytes=limit)
+        self.outbox = self._outbox()
+        self.engine = self._engine()
+        self.recovery = self._recovery()
+        self.retention = self._retention()
+        self.consumption = Consumption(self.bus, self._around_handlers())
+        self.consumption.want(self._subscribers(config), self.options)
+        self.jobs = jobs_of(discovered, config)
+        self.scheduler = self._scheduler()
+        self.desk = JobDesk(
+            self.store, self.clock, app=config.app.name, jobs=lambda: self.jobs, declared=declared_jobs(discovered)
         )
         for provides, value in ((WorkflowEngine, self.engine), (Engine, self.engine), (EventBus, self.events)):
             self.services.register_value(provides, value)
-        around = Surroundings(
-            name,
+
+    # --- what it is made of ---
+
+    def _outbox(self) -> Outbox:
+        return Outbox(
+            self.store,
+            self.bus,
+            app=self.config.app.name,
+            owner=self._owner,
+            clock=self.clock,
+            look_s=self._look_s,
+            is_leased=self._is_leased,
+            may_take_over=self._may_take_over,
+        )
+
+    def _engine(self) -> WorkflowEngine:
+        ports = Ports(
+            self.store,
+            self.clock,
+            self.config.app.name,
+            self._owner,
+            self.config.daemon.max_payload_bytes,
+            self.config.daemon.park_after_s,
+            is_lapsed=lambda: self.recovery.is_lapsed,
+        )
+        engine = WorkflowEngine(
+            ports, containers=self.services.handler_container, options=self.options, on_staged=self.outbox.poke
+        )
+        engine.register(self.discovered.workflows)
+        return engine
+
+    def _recovery(self) -> Recovery:
+        name, owner = self.config.app.name, self._owner
+        recovery = Recovery(self.engine, self.store, self.clock, app=name, owner=owner, claims=self._is_daemon)
+        recovery.regained = self._confirm
+        return recovery
+
+    def _retention(self) -> Retention:
+        keep = timedelta(seconds=self.config.storage.retention_s)
+        return Retention(self.engine, self.store, self.clock, app=self.config.app.name, keep=keep)
+
+    def _around_handlers(self) -> Surroundings:
+        return Surroundings(
+            self.config.app.name,
             self.store,
             self.clock,
             self.services.handler_container,
             self.outbox.poke,
-            max_payload_bytes=limit,
-            owner=owner,
-            prefetch=config.broker.prefetch,
+            max_payload_bytes=self.config.daemon.max_payload_bytes,
+            owner=self._owner,
+            prefetch=self.config.broker.prefetch,
         )
-        self.consumption = Consumption(self.bus, around)
-        self.consumption.want(self._subscribers(config), self.options)
-        self.jobs = jobs_of(discovered, config)
-        self.scheduler = Scheduler(
+
+    def _scheduler(self) -> Scheduler:
+        return Scheduler(
             self.jobs,
             store=self.store,
             clock=self.clock,
-            app=name,
-            owner=owner,
+            app=self.config.app.name,
+            owner=self._owner,
             containers=self.services.handler_container,
             options=self.options,
             on_staged=self.outbox.poke,
-            dropped=dropped_jobs(discovered, config),
-            is_leased=lambda: not self.recovery.is_lapsed,
-            may_take_over=lambda: self.recovery.may_take_over,
-            look_s=look_s,
-            max_payload_bytes=limit,
+            dropped=dropped_jobs(self.discovered, self.config),
+            is_leased=self._is_leased,
+            may_take_over=self._may_take_over,
+            look_s=self._look_s,
+            max_payload_bytes=self.config.daemon.max_payload_bytes,
         )
-        self.recovery.regained = self._confirm
-        self.desk = JobDesk(
-            self.store, self.clock, app=name, jobs=lambda: self.jobs, declared=declared_jobs(discovered)
-        )
+
+    def _is_leased(self) -> bool:
+        return not self.recovery.is_lapsed
+
+    def _may_take_over(self) -> bool:
+        return self.recovery.may_take_over
+
+    async def _confirm(self) -> None:
+        """Let go of what others have taken over while the lease was over."""
+        await self.scheduler.confirm()
+        await self.consumption.confirm()
+
+    # --- its life ---
 
     def options(self, name: str) -> Mapping[str, Any]:
         """Return the table `[options.<name>]`."""
@@ -162,11 +194,6 @@ class App:
         elif self._is_daemon:
             self.bus.expect(list(self.consumption.dispatchers))  # the same, without waiting for a broker that is away
         await self.outbox.start()
-
-    async def _confirm(self) -> None:
-        """Let go of what others have taken over while the lease was over."""
-        await self.scheduler.confirm()
-        await self.consumption.confirm()
 
     async def patiently(self, attempt: Callable[[], Awaitable[object]]) -> None:
         """Do something at the start that needs the store; a daemon waits for one that is away."""
@@ -253,7 +280,7 @@ async def runs_in_flight(config: Config, discovered: Discovered) -> InFlight:
     path = config.sqlite_path
     if path is not None and not path.exists():
         return InFlight(0, [], is_new=True)
-    store = _store(config, lambda _: None, migrates=False)
+    store = store_of(config, lambda _: None, migrates=False)
     limit, park_after_s = config.daemon.max_payload_bytes, config.daemon.park_after_s
     try:
         await store.open()
@@ -264,42 +291,3 @@ async def runs_in_flight(config: Config, discovered: Discovered) -> InFlight:
         return await in_flight(ports, discovered.workflows)
     finally:
         await store.aclose()
-
-
-def _store(config: Config, disk_failed: Callable[[Exception], object], *, migrates: bool = True) -> Store:
-    path = config.sqlite_path
-    if path is not None:
-        from daemon.store.sqlite import SqliteStore  # noqa: PLC0415 - only what is configured is imported
-
-        return SqliteStore(path, sync_failed=disk_failed, migrates=migrates)
-    if problems := missing_driver(config):
-        raise ConfigurationError(problems)
-    from daemon.store.postgres import PostgresStore  # noqa: PLC0415 - the driver is an extra
-
-    return PostgresStore(config.storage.url, app=config.app.name, migrates=migrates)
-
-
-def _bus(config: Config, store: Store, owner: str, clock: Clock, recovery: Callable[[], Recovery]) -> Bus:
-    broker, limit = config.broker, config.daemon.max_payload_bytes
-    if broker.embedded:
-        from daemon.events.embedded import EmbeddedBus  # noqa: PLC0415 - only what is configured is imported
-
-        return EmbeddedBus(store, app=config.app.name, owner=owner, clock=clock, is_leased=lambda: recovery().is_leased)
-    from daemon.events.rabbitmq import RabbitBus  # noqa: PLC0415 - aio-pika is not needed on the embedded default
-
-    return RabbitBus(
-        broker.url,
-        app=config.app.name,
-        exchange=broker.exchange,
-        heartbeat_s=broker.heartbeat_s,
-        consumer_timeout_s=broker.consumer_timeout_s,
-        declare=broker.declare,
-        tls_ca=broker.tls_ca and str(config.path(broker.tls_ca)),
-        tls_cert=broker.tls_cert and str(config.path(broker.tls_cert)),
-        tls_key=broker.tls_key and str(config.path(broker.tls_key)),
-        max_payload_bytes=limit,
-        clock=clock,
-        store=store,
-        owner=owner,
-        leased_until_s=lambda: recovery().leased_until_s,
-    )
