@@ -7,7 +7,7 @@ from daemon.engine.edited import edited_items
 from daemon.workflow.codec import Codec, Held, taken
 from daemon.workflow.definition import BoundStep
 from daemon.workflow.nodes import HookNode, LoopNode, Node, StepNode
-from daemon.workflow.ref import Slot
+from daemon.workflow.operand import Slot
 
 if TYPE_CHECKING:
     from daemon.engine.execution import Execution

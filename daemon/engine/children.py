@@ -22,8 +22,8 @@ from daemon.workflow.codec import Codec
 from daemon.workflow.context import RunScope
 from daemon.workflow.graph import Graph
 from daemon.workflow.nodes import ChildNode
+from daemon.workflow.operand import Structure
 from daemon.workflow.rebuilding import Rebuilt
-from daemon.workflow.ref import Structure
 from daemon.workflow.workflow import WorkflowBase
 
 Walk = Callable[[Execution], Awaitable[None]]

@@ -21,8 +21,8 @@ from daemon.workflow.nodes import (
     WhenNode,
     walk,
 )
+from daemon.workflow.operand import Slot
 from daemon.workflow.rebuilding import RESULT
-from daemon.workflow.ref import Slot
 from daemon.workflow.stored import slots_in
 
 _Ahead = Iterator[tuple[Execution, Node]]

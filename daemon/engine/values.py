@@ -9,7 +9,7 @@ from daemon.errors import CodecError, PayloadTooLargeError, PermanentFailure
 from daemon.store.model import StepRecord, StepState
 from daemon.workflow.codec import Held, taken
 from daemon.workflow.nodes import ChildNode, LoopNode, StepNode, TransformNode, WaitNode, walk
-from daemon.workflow.ref import Constant, Slot
+from daemon.workflow.operand import Constant, Slot
 from daemon.workflow.step import StepResponse
 
 _COMPLETED = StepState.COMPLETED  # a name: an enum takes long to find its members

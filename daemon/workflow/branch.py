@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Union
 
 from daemon.errors import CompositionError
 from daemon.workflow.nodes import Node, OtherwiseNode, WhenNode
-from daemon.workflow.ref import Operand, Ref, Slot
+from daemon.workflow.operand import Operand, Slot
+from daemon.workflow.ref import Ref
 from daemon.workflow.signature import where_called
 
 if TYPE_CHECKING:

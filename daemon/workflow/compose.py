@@ -15,7 +15,8 @@ from daemon.workflow.codec import ANY
 from daemon.workflow.composer import Composer, composing, composition
 from daemon.workflow.graph import Graph
 from daemon.workflow.group import add_parallel
-from daemon.workflow.ref import Ref, Slot
+from daemon.workflow.operand import Slot
+from daemon.workflow.ref import Ref
 from daemon.workflow.signature import accepts_none, codec_for, hints_of, relative, where_defined
 from daemon.workflow.step import Step
 

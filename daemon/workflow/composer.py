@@ -12,7 +12,8 @@ from daemon.workflow.definition import BoundStep
 from daemon.workflow.graph import Graph
 from daemon.workflow.loop import check_loop
 from daemon.workflow.nodes import LoopNode, Member, Node, StepNode, TransformNode, WaitNode, walk
-from daemon.workflow.ref import Constant, Operand, Ref, Slot, Structure, hidden_ref
+from daemon.workflow.operand import Constant, Operand, Slot, Structure
+from daemon.workflow.ref import Ref, hidden_ref
 from daemon.workflow.signature import codec_or_any, hints_of, where_called
 from daemon.workflow.skipping import check_skips
 

@@ -24,7 +24,7 @@ from daemon.workflow.nodes import (
     WhenNode,
     walk,
 )
-from daemon.workflow.ref import Constant, Operand, Slot
+from daemon.workflow.operand import Constant, Operand, Slot
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -22,7 +22,7 @@ from daemon.workflow.nodes import (
     WhenNode,
     walk,
 )
-from daemon.workflow.ref import Constant, Operand, Slot, Structure
+from daemon.workflow.operand import Constant, Operand, Slot, Structure
 from daemon.workflow.stored import VERSION, codes_of, texts_of, types_of
 
 IsMissing = Callable[[int], bool]

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from daemon.errors import CompositionError
 from daemon.workflow.nodes import ChildNode, LoopNode, Member, Node, OtherwiseNode, ParallelNode, StepNode, walk
-from daemon.workflow.ref import Ref, Slot
+from daemon.workflow.operand import Slot
+from daemon.workflow.ref import Ref
 from daemon.workflow.signature import where_called
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from daemon.events.model import Event, name_of
 from daemon.workflow.definition import BoundStep
 from daemon.workflow.functions import function_name
-from daemon.workflow.ref import Operand
+from daemon.workflow.operand import Operand
 
 if TYPE_CHECKING:
     from daemon.workflow.workflow import WorkflowBase

@@ -24,6 +24,7 @@ from daemon.workflow.nodes import (
     WaitNode,
     WhenNode,
 )
+from daemon.workflow.operand import Constant, Operand, Slot, Structure, path_of
 from daemon.workflow.placeholders import (
     GoneCodec,
     GoneEvent,
@@ -33,7 +34,6 @@ from daemon.workflow.placeholders import (
     gone_workflow,
     on_failure_of,
 )
-from daemon.workflow.ref import Constant, Operand, Slot, Structure, path_of
 from daemon.workflow.stored import VERSION, by_text, types_of
 from daemon.workflow.workflow import WorkflowBase
 

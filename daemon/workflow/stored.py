@@ -16,7 +16,7 @@ from daemon.workflow.nodes import (
     WhenNode,
     walk,
 )
-from daemon.workflow.ref import Constant, Operand, Slot, Structure
+from daemon.workflow.operand import Constant, Operand, Slot, Structure
 
 if TYPE_CHECKING:
     from daemon.workflow.graph import Graph

@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from daemon import DefinitionError
-from daemon.workflow.ref import type_at
+from daemon.workflow.operand import type_at
 from daemon.workflow.signature import accepts_none, check_identity, relative, where_called, where_defined
 
 T = TypeVar("T")
