@@ -20,7 +20,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from uuid import uuid4
 
 import asyncpg
 
@@ -28,20 +27,13 @@ from daemon.errors import StoreUnavailableError
 from daemon.log import get_logger
 from daemon.store.postgres_batch import Batch, Commit, in_groups
 from daemon.store.postgres_link import LOST, STATEMENT_S, Link, is_refusal, reason
+from daemon.store.postgres_numbers import Numbers
 from daemon.store.postgres_swift import Swift
 from daemon.store.writes import Outcome
 
 _BATCH_MAX = 1_000
 _FIRST_BACKOFF_S = 0.05
 _LONGEST_BACKOFF_S = 2.0
-# What those leave behind that were killed is of no use after a day, and forgotten after a month.
-_INTRODUCE = """
-    WITH forgotten AS (DELETE FROM batches WHERE at < now() - interval '30 days' AND writer <> $1)
-    INSERT INTO batches (writer, number, at) VALUES ($1, $2, now())
-    ON CONFLICT (writer) DO UPDATE SET number = excluded.number, at = excluded.at"""
-_SIGN = "UPDATE batches SET number = $2, at = now() WHERE writer = $1 AND number = $3 RETURNING number"
-_LAST = "SELECT number FROM batches WHERE writer = $1 FOR UPDATE NOWAIT"
-_FORGET = "DELETE FROM batches WHERE writer = $1"
 log = get_logger(__name__)
 
 
@@ -73,9 +65,7 @@ class Writer:
         self._connect = connect
         self._hinted = hinted
         self._link: Link | None = None
-        self._name = uuid4().hex
-        self._number = 0
-        self._signed: int | None = None  # the number in `batches`; None if it has none
+        self._numbers = Numbers()
         self._is_careful = False
         self._pending: list[Commit] = []
         self._size = _BATCH_MAX
@@ -103,7 +93,7 @@ class Writer:
         if self._link is not None:
             self._link.remove_termination_listener(self._lost)
             with suppress(*LOST):
-                await self._link.execute(_FORGET, self._name, timeout=_LONGEST_BACKOFF_S)
+                await self._numbers.forget(self._link, timeout_s=_LONGEST_BACKOFF_S)
                 await self._link.close(timeout=_LONGEST_BACKOFF_S)
 
     def submit(self, commit: Commit) -> None:
@@ -164,24 +154,21 @@ class Writer:
 
     async def _transact(self, link: Link, batch: Sequence[Commit]) -> None:
         async with asyncio.timeout(STATEMENT_S):
-            if self._signed is None:
-                await link.execute(_INTRODUCE, self._name, self._number)
-                self._signed = self._number
-            self._number += 1
+            before = await self._numbers.give(link)
             groups = in_groups(batch)
             swift = Swift(batch) if len(groups) == 1 and batch[0].is_plain and not self._is_careful else None
             if swift is not None and swift.is_possible:
-                await self._at_once(link, batch, swift, self._signed)
+                await self._at_once(link, batch, swift, before)
             else:
-                await self._in_steps(link, batch, groups, self._signed)
+                await self._in_steps(link, batch, groups, before)
 
     async def _at_once(self, link: Link, batch: Sequence[Commit], swift: Swift, before: int) -> None:
         """Commit a batch if no guard refuses; else have it done step by step."""
-        unknown = _Unknown(self._number, link.get_server_pid(), batch, [Outcome.APPLIED] * len(batch))
+        unknown = _Unknown(self._numbers.latest, link.get_server_pid(), batch, [Outcome.APPLIED] * len(batch))
         self._unknown = unknown
         self._is_careful = True
         try:
-            is_signed, is_committed = await swift.run(link, self._name, self._number, before)
+            is_signed, is_committed = await swift.run(link, self._numbers.writer, unknown.number, before)
         except Exception as error:
             if is_refusal(error) or _is_rolled_back(error):
                 self._unknown = None
@@ -192,29 +179,26 @@ class Writer:
             self._committed(unknown)
         else:
             self._unknown = None
-            self._signed = before if is_signed else None
+            self._numbers.signed = before if is_signed else None
 
     async def _in_steps(
         self, link: Link, batch: Sequence[Commit], groups: Sequence[Sequence[Commit]], before: int
     ) -> None:
         await link.execute("BEGIN")
         outcomes = await Batch(link).run(groups)
-        if await link.fetchval(_SIGN, self._name, self._number, before) is None:
+        if not await self._numbers.sign(link, before):
             await link.execute("ROLLBACK")
-            self._signed = None
+            self._numbers.signed = None
             return
-        self._unknown = _Unknown(self._number, link.get_server_pid(), batch, outcomes)
+        self._unknown = _Unknown(self._numbers.latest, link.get_server_pid(), batch, outcomes)
         await link.execute("COMMIT")
         self._committed(self._unknown)
 
     async def _find_out(self, link: Link, unknown: _Unknown) -> None:
         """Learn what became of a batch; raise if it cannot be told yet."""
-        self._number += 1
         try:
-            async with asyncio.timeout(STATEMENT_S), link.transaction():
-                number = await link.fetchval(_LAST, self._name)
-                if number not in (None, unknown.number):
-                    await link.execute(_SIGN, self._name, self._number, number)
+            async with asyncio.timeout(STATEMENT_S):
+                number = await self._numbers.find_out(link, unknown.number)
         except asyncpg.LockNotAvailableError:
             # Its connection is lost to us only: end it, so that it is one or the other.
             await link.execute("SELECT pg_terminate_backend($1)", unknown.process, timeout=STATEMENT_S)
@@ -223,10 +207,10 @@ class Writer:
         if number == unknown.number:
             self._committed(unknown)
         elif number is None:
-            self._signed = None
+            self._numbers.signed = None
             self._settle(unknown.batch, StoreUnavailableError("The database does not know any more what it committed."))
         else:
-            self._signed = self._number
+            self._numbers.signed = self._numbers.latest
             self._unknown = None
 
     async def _recover(self, error: Exception) -> bool:
@@ -261,7 +245,7 @@ class Writer:
         self.transactions += 1
         self._note_well()
         self._size = _BATCH_MAX
-        self._signed = known.number
+        self._numbers.signed = known.number
         self._is_careful = False
         self._settle(known.batch, None, known.outcomes)
         if any(
