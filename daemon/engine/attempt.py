@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import inspect
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -15,7 +16,8 @@ async def in_thread(fn: Callable[..., Any], *args: Any) -> Any:
     """Call a plain function in a thread of its own, with the caller's context variables.
 
     Python has no way to stop a thread: a caller that is cancelled does not wait for it, nor does the end of the
-    process. Therefore it is no thread of a pool, which those that hang would fill.
+    process. Therefore it is no thread of a pool, which those that hang would fill. What it returns is awaited here if
+    that can be: a plain function around an async one, as many decorators make it.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[Any] = loop.create_future()
@@ -44,7 +46,8 @@ async def in_thread(fn: Callable[..., Any], *args: Any) -> Any:
             return  # the loop is closed: nobody waits any more
 
     threading.Thread(target=work, name=f"sagad {getattr(fn, '__name__', 'step')}", daemon=True).start()
-    return await done
+    found = await done
+    return await found if inspect.isawaitable(found) else found
 
 
 async def call_within(

@@ -83,7 +83,7 @@ class Branch:
             node = WhenNode(self._name, self._slot, self._operands, self._fn, nodes, self.where)
         else:
             node = OtherwiseNode(self._name, self._slot, self._condition, nodes, self.where)
-        self._composer.leave(node if kind is None else None)
+        self._composer.leave(node)
 
     def output(self, ref: Ref[T]) -> "Ref[T | None]":
         """Return what a value made in this branch is outside of it: None in a run in which the branch did not run.

@@ -17,7 +17,7 @@ from daemon.workflow.graph import Graph
 from daemon.workflow.group import add_parallel
 from daemon.workflow.operand import Slot
 from daemon.workflow.ref import Ref
-from daemon.workflow.signature import accepts_none, codec_for, hints_of, relative, where_defined
+from daemon.workflow.signature import accepts_none, codec_for, hints_of, is_applications, relative, where_defined
 from daemon.workflow.step import Step
 
 A = TypeVar("A")
@@ -87,7 +87,7 @@ def _raised_at(error: BaseException) -> str:
     """Return file and line of the innermost frame of an exception that is not the validation library's."""
     found = "?"
     for frame, line in walk_tb(error.__traceback__):
-        if not frame.f_globals.get("__name__", "").startswith(("daemon.workflow", "pydantic", "contextlib")):
+        if is_applications(frame):
             found = f"{relative(frame.f_code.co_filename)}:{line}"
     return found
 

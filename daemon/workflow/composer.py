@@ -14,7 +14,7 @@ from daemon.workflow.loop import check_loop
 from daemon.workflow.nodes import LoopNode, Member, Node, StepNode, TransformNode, WaitNode, walk
 from daemon.workflow.operand import Constant, Operand, Slot, Structure
 from daemon.workflow.ref import Ref, hidden_ref
-from daemon.workflow.signature import codec_or_any, hints_of, where_called
+from daemon.workflow.signature import check_label, codec_or_any, hints_of, where_called
 from daemon.workflow.skipping import check_skips
 
 _UNLIMITED = 1 << 62
@@ -138,11 +138,10 @@ class Composer:
         self._block = Block(self._block, opened)
         return self._block
 
-    def leave(self, node: Node | None) -> None:
+    def leave(self, node: Node) -> None:
         """End the block that is being recorded, and record what it was in the one around it."""
         self._block = self._block.outer or self._block
-        if node is not None:
-            self._block.nodes.append(node)
+        self._block.nodes.append(node)
 
     def operand(self, value: Any, codec: Codec, what: str, where: str) -> Operand:
         """Return what stands for a ref or a plain value in the graph."""
@@ -167,8 +166,9 @@ class Composer:
         if isinstance(value, Ref):
             return self.own(value, where)
         if type(value) is dict:
+            _check_keys(value, where)
             items = tuple(self._part(item, where) for item in value.values())
-            return Structure(dict, tuple(map(str, value)), items)
+            return Structure(dict, tuple(value), items)
         if type(value) in (list, tuple):
             return Structure(type(value), (), tuple(self._part(item, where) for item in value))
         raise CompositionError(
@@ -182,6 +182,10 @@ class Composer:
         Raises:
             CompositionError: A condition has no block, or a step skips to what does not come later.
         """
+        if self._block.outer is not None:
+            raise CompositionError(
+                f"{self._block.opened} is entered and never left: write `with when(...) as branch:`."
+            )
         for branch in self._unused:
             raise CompositionError(f"{branch.where}: nothing is inside: write `with when(...) as branch:`.")
         self.note_taker(result, codec)
@@ -259,6 +263,8 @@ class Composer:
         if name is None:
             self._ordinals[kind] = self._ordinals.get(kind, 0) + 1
             name = f"{kind}-{self._ordinals[kind]}"
+        else:
+            check_label(name, where)
         self.claim(name, where, f'{where}: give one of them another name: {helper}(..., name="...")')
         return name
 
@@ -266,3 +272,11 @@ class Composer:
         """Return the place of another value in a run."""
         self._slots += 1
         return self._slots - 1
+
+
+def _check_keys(value: dict[Any, Any], where: str) -> None:
+    wrong = next((key for key in value if not isinstance(key, str)), None)
+    if wrong is not None:
+        raise CompositionError(
+            f"{where}: a workflow's result has the key {wrong!r}, and keys of JSON are texts: write {str(wrong)!r}."
+        )

@@ -71,11 +71,11 @@ def step(
         external: The step does its work and then waits: its output is reported later.
 
     Raises:
-        DefinitionError: The name is not kebab-case, or an option is out of its range.
+        CompositionError: The name is not kebab-case, or an option is out of its range.
     """
     options = StepOptions(
-        retry=retry or Retry.never(),
-        compensation_retry=compensation_retry or COMPENSATION_RETRY,
+        retry=Retry.never() if retry is None else retry,
+        compensation_retry=COMPENSATION_RETRY if compensation_retry is None else compensation_retry,
         timeout=timeout,
         idempotent=idempotent,
         on_failure=on_failure,

@@ -8,12 +8,21 @@ from typing import Any, Literal, Self
 
 from typing_extensions import TypeVar
 
-from daemon.errors import DefinitionError
+from daemon.errors import CompositionError
 from daemon.retry import Retry
 from daemon.workflow.codec import Codec
 from daemon.workflow.context import StepContext
 from daemon.workflow.functions import function_name
-from daemon.workflow.signature import accepts_none, check_identity, codec_for, hints_of, parameters_of, where_defined
+from daemon.workflow.signature import (
+    accepts_none,
+    check_identity,
+    check_time,
+    codec_for,
+    function_parameters,
+    hints_of,
+    where_called,
+    where_defined,
+)
 
 Undo = TypeVar("Undo", default=Any)
 _UNSET: Any = object()
@@ -45,15 +54,19 @@ class StepOptions:
     external: bool
 
     def __post_init__(self) -> None:
+        where = where_called()
         for name in ("retry", "compensation_retry"):
             if not isinstance(getattr(self, name), Retry):
-                raise DefinitionError(f"{name} is a Retry, not {getattr(self, name)!r}: write Retry(max_attempts=...).")
-        if self.timeout is not None and not isinstance(self.timeout, timedelta):
-            raise DefinitionError(f"timeout is a timedelta, not {self.timeout!r}: write timedelta(seconds=...).")
-        if self.timeout is not None and self.timeout <= timedelta(0):
-            raise DefinitionError(f"A step's timeout is above zero, not {self.timeout}; leave it out for none.")
+                given = getattr(self, name)
+                raise CompositionError(f"{where}: {name} is a Retry, not {given!r}: write Retry(max_attempts=...).")
+        for name in ("idempotent", "external"):
+            if not isinstance(getattr(self, name), bool):
+                raise CompositionError(f"{where}: {name} is True or False, not {getattr(self, name)!r}.")
+        check_time(self.timeout, "a step's timeout", where)
         if self.on_failure not in ("rollback", "continue") and not isinstance(self.on_failure, SkipTo):
-            raise DefinitionError(f'on_failure is "rollback", "continue" or SkipTo("step"), not {self.on_failure!r}.')
+            raise CompositionError(
+                f'{where}: on_failure is "rollback", "continue" or SkipTo("step"), not {self.on_failure!r}.'
+            )
         if isinstance(self.on_failure, SkipTo):
             check_identity("step", self.on_failure.step)
 
@@ -169,8 +182,8 @@ class BoundStep:
         definition = self.definition
         if definition.compensation is not None:
             first = where_defined(definition.compensation.fn)
-            raise DefinitionError(f"{where_defined(fn)}: step {self.name!r} has a compensation already, at {first}.")
-        parameters = parameters_of(fn, "compensation", most=2, shape="(data), (data, ctx) or ()")
+            raise CompositionError(f"{where_defined(fn)}: step {self.name!r} has a compensation already, at {first}.")
+        parameters = function_parameters(fn, "compensation", "(data), (data, ctx) or ()")
         type_ = hints_of(fn).get(parameters[0].name, Any) if parameters else Any
         definition.compensation = CompensationFunction(
             fn,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Generic, get_args, overload
 
 from typing_extensions import TypeVar
 
-from daemon.errors import CodecError, CompositionError, DefinitionError, did_you_mean
+from daemon.errors import CodecError, CompositionError, did_you_mean
 from daemon.workflow.codec import ANY, Codec
 from daemon.workflow.composer import composing
 from daemon.workflow.context import StepContext
@@ -33,12 +33,12 @@ class Hook(Generic[T]):
         name: Its identity in stored runs: kebab-case, unique in a workflow.
 
     Raises:
-        DefinitionError: The name is none.
+        CompositionError: The name is none.
     """
 
     def __init__(self, name: str) -> None:
         if not isinstance(name, str):
-            raise DefinitionError(f'A hook is made of its name: write Hook[Order]("order-validated"), not {name!r}.')
+            raise CompositionError(f'A hook is made of its name: write Hook[Order]("order-validated"), not {name!r}.')
         self.name = check_identity("hook", name)
 
     def __repr__(self) -> str:

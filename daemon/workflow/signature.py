@@ -2,16 +2,20 @@
 
 import inspect
 import re
+import sys
 import types
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from types import FrameType
+from typing import Annotated, Any, Never, NoReturn, Union, get_args, get_origin, get_type_hints
 
-from daemon.errors import CodecError, CompositionError, DefinitionError
+from daemon.errors import CodecError, CompositionError
 from daemon.workflow.codec import ANY, Codec
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _NAME_MAX = 100
+LONGEST = timedelta(days=365 * 100)
 
 
 def where_defined(fn: Callable[..., Any]) -> str:
@@ -23,11 +27,18 @@ def where_defined(fn: Callable[..., Any]) -> str:
 
 
 def where_called() -> str:
-    """Return file and line of the innermost caller that is no part of the workflow language: the composition."""
+    """Return file and line of the innermost caller that is the application's own: its composition, or its decorator."""
     frame = inspect.currentframe()
-    while frame is not None and frame.f_globals.get("__name__", "").startswith("daemon.workflow"):
+    while frame is not None and not is_applications(frame):
         frame = frame.f_back
     return f"{relative(frame.f_code.co_filename)}:{frame.f_lineno}" if frame is not None else "?"
+
+
+def is_applications(frame: FrameType) -> bool:
+    """Tell whether a frame is neither the workflow language's nor of a library through which a ref or model passes."""
+    module = frame.f_globals.get("__name__", "")
+    package = module.partition(".")[0]
+    return not module.startswith("daemon.workflow") and package != "pydantic" and package not in sys.stdlib_module_names
 
 
 def relative(filename: str) -> str:
@@ -43,17 +54,38 @@ def check_identity(kind: str, name: object) -> str:
     """Return `name` if it is kebab-case and at most 100 characters.
 
     Raises:
-        DefinitionError: It is not; suggests one that is.
+        CompositionError: It is not; suggests one that is.
     """
     if not isinstance(name, str):
-        raise DefinitionError(f'{kind} needs a name: write @{kind}("{_kebab(getattr(name, "__name__", "name"))}").')
+        said = f'write @{kind}("{_kebab(name.__name__)}")' if inspect.isroutine(name) else f"{name!r} is none"
+        raise CompositionError(f"{where_called()}: a {kind} needs a name: {said}.")
     if len(name) > _NAME_MAX or _NAME.fullmatch(name) is None:
         hint = _kebab(name)
-        raise DefinitionError(
-            f"{name[:_NAME_MAX]!r} is no name for a {kind}: use at most {_NAME_MAX} lower-case letters, digits and "
-            "single dashes" + (f", like {hint!r}." if _NAME.fullmatch(hint) else ".")
+        raise CompositionError(
+            f"{where_called()}: {name[:_NAME_MAX]!r} is no name for a {kind}: use at most {_NAME_MAX} lower-case "
+            "letters, digits and single dashes" + (f", like {hint!r}." if _NAME.fullmatch(hint) else ".")
         )
     return name
+
+
+def check_label(name: object, where: str) -> None:
+    """Raise `CompositionError` unless it can be the name of what is no step: `step[0]` is an item of a loop."""
+    if not isinstance(name, str) or not 1 <= len(name) <= _NAME_MAX or not name.isprintable() or set(name) & set("[]"):
+        raise CompositionError(
+            f"{where}: name is a text of 1 to {_NAME_MAX} printable characters without brackets, not {name!r:.100}."
+        )
+
+
+def check_time(value: object, what: str, where: str) -> None:
+    """Raise `CompositionError` unless a time that may be left out is a timedelta above zero and at most 100 years."""
+    if value is None:
+        return
+    if not isinstance(value, timedelta):
+        raise CompositionError(f"{where}: {what} is a timedelta, not {value!r}: write timedelta(seconds=...).")
+    if not timedelta(0) < value <= LONGEST:
+        raise CompositionError(
+            f"{where}: {what} is above zero and at most 100 years, not {value}; leave it out for none."
+        )
 
 
 def _kebab(name: str) -> str:
@@ -79,20 +111,35 @@ def parameters_of(fn: Callable[..., Any], kind: str, *, most: int, shape: str) -
     """Return a function's positional parameters.
 
     Raises:
-        DefinitionError: It is no function, or takes something else than `shape` says.
+        CompositionError: It is no function, or takes something else than `shape` says.
     """
     if not inspect.isroutine(fn):
         found = f"the class {fn.__name__}" if isinstance(fn, type) else f"a {type(fn).__name__}"
-        raise DefinitionError(f"{where_called()}: a {kind} is made of a function, not of {found}.")
+        raise CompositionError(f"{where_called()}: a {kind} is made of a function, not of {found}.")
     parameters = list(inspect.signature(fn).parameters.values())
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     needless = [p for p in parameters if p not in positional and p.default is p.empty and p.kind is p.KEYWORD_ONLY]
     variadic = any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
     if variadic or needless or len(positional) > most:
-        raise DefinitionError(
+        raise CompositionError(
             f"{where_defined(fn)}: {fn.__name__}{inspect.signature(fn)} does not fit a {kind}, which takes {shape}."
         )
     return positional
+
+
+def function_parameters(fn: Callable[..., Any], kind: str, shape: str) -> list[inspect.Parameter]:
+    """Return the parameters of a function that a run calls: at most a value and a context.
+
+    Raises:
+        CompositionError: It is no function, a generator, or takes something else than `shape` says.
+    """
+    parameters = parameters_of(fn, kind, most=2, shape=shape)
+    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+        raise CompositionError(
+            f"{where_defined(fn)}: {kind} {fn.__name__} is a generator, which would do nothing when it is called; "
+            "write it without yield."
+        )
+    return parameters
 
 
 def codec_for(type_: Any, fn: Callable[..., Any], what: str) -> Codec:
@@ -101,7 +148,7 @@ def codec_for(type_: Any, fn: Callable[..., Any], what: str) -> Codec:
     Raises:
         CompositionError: The type has no JSON form.
     """
-    if type_ is Any or type_ is inspect.Parameter.empty:
+    if type_ in (Any, inspect.Parameter.empty, NoReturn, Never):  # what never returns has no value to store
         return ANY
     try:
         return Codec(type_)

@@ -6,14 +6,14 @@ from typing import Any, Generic, get_args, get_origin, overload
 
 from typing_extensions import TypeVar
 
-from daemon.errors import CompositionError, DefinitionError
+from daemon.errors import CompositionError
 from daemon.workflow.codec import ANY
 from daemon.workflow.composer import composing
 from daemon.workflow.context import StepContext
 from daemon.workflow.definition import BoundStep, Compensation, StepDefinition, Undo
 from daemon.workflow.functions import needs_task
 from daemon.workflow.ref import Ref
-from daemon.workflow.signature import codec_for, hints_of, parameters_of, where_defined
+from daemon.workflow.signature import codec_for, function_parameters, hints_of, where_defined
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -112,19 +112,17 @@ async def call_bare(definition: StepDefinition, value: Any, ctx: StepContext | N
     if definition.arity == 2 and ctx is None:  # noqa: PLR2004 - (input, ctx)
         raise CompositionError(f"{definition.fn.__name__} takes a context: call .run(value, ctx) with a StepContext.")
     found = definition.fn(*(value, ctx)[: definition.arity])
-    return await found if definition.is_async else found
+    return await found if inspect.isawaitable(found) else found
 
 
 def define(fn: Callable[..., Any], kind: str = "step", shape: str = "(), (input) or (input, ctx)") -> StepDefinition:
     """Read the signature of a step's function, or of another `kind` of function that is run as one.
 
     Raises:
-        DefinitionError: It is none.
+        CompositionError: It is none.
         CompositionError: One of its types cannot be resolved, or has no JSON form.
     """
-    parameters = parameters_of(fn, kind, most=2, shape=shape)
-    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
-        raise DefinitionError(f"{where_defined(fn)}: {kind} {fn.__name__} is a generator; return the output instead.")
+    parameters = function_parameters(fn, kind, shape)
     hints = hints_of(fn)
     returns = hints.get("return", Any)
     if returns is StepResponse or get_origin(returns) is StepResponse:

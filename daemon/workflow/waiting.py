@@ -13,10 +13,9 @@ from daemon.workflow.codec import Codec
 from daemon.workflow.composer import composing
 from daemon.workflow.nodes import SleepNode, WaitNode
 from daemon.workflow.ref import Ref
-from daemon.workflow.signature import codec_or_any, may_be, where_called
+from daemon.workflow.signature import LONGEST, check_time, codec_or_any, may_be, where_called
 
 E = TypeVar("E", bound=Event)
-_LONGEST = timedelta(days=365 * 100)
 
 
 def sleep(delay: timedelta, /, *, name: str | None = None) -> None:
@@ -35,7 +34,7 @@ def sleep(delay: timedelta, /, *, name: str | None = None) -> None:
         )
     if not isinstance(given, timedelta):
         raise CompositionError(f"{where}: sleep takes a timedelta, not {given!r}: sleep(timedelta(seconds=...)).")
-    if not timedelta(0) <= delay <= _LONGEST:
+    if not timedelta(0) <= delay <= LONGEST:
         raise CompositionError(f"{where}: sleep takes 0 to 100 years, not {delay}.")
     composer.block.nodes.append(SleepNode(composer.name_for("sleep", name, where, "sleep"), delay, None, where))
 
@@ -113,11 +112,7 @@ def wait_for_event(
         raise CompositionError(
             f"{where}: match of wait_for_event is a plain function of the event: match=lambda e: e.order_id."
         )
-    if timeout is not None and not (isinstance(timeout, timedelta) and timedelta(0) < timeout <= _LONGEST):
-        raise CompositionError(
-            f"{where}: timeout of wait_for_event is a timedelta above zero and at most 100 years, not {timeout!r}; "
-            "leave it out for none."
-        )
+    check_time(timeout, "the timeout of wait_for_event", where)
     named = composer.name_for("wait-for-event", name, where, "wait_for_event")
     operand = composer.operand(key, codec_or_any(type(key)), f"the key of {named!r}", where)
     node = WaitNode(named, composer.new_slot(), event, operand, match, timeout, where)

@@ -9,7 +9,7 @@ from typing import Any, Generic, overload
 import svcs
 from typing_extensions import TypeVar
 
-from daemon.errors import CodecError, CompositionError, DefinitionError
+from daemon.errors import CodecError, CompositionError
 from daemon.retry import Retry
 from daemon.schedule.options import Schedule
 from daemon.workflow.bound import BoundSource, BoundWorkflow
@@ -21,7 +21,7 @@ from daemon.workflow.graph import Graph
 from daemon.workflow.hook import HandlerDecorator, Hook, check_hook
 from daemon.workflow.naming import registered
 from daemon.workflow.ref import Ref
-from daemon.workflow.signature import check_identity, parameters_of, where_called, where_defined
+from daemon.workflow.signature import check_identity, check_time, parameters_of, where_called, where_defined
 
 T = TypeVar("T")
 In = TypeVar("In")
@@ -38,18 +38,14 @@ class WorkflowOptions:
     schedule: Schedule | None
 
     def __post_init__(self) -> None:
-        for name in ("timeout", "retention"):
-            value = getattr(self, name)
-            if value is None:
-                continue
-            if not isinstance(value, timedelta):
-                raise DefinitionError(f"A workflow's {name} is a timedelta, not {value!r}: write timedelta(hours=...).")
-            if value <= timedelta(0):
-                raise DefinitionError(f"A workflow's {name} is above zero, not {value}; leave it out for none.")
+        where = where_called()
+        check_time(self.timeout, "a workflow's timeout", where)
+        check_time(self.retention, "a workflow's retention", where)
         most: object = self.max_concurrency
         if most is not None and (type(most) is not int or most < 1):
-            raise DefinitionError(
-                f"A workflow's max_concurrency is a number of runs, 1 or more, not {most!r}; leave it out for no limit."
+            raise CompositionError(
+                f"{where}: a workflow's max_concurrency is a number of runs, 1 or more, not {most!r}; leave it out for "
+                "no limit."
             )
 
 
@@ -98,13 +94,13 @@ class WorkflowBase:
         `compensate`, as a step. The options are those of `step`.
 
         Raises:
-            CompositionError: The workflow does not call this hook, or the function handles it already.
-            DefinitionError: The function is no handler, or an option is out of its range.
+            CompositionError: The workflow does not call this hook, the function is no handler or is one already, or an
+                option is out of its range.
         """
         check_hook(self, hook)
         options = StepOptions(
-            retry=retry or Retry.never(),
-            compensation_retry=compensation_retry or COMPENSATION_RETRY,
+            retry=Retry.never() if retry is None else retry,
+            compensation_retry=COMPENSATION_RETRY if compensation_retry is None else compensation_retry,
             timeout=timeout,
             idempotent=idempotent,
             on_failure="rollback",
@@ -195,10 +191,7 @@ def _check_composition(fn: Any, name: str) -> list[inspect.Parameter]:
             f"{where}: workflow {name!r} is composed by a plain function that is called once: write `def`, without "
             "await or yield; what waits belongs into steps."
         )
-    try:
-        parameters = parameters_of(fn, "workflow", most=1, shape="no parameter or one Ref")
-    except DefinitionError as error:
-        raise CompositionError(str(error)) from None
+    parameters = parameters_of(fn, "workflow", most=1, shape="no parameter or one Ref")
     if parameters and parameters[0].name in ("self", "cls"):
         raise CompositionError(f"{where}: workflow {name!r} is a method; define it at module level.")
     return parameters
@@ -243,8 +236,8 @@ def workflow(
 
     Raises:
         CompositionError: The function does something that no run could do; names the ref, the file and line, and what
-            to write instead.
-        DefinitionError: An option is out of its range; a `CronError` for the schedule's expression.
+            to write instead. Or an option is out of its range.
+        CronError: The schedule's expression is wrong, or can never fire.
     """
     check_identity("workflow", name)
     planned = schedule if schedule is None or isinstance(schedule, Schedule) else Schedule(schedule)

@@ -118,6 +118,16 @@ def test_two_transforms_with_one_name_are_refused_and_without_a_name_are_numbere
     )
 
 
+@pytest.mark.parametrize("name", ["", "a" * 101, "two\nlines", "take[0]", 3, None.__class__])
+def test_a_name_that_a_run_could_not_tell_apart_or_show_is_refused(name: Any) -> None:
+    def composition(order: Ref[Order]) -> None:
+        transform(order, lambda o: o, name=name)
+
+    assert refused(composition).startswith(
+        f"{line_of(composition, 1)}: name is a text of 1 to 100 printable characters"
+    )
+
+
 def test_a_constant_that_the_step_does_not_take_is_refused_while_composing() -> None:
     def composition() -> None:
         wanted: Any = "order-1"
@@ -269,6 +279,15 @@ def test_a_ref_inside_a_model_is_no_result() -> None:
         return {"receipt": Receipt(charge=charge(order))}
 
     assert "the workflow's result has <ref to the output of step 'charge'> inside a plain value" in refused(composition)
+
+
+def test_a_result_has_texts_as_keys() -> None:
+    def composition() -> object:
+        return {"1": 1, 1: count()}
+
+    assert refused(composition) == (
+        f"{line_of(composition)}: a workflow's result has the key 1, and keys of JSON are texts: write '1'."
+    )
 
 
 def test_a_declared_result_that_is_not_returned_is_refused() -> None:

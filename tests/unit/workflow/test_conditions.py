@@ -131,6 +131,14 @@ def test_a_condition_that_no_run_could_follow_is_refused_with_its_place(
     assert HERE in message
 
 
+def test_a_condition_that_is_never_left_is_refused() -> None:
+    def composition(order: Ref[Order]) -> None:
+        when(order, is_large).__enter__()
+
+    with pytest.raises(CompositionError, match=r"'when-1' at .* is entered and never left: write `with when"):
+        workflow("entered")(composition)
+
+
 def test_a_condition_outside_a_composition_is_refused() -> None:
     with pytest.raises(CompositionError, match=r"when was called outside a composition.*elsewhere, use if"):
         when(None, bool)  # type: ignore[arg-type]

@@ -178,7 +178,7 @@ def test_a_structured_result_is_stored_and_comes_back_as_it_was_written() -> Non
     @workflow("structured")
     def structured(money: Ref[Money]) -> Any:
         charged = charge(money)
-        return {"money": charged, "parts": [(charged.pick(lambda m: m.cents), 7), [], {"plain": None}], 3: count()}
+        return {"money": charged, "parts": [(charged.pick(lambda m: m.cents), 7), [], {"plain": None}], "3": count()}
 
     graph = structured.graph
     values = [None, ANY.hold({"cents": 5}, LIMIT_BYTES, "")[1], 2]

@@ -191,5 +191,5 @@ def test_a_handler_is_a_function_of_a_value_and_a_context() -> None:
     anything: Any = too_many
     with pytest.raises(DefinitionError, match=r"fit a handler, which takes \(value\), \(value, ctx\) or \(\)\."):
         composed().on(order_validated)(anything)
-    with pytest.raises(DefinitionError, match=r"A step's timeout is above zero"):
+    with pytest.raises(DefinitionError, match=r"a step's timeout is above zero"):
         composed().on(order_validated, timeout=timedelta(0))

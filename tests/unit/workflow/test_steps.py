@@ -1,16 +1,13 @@
 """What a step is made of, and what it is by itself: outside a workflow, under another name, with other options."""
 
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import fields
-from datetime import timedelta
-from typing import Any, get_type_hints
+from typing import Any
 
 import pytest
 import svcs
 
-from daemon import CompositionError, DefinitionError, Retry, StepContext, StepResponse, Trigger, step
+from daemon import CompositionError, DefinitionError, StepContext, StepResponse, Trigger, step
 from daemon.workflow.context import RunScope
-from daemon.workflow.definition import BoundStep, SkipTo, StepOptions
 
 HERE = "tests/unit/workflow/test_steps.py"
 
@@ -89,37 +86,6 @@ def test_a_pending_response_has_only_what_undoes_it() -> None:
     assert (bare.is_pending, bare.has_compensate_input, bare.output) == (True, False, None)
     assert (undone.is_pending, undone.has_compensate_input, undone.compensate_input) == (True, True, None)
     assert not StepResponse(1).is_pending
-
-
-def test_another_name_or_other_options_leave_the_step_as_it_was() -> None:
-    patient = length.named("measure").options(timeout=timedelta(seconds=1), idempotent=True)
-
-    assert (patient.name, patient.settings.timeout, patient.settings.idempotent) == (
-        "measure",
-        timedelta(seconds=1),
-        True,
-    )
-    assert (length.name, length.settings.timeout, length.settings.idempotent) == ("length", None, False)
-    assert patient.definition is length.definition
-
-
-def test_options_keep_what_they_do_not_name() -> None:
-    careful = step("careful", retry=Retry(max_attempts=3), timeout=timedelta(seconds=5))(bare)
-
-    assert careful.options(idempotent=True).settings.retry.max_attempts == 3
-    assert careful.options(retry=Retry.never()).settings.timeout == timedelta(seconds=5)
-    assert careful.options(timeout=None).settings.timeout is None
-
-
-def test_every_option_of_a_step_can_be_overridden() -> None:
-    names = {field.name for field in fields(StepOptions)}
-
-    assert names == get_type_hints(BoundStep.options).keys() - {"return"}
-
-
-def test_a_step_is_tried_once_and_its_compensation_five_times() -> None:
-    assert length.settings.retry == Retry.never()
-    assert length.settings.compensation_retry == Retry(max_attempts=5, delay=timedelta(seconds=1), backoff=2)
 
 
 async def bare(sku: str) -> str:
@@ -231,8 +197,14 @@ SHAPES: dict[str, tuple[Any, str]] = {
     "keyword only": (keyword_only, NOT_FIT),
     "variadic": (variadic, NOT_FIT),
     "keywords": (keywords, NOT_FIT),
-    "generator": (generator, "step generator is a generator; return the output instead."),
-    "async generator": (async_generator, "step async_generator is a generator; return the output instead."),
+    "generator": (
+        generator,
+        "step generator is a generator, which would do nothing when it is called; write it without yield.",
+    ),
+    "async generator": (
+        async_generator,
+        "step async_generator is a generator, which would do nothing when it is called; write it without yield.",
+    ),
     "class": (Callable, "a step is made of a function, not of the class Callable."),
     "object": (Callable(), "a step is made of a function, not of a Callable."),
     "step": (length, "a step is made of a function, not of a Step."),
@@ -253,38 +225,5 @@ def test_a_compensation_takes_data_and_a_context() -> None:
 
     with pytest.raises(DefinitionError, match=r"fit a compensation, which takes \(data\), \(data, ctx\) or \(\)\."):
         made.compensate(three)
-
-
-_NO_NAME = (
-    "'The End' is no name for a step: use at most 100 lower-case letters, digits and single dashes, like 'the-end'."
-)
-
-
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        ({"timeout": timedelta(0)}, "A step's timeout is above zero, not 0:00:00; leave it out for none."),
-        ({"timeout": 3}, "timeout is a timedelta, not 3: write timedelta(seconds=...)."),
-        ({"retry": 3}, "retry is a Retry, not 3: write Retry(max_attempts=...)."),
-        ({"compensation_retry": 3}, "compensation_retry is a Retry, not 3: write Retry(max_attempts=...)."),
-        ({"on_failure": "ignore"}, 'on_failure is "rollback", "continue" or SkipTo("step"), not \'ignore\'.'),
-        ({"on_failure": SkipTo("The End")}, _NO_NAME),
-    ],
-    ids=["timeout", "seconds", "retry", "compensation_retry", "on_failure", "skip"],
-)
-def test_an_option_out_of_its_range_is_refused(options: Any, sentence: str) -> None:
-    with pytest.raises(DefinitionError) as of_step:
-        step("optional", **options)
-    with pytest.raises(DefinitionError) as of_use:
-        length.options(**options)
-
-    assert str(of_step.value) == str(of_use.value) == sentence
-
-
-def test_a_step_without_a_name_is_refused() -> None:
-    nameless: Any = bare
-
-    with pytest.raises(DefinitionError, match=r'step needs a name: write @step\("bare"\)\.'):
-        step(nameless)
-    with pytest.raises(DefinitionError, match=r"'Charge Card' is no name for a step: .*, like 'charge-card'"):
-        length.named("Charge Card")
+    with pytest.raises(DefinitionError, match=r"compensation async_generator is a generator, which would do nothing"):
+        made.compensate(async_generator)

@@ -166,7 +166,7 @@ WRONG: dict[str, tuple[Callable[[Ref[Order]], Any], str]] = {
     ),
     "a timeout in seconds": (
         lambda _: wait_for_event(PaymentCaptured, key=1, match=order_id, timeout=5),  # type: ignore[arg-type]
-        "timeout of wait_for_event is a timedelta above zero and at most 100 years, not 5; leave it out for none.",
+        "the timeout of wait_for_event is a timedelta, not 5: write timedelta(seconds=...).",
     ),
     "a timeout of nothing": (
         lambda _: wait_for_event(PaymentCaptured, key=1, match=order_id, timeout=timedelta(0)),

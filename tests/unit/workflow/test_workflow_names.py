@@ -142,6 +142,7 @@ def test_a_name_is_kebab_case(name: Any, sentence: str) -> None:
 
 def test_a_workflows_timeout_is_above_zero() -> None:
     with pytest.raises(
-        DefinitionError, match=r"A workflow's timeout is above zero, not 0:00:00; leave it out for none\."
+        DefinitionError,
+        match=r"a workflow's timeout is above zero and at most 100 years, not 0:00:00; leave it out for none\.",
     ):
         workflow("no-time", timeout=timedelta(0))

@@ -51,10 +51,18 @@ def test_a_schedule_is_an_expression_an_interval_or_has_all_the_options_of_a_job
 @pytest.mark.parametrize(
     ("options", "kind", "said"),
     [
-        ({"timeout": 5}, DefinitionError, "A workflow's timeout is a timedelta, not 5: write timedelta(hours=...)."),
-        ({"timeout": timedelta(0)}, DefinitionError, "A workflow's timeout is above zero, not 0:00:00; leave it out"),
-        ({"retention": 5}, DefinitionError, "A workflow's retention is a timedelta, not 5"),
-        ({"retention": -HOUR}, DefinitionError, "A workflow's retention is above zero, not -1 day, 23:00:00;"),
+        ({"timeout": 5}, DefinitionError, "a workflow's timeout is a timedelta, not 5: write timedelta(seconds=...)."),
+        (
+            {"timeout": timedelta(0)},
+            DefinitionError,
+            "a workflow's timeout is above zero and at most 100 years, not 0:00:00;",
+        ),
+        ({"retention": 5}, DefinitionError, "a workflow's retention is a timedelta, not 5"),
+        (
+            {"retention": -HOUR},
+            DefinitionError,
+            "a workflow's retention is above zero and at most 100 years, not -1 day,",
+        ),
         (
             {"max_concurrency": 0},
             DefinitionError,
