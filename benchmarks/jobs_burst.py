@@ -28,6 +28,7 @@ from daemon.clock import SystemClock
 from daemon.config import LogConfig
 from daemon.container import Services
 from daemon.log import configure_logging
+from daemon.schedule.claim import Surroundings
 from daemon.schedule.job import Job, job
 from daemon.schedule.scheduler import Scheduler
 from daemon.store.sqlite import SqliteStore
@@ -48,16 +49,16 @@ async def scheduler_of(jobs: list[Job[Any]], folder: Path) -> AsyncIterator[Sche
     store = SqliteStore(folder / "burst.db")
     await store.open()
     await store.register(APP, OWNER, lease_s=600)
-    scheduler = Scheduler(
-        jobs,
-        store=store,
-        clock=SystemClock(),
+    around = Surroundings(
         app=APP,
         owner=OWNER,
-        containers=Services().handler_container,
+        store=store,
+        clock=SystemClock(),
+        container=Services().handler_container,
         options=lambda _: {},
         on_staged=lambda: None,
     )
+    scheduler = Scheduler(jobs, around)
     try:
         await scheduler.start()
         yield scheduler

@@ -23,6 +23,7 @@ from daemon.events.handling import Surroundings
 from daemon.events.outbox import Outbox
 from daemon.events.publisher import EventBus
 from daemon.events.subscriber import Subscriber
+from daemon.schedule.claim import Surroundings as FiringSurroundings
 from daemon.schedule.desk import JobDesk
 from daemon.schedule.scheduler import Scheduler
 from daemon.store.patience import patiently
@@ -61,21 +62,21 @@ class App:
         self._owner = new_id(self.clock.now_us())
         self._is_daemon = is_daemon
         self._store_away = store_away
-        self._look_s = look_s
         self._is_up = False
         self.services = services or Services(discovered.services)
         self.store = store or store_of(config, disk_failed)
         self.bus = bus or bus_of(config, self.store, self._owner, self.clock, lambda: self.recovery)
         limit = config.daemon.max_payload_bytes
         self.events = EventBus(self.bus, app=config.app.name, clock=self.clock, max_payload_bytes=limit)
-        self.outbox = self._outbox()
+        self.outbox = self._outbox(look_s)
         self.engine = self._engine()
         self.recovery = self._recovery()
         self.retention = self._retention()
         self.consumption = Consumption(self.bus, self._around_handlers())
         self.consumption.want(self._subscribers(config), self.options)
         self.jobs = jobs_of(discovered, config)
-        self.scheduler = self._scheduler()
+        dropped = dropped_jobs(discovered, config)
+        self.scheduler = Scheduler(self.jobs, self._around_firings(), dropped=dropped, look_s=look_s)
         self.desk = JobDesk(
             self.store, self.clock, app=config.app.name, jobs=lambda: self.jobs, declared=declared_jobs(discovered)
         )
@@ -84,14 +85,14 @@ class App:
 
     # --- what it is made of ---
 
-    def _outbox(self) -> Outbox:
+    def _outbox(self, look_s: float) -> Outbox:
         return Outbox(
             self.store,
             self.bus,
             app=self.config.app.name,
             owner=self._owner,
             clock=self.clock,
-            look_s=self._look_s,
+            look_s=look_s,
             is_leased=self._is_leased,
             may_take_over=self._may_take_over,
         )
@@ -134,20 +135,17 @@ class App:
             prefetch=self.config.broker.prefetch,
         )
 
-    def _scheduler(self) -> Scheduler:
-        return Scheduler(
-            self.jobs,
-            store=self.store,
-            clock=self.clock,
+    def _around_firings(self) -> FiringSurroundings:
+        return FiringSurroundings(
             app=self.config.app.name,
             owner=self._owner,
-            containers=self.services.handler_container,
+            store=self.store,
+            clock=self.clock,
+            container=self.services.handler_container,
             options=self.options,
             on_staged=self.outbox.poke,
-            dropped=dropped_jobs(self.discovered, self.config),
             is_leased=self._is_leased,
             may_take_over=self._may_take_over,
-            look_s=self._look_s,
             max_payload_bytes=self.config.daemon.max_payload_bytes,
         )
 

@@ -26,11 +26,12 @@ class Surroundings:
         container: Makes a handler's container; it is closed when the handler has ended.
         options: Returns the table `[options.<job name>]`.
         on_staged: Called when something was staged for the outbox.
-        stopping: Tells whether no firing shall wait for anything any more.
-        is_leased: Tells whether this process's lease goes on for sure; nothing is claimed or begun else.
+        is_leased: Tells whether this process's lease goes on for sure; nothing is claimed or begun else, since others
+            would take it from this process at once.
         may_take_over: Tells whether what the dead left may be taken over: all who live had the time to say so.
         max_payload_bytes: The largest payload of an event.
         chance: Random numbers from 0 to 1, for the jitter of retries.
+        stopping: Tells whether no firing shall wait for anything any more; the scheduler's to say.
     """
 
     app: str
@@ -40,11 +41,11 @@ class Surroundings:
     container: Callable[[], svcs.Container]
     options: Callable[[str], Mapping[str, Any]]
     on_staged: Callable[[], object]
-    stopping: Callable[[], bool]
     is_leased: Callable[[], bool] = lambda: True
     may_take_over: Callable[[], bool] = lambda: True
     max_payload_bytes: int = 1_048_576
     chance: Callable[[], float] = random.random
+    stopping: Callable[[], bool] = lambda: False
 
 
 def claim_of(lane: Lane, tick: datetime, around: Surroundings, *, queued: bool) -> FiringClaim:

@@ -13,14 +13,12 @@ Invariants:
 * Nothing here waits for a handler, and what one job's firings do is caught in their own tasks.
 """
 
-import random
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-import svcs
-
-from daemon.clock import Clock, from_us
+from daemon.clock import from_us
 from daemon.errors import StoreUnavailableError
 from daemon.log import get_logger
 from daemon.schedule.alarms import alarms_for
@@ -31,7 +29,6 @@ from daemon.schedule.job import Job
 from daemon.schedule.lane import Lane, Lanes
 from daemon.schedule.underway import Underway
 from daemon.schedule.watch import Watch
-from daemon.store.port import Store
 
 _GRACE = timedelta(seconds=30)  # a busy loop is late; a machine that slept has missed
 _NO_GRACE = timedelta(0)
@@ -45,61 +42,23 @@ class Scheduler:
 
     Args:
         jobs: What to fire, as the configuration changes it.
-        store: Open; `owner` holds a lease in it for as long as this works.
-        app: The application's name.
-        owner: This process.
-        containers: Makes a handler's container.
-        options: Returns the table `[options.<job name>]` of config.toml.
-        on_staged: Called when a handler's events were staged for the outbox.
+        around: What firings work with; the store is open, and this process has a lease in it for as long as this works.
         dropped: The names of jobs that the configuration turns off.
-        is_leased: Tells whether the lease goes on for sure: else what is due waits, since others would take from this
-            process at once what it claims.
-        may_take_over: Tells whether what dead processes left may be taken over now.
         look_s: How often to look for clocks that jumped and firings whose process died, in seconds.
-        max_payload_bytes: The largest payload of an event.
-        chance: Random numbers from 0 to 1, for the jitter of retries.
     """
 
     def __init__(
-        self,
-        jobs: Iterable[Job[Any]],
-        *,
-        store: Store,
-        clock: Clock,
-        app: str,
-        owner: str,
-        containers: Callable[[], svcs.Container],
-        options: Callable[[str], Mapping[str, Any]],
-        on_staged: Callable[[], object],
-        dropped: Collection[str] = (),
-        is_leased: Callable[[], bool] = lambda: True,
-        may_take_over: Callable[[], bool] = lambda: True,
-        look_s: float = 5.0,
-        max_payload_bytes: int = 1_048_576,
-        chance: Callable[[], float] = random.random,
+        self, jobs: Iterable[Job[Any]], around: Surroundings, *, dropped: Collection[str] = (), look_s: float = 5.0
     ) -> None:
         self._jobs = {job.name: job for job in jobs}
         self._dropped = dropped
-        self._around = Surroundings(
-            app=app,
-            owner=owner,
-            store=store,
-            clock=clock,
-            container=containers,
-            options=options,
-            on_staged=on_staged,
-            stopping=lambda: not self.running,
-            is_leased=is_leased,
-            may_take_over=may_take_over,
-            max_payload_bytes=max_payload_bytes,
-            chance=chance,
-        )
-        self._store, self._clock = store, clock
+        self._around = replace(around, stopping=lambda: not self.running)
+        self._store, self._clock = around.store, around.clock
         self._deployment = Deployment(self._around)
-        self._alarms = alarms_for(clock)
+        self._alarms = alarms_for(self._clock)
         self._underway = Underway(self._around)
         self._claimer = Claimer(self._around, started=self._underway.begin, rests=self._rest, failed=self._hold)
-        self._watch = Watch(clock, self._look, look_s=look_s, news=self._take_over)
+        self._watch = Watch(self._clock, self._look, look_s=look_s, news=self._take_over)
         self._lanes = Lanes()
         self._held: set[str] = set()
         self._is_changing = False

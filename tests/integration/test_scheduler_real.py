@@ -9,6 +9,7 @@ from typing import Any
 
 from daemon.clock import SystemClock, from_us
 from daemon.container import Services
+from daemon.schedule.claim import Surroundings
 from daemon.schedule.job import Job, JobContext, job
 from daemon.schedule.scheduler import Scheduler
 from daemon.store.job_model import FiringRecord, FiringState
@@ -54,17 +55,16 @@ async def scheduling(path: Path, *jobs: Job[Any], owner: str) -> AsyncIterator[t
     store = SqliteStore(path)
     await store.open()
     await store.register(APP, owner, lease_s=60)
-    scheduler = Scheduler(
-        jobs,
-        store=store,
-        clock=SystemClock(),
+    around = Surroundings(
         app=APP,
         owner=owner,
-        containers=Services().handler_container,
+        store=store,
+        clock=SystemClock(),
+        container=Services().handler_container,
         options=lambda _: {},
         on_staged=lambda: None,
-        look_s=0.2,
     )
+    scheduler = Scheduler(jobs, around, look_s=0.2)
     await scheduler.start()
     try:
         yield scheduler, store

@@ -11,6 +11,7 @@ from daemon.clock import ManualClock, from_us, to_us
 from daemon.container import Services
 from daemon.errors import StoreUnavailableError
 from daemon.log import captured_log
+from daemon.schedule.claim import Surroundings
 from daemon.schedule.job import Job, JobContext, job
 from daemon.schedule.scheduler import Scheduler
 from daemon.store.job_model import Claimed, Deployed, FiringClaim, FiringRecord, FiringState, JobDeclaration
@@ -95,20 +96,19 @@ class World:
         return job(schedule, **options)(sweep)
 
     def scheduler(self, *jobs: Job[Any], owner: str = ME, look: timedelta = timedelta(days=365)) -> Scheduler:
-        scheduler = Scheduler(
-            jobs,
-            store=self.store,
-            clock=self.clock,
+        around = Surroundings(
             app=APP,
             owner=owner,
-            containers=self.services.handler_container,
+            store=self.store,
+            clock=self.clock,
+            container=self.services.handler_container,
             options=lambda name: {"job": name},
             on_staged=self.poke,
             is_leased=lambda: self.is_leased,
             may_take_over=lambda: self.may_take_over,
-            look_s=look.total_seconds(),
             chance=lambda: 0.0,
         )
+        scheduler = Scheduler(jobs, around, look_s=look.total_seconds())
         self.schedulers.append(scheduler)
         return scheduler
 
