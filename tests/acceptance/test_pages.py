@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import daemon
+import daemon.testing
 from tests.acceptance.application import SHIPPED, Application
 from tests.acceptance.pages import PAGES, blocks_of
 
@@ -83,3 +85,10 @@ def test_the_code_that_is_shown_is_what_a_type_checker_accepts(tmp_path: Path) -
     )
 
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_the_reference_names_all_that_is_public() -> None:
+    page = (SHIPPED / "docs" / "reference.md").read_text()
+
+    public = {*daemon.__all__, *daemon.testing.__all__}
+    assert public - set(re.findall(r"`(\w+)`", page)) == set()
