@@ -29,6 +29,7 @@ from daemon.errors import (
     StepTimeout,
     StoreUnavailableError,
     WaitTimeout,
+    WatcherBehindError,
     WorkflowFailed,
 )
 from daemon.events.model import Envelope, Event
@@ -104,6 +105,7 @@ __all__ = [
     "SubscriberContext",
     "Trigger",
     "WaitTimeout",
+    "WatcherBehindError",
     "Workflow",
     "WorkflowEngine",
     "WorkflowFailed",

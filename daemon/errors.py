@@ -41,7 +41,13 @@ from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any
 
-_UNSET: Any = object()
+
+class _LeftOut:
+    def __repr__(self) -> str:
+        return "LEFT_OUT"
+
+
+LEFT_OUT: Any = _LeftOut()  # where None would say something; in the signatures that `help` shows
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
@@ -93,14 +99,16 @@ class ConfigurationError(DaemonError):
 class ServiceNotRegisteredError(DaemonError):
     """The container was asked for a type nobody provides."""
 
-    def __init__(self, wanted: type, known: Sequence[str]) -> None:
+    def __init__(
+        self,
+        wanted: type,
+        known: Sequence[str],
+        instead: str = "Provide one with @service on a function that returns it.",
+    ) -> None:
         self.wanted = wanted
         self.known = tuple(known)
-        registered = ", ".join(sorted(known)) or "nothing"
-        super().__init__(
-            f"No service is registered for {getattr(wanted, '__qualname__', wanted)}. "
-            f"Provide one with @service on a function that returns it. Registered: {registered}."
-        )
+        name, registered = getattr(wanted, "__qualname__", wanted), ", ".join(sorted(known)) or "nothing"
+        super().__init__(f"No service is registered for {name}. {instead} Registered: {registered}.")
 
 
 class CodecError(DaemonError):
@@ -265,8 +273,8 @@ class PermanentFailure(DaemonError):  # noqa: N818 - a request
         compensate_input: What the step's own compensation gets, if the step left something half done.
     """
 
-    def __init__(self, message: str = "", *, compensate_input: Any = _UNSET) -> None:
-        self.has_compensate_input = compensate_input is not _UNSET
+    def __init__(self, message: str = "", *, compensate_input: Any = LEFT_OUT) -> None:
+        self.has_compensate_input = compensate_input is not LEFT_OUT
         self.compensate_input = compensate_input if self.has_compensate_input else None
         super().__init__(message)
 

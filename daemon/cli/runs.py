@@ -12,8 +12,7 @@ from daemon.cli.options import CONFIG, ConfigOption, JsonArgument, JsonOption, g
 from daemon.cli.output import cell_text, note, show, show_json, show_table
 from daemon.cli.run_text import show_run
 from daemon.config import load_config
-from daemon.engine.rerunning import UNSET
-from daemon.errors import MisfitError
+from daemon.errors import LEFT_OUT, MisfitError
 from daemon.store.model import RunStatus
 from daemon.workflow.codec import Json
 
@@ -164,7 +163,7 @@ def rerun(
     A daemon takes it up within two seconds; if none runs, the next one does.
     """
     given = json_text(input)
-    value = UNSET if given is None else Json(given)
+    value = LEFT_OUT if given is None else Json(given)
     loaded, discovered = load_application(config)  # whose workflows tell what comes before a step
 
     async def ask(app: "App") -> "WorkflowRun[Any]":

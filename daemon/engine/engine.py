@@ -10,9 +10,10 @@ from daemon.engine.driving import Surroundings
 from daemon.engine.incoming import Incoming
 from daemon.engine.operations import latest, reopen, report_error, report_output, request_cancel
 from daemon.engine.ports import Ports
-from daemon.engine.rerunning import UNSET, Rerun, rerun
+from daemon.engine.rerunning import Rerun, rerun
 from daemon.engine.starter import RunStarter
 from daemon.engine.watching import RunEvent, RunWatch, Subject, event_of_run, event_of_step
+from daemon.errors import LEFT_OUT
 from daemon.events.model import Envelope, Event
 from daemon.store.model import RunRecord
 from daemon.workflow.port import RunOptions
@@ -86,7 +87,7 @@ class WorkflowEngine(RunStarter):
         run_id: str,
         *,
         from_step: str | None = None,
-        input: Any = UNSET,
+        input: Any = LEFT_OUT,
         wait: bool | None = False,
         here: bool = True,
     ) -> WorkflowRun[Any]:

@@ -5,11 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 import svcs
+from svcs.exceptions import ServiceNotFoundError
 
 from daemon.clock import SystemClock
 from daemon.engine.driving import Containers
 from daemon.engine.engine import WorkflowEngine
 from daemon.engine.ports import Ports
+from daemon.errors import ServiceNotRegisteredError
 from daemon.store.memory import MemoryStore
 from daemon.workflow.port import Engine, RunOptions
 from daemon.workflow.run import WorkflowRun
@@ -17,6 +19,19 @@ from daemon.workflow.workflow import WorkflowBase
 
 _MAX_PAYLOAD_BYTES = 1_048_576
 _PARK_AFTER_S = 30.0
+_INSTEAD = (
+    "This run has no container: write my_workflow(container).run(...), in a test with memory_container(...) around it."
+)
+
+
+class _Bare(svcs.Registry):
+    """The services of a run without a container; whoever asks for another one is told what to write."""
+
+    def get_registered_service_for(self, svc_type: Any) -> svcs.RegisteredService:
+        try:
+            return super().get_registered_service_for(svc_type)
+        except ServiceNotFoundError:
+            raise ServiceNotRegisteredError(svc_type, [WorkflowEngine.__name__], _INSTEAD) from None
 
 
 async def run_alone(workflow: WorkflowBase, value: Any, options: RunOptions) -> WorkflowRun[Any]:
@@ -25,7 +40,7 @@ async def run_alone(workflow: WorkflowBase, value: Any, options: RunOptions) -> 
     Its steps find `WorkflowEngine` in their container, and nothing else. A caller that is cancelled leaves the run to
     itself, as everywhere.
     """
-    registry = svcs.Registry()
+    registry = _Bare()
 
     def container() -> AbstractAsyncContextManager[svcs.Container]:
         return svcs.Container(registry)

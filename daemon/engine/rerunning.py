@@ -13,15 +13,13 @@ from daemon.engine.operations import at_the_top, latest
 from daemon.engine.ports import Ports
 from daemon.engine.restoring import restore
 from daemon.engine.starting import graphs_of, new_record, trigger_of
-from daemon.errors import CodecError, MisfitError, RunExists, RunStateError, did_you_mean
+from daemon.errors import LEFT_OUT, CodecError, MisfitError, RunExists, RunStateError, did_you_mean
 from daemon.store.model import QUEUED, RunRecord, RunStatus
 from daemon.store.writes import InsertRun, Outcome, PutStep, RequireEnded, Write
 from daemon.workflow.codec import Json
 from daemon.workflow.nodes import Node, OtherwiseNode, ParallelNode, TransformNode, WhenNode, walk
 from daemon.workflow.workflow import WorkflowBase
 
-UNSET: Any = object()
-"""No input was given: the one that there was before is used again."""
 _NO_STEPS = (TransformNode, ParallelNode, WhenNode, OtherwiseNode)
 _NULLS = (None, Json(b"null"))
 
@@ -32,7 +30,7 @@ class Rerun:
 
     Attributes:
         from_step: What runs again first; None: everything.
-        input: That step's input, or the run's; `UNSET`: as before.
+        input: That step's input, or the run's; `LEFT_OUT`: as before.
         here: Whether this process goes on with it, if it knows the workflow; else a daemon claims it.
     """
 
@@ -94,7 +92,7 @@ def _unknown(ports: Ports, former: RunRecord, asked: Rerun) -> RunRecord:
     unknown = f"its workflow {former.workflow!r} is not known here"
     if asked.from_step is not None:
         raise _refusal(asked, f"{unknown}, so it can only be rerun from the beginning.")
-    if asked.input is not UNSET:
+    if asked.input is not LEFT_OUT:
         why = f"{unknown}, so nobody can tell whether that fits."
         raise RunStateError(f"Run {asked.run_id!r} cannot be rerun with another input: {why}")
     now_us = ports.clock.now_us()
@@ -118,7 +116,7 @@ def _unknown(ports: Ports, former: RunRecord, asked: Rerun) -> RunRecord:
 
 def _input_of(workflow: WorkflowBase, former: RunRecord, asked: Rerun) -> Any:
     """Return the input of the whole run."""
-    codec, is_new = workflow.graph.input, asked.from_step is None and asked.input is not UNSET
+    codec, is_new = workflow.graph.input, asked.from_step is None and asked.input is not LEFT_OUT
     if codec is None:
         if is_new and asked.input not in _NULLS:
             raise MisfitError(f"Workflow {workflow.name!r} takes no input: leave it out.")
@@ -134,7 +132,7 @@ async def _kept(ports: Ports, asked: Rerun, run: Execution, record: RunRecord) -
         changed = f"workflow {record.workflow!r} has changed since, and what is stored does not belong to it any more"
         raise _refusal(asked, f"{changed}; rerun it from the beginning.")
     edited: list[Write] = []
-    if asked.input is not UNSET:
+    if asked.input is not LEFT_OUT:
         edited.append(PutStep(edited_record(record, target, asked.input, ports.max_payload_bytes)))
     is_published = run.record.status is RunStatus.COMPLETED
     await restore(run, Graphs(ports.store))

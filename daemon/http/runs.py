@@ -11,8 +11,7 @@ from starlette.responses import Response
 
 from daemon.activation import Activation, Trigger, activated
 from daemon.clock import new_id
-from daemon.engine.rerunning import UNSET
-from daemon.errors import MisfitError, RunNotFound, did_you_mean
+from daemon.errors import LEFT_OUT, MisfitError, RunNotFound, did_you_mean
 from daemon.http.ports import ApiPorts
 from daemon.http.problem import JsonResponse, Refusal, unprocessable, wrong_fields
 from daemon.http.requests import NewRun, NextAttempt, RunQuery, StepFailure, StepOutput, TraceHeader, encoded
@@ -102,7 +101,7 @@ class RunsApi:
         before, or cannot go on from this step.
         """
         is_given = "input" in body.model_fields_set
-        value = Json(encoded("input", body.input)) if is_given else UNSET
+        value = Json(encoded("input", body.input)) if is_given else LEFT_OUT
         with _sent("input", is_there=is_given):
             run = await self._engine.rerun(
                 _checked(run_id), from_step=body.from_step, input=value, wait=None if body.wait else False

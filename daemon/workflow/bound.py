@@ -59,6 +59,8 @@ class BoundWorkflow(Generic[In, Out]):
             WorkflowFailed: The run ended without a result; its `.run` has the errors.
             RunExists: The id belongs to another workflow or another input, or is rejected.
             CodecError: The input does not fit its declared type.
+            PayloadTooLargeError: It is above `daemon.max_payload_bytes`.
+            StoreUnavailableError: Whether the run was started is unknown; ask again with the same `run_id`.
             ValueError: `run_id` is none.
         """
         options = _options(run_id, wait, on_existing)

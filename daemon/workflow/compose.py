@@ -134,6 +134,12 @@ def transform(*args: Any, name: str | None = None) -> Any:
 
     It is evaluated once in a run. An exception in it fails the run and names the transform.
 
+        label = transform(order, driver, lambda o, d: f"{o.id} by {d}")
+
+    Args:
+        args: The refs, and last the function, which takes their values in this order.
+        name: What it is called in a run; left out: `transform-1`.
+
     Raises:
         CompositionError: Outside a composition, without refs, or without a function.
     """
@@ -144,9 +150,14 @@ def transform(*args: Any, name: str | None = None) -> Any:
 def parallelize(*refs: *Ts, name: str | None = None) -> tuple[*Ts]:
     """Run the steps that these refs are the results of at the same time; return the refs, in the order given.
 
-    A loop or another workflow as a step counts as a step.
+    A loop or another workflow as a step counts as a step. They are undone at the same time, too. What they need that is
+    no argument runs before the group.
 
-    They are undone at the same time, too. What they need that is no argument runs before the group.
+        charge, label = parallelize(charge_card(order), print_label(order))
+
+    Args:
+        refs: The results of steps of this block, at least one.
+        name: What the group is called in the graph; left out: `parallel-1`.
 
     Raises:
         CompositionError: An argument is no step's result, or something recorded before the call needs a member.
@@ -160,7 +171,12 @@ def when(ref: Ref[A], predicate: Callable[[A], bool], /, *, name: str | None = N
 
     Written `with when(order, lambda o: o.is_large) as large:`. The predicate is evaluated once in a run, and what it
     said is stored. An exception in it fails the run and names the condition. Outside the block, a value made in it is
-    read as `large.output(ref)`.
+    read as `large.output(ref)`; `with large.otherwise() as small:` begins the other case.
+
+    Args:
+        ref: Whose value is looked at.
+        predicate: A pure function of it; its result counts as true or false.
+        name: What it is called in a run; left out: `when-1`.
 
     Raises:
         CompositionError: Outside a composition, without a ref, or without a plain function.

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 from typing_extensions import TypeVar
 
-from daemon.errors import CompositionError
+from daemon.errors import LEFT_OUT, CompositionError
 from daemon.retry import Retry
 from daemon.workflow.codec import Codec
 from daemon.workflow.context import StepContext
@@ -25,7 +25,6 @@ from daemon.workflow.signature import (
 )
 
 Undo = TypeVar("Undo", default=Any)
-_UNSET: Any = object()
 COMPENSATION_RETRY = Retry(max_attempts=5, delay=timedelta(seconds=1), backoff=2)
 
 Compensation = (
@@ -37,7 +36,11 @@ Compensation = (
 
 @dataclass(frozen=True, slots=True)
 class SkipTo:
-    """What `on_failure` may be: skip everything up to the named later step."""
+    """What `on_failure` may be: go on with a later step, and skip everything before that.
+
+    Args:
+        step: Its name; it is in the same block or in one around it.
+    """
 
     step: str
 
@@ -159,7 +162,7 @@ class BoundStep:
         *,
         retry: Retry | None = None,
         compensation_retry: Retry | None = None,
-        timeout: timedelta | None = _UNSET,
+        timeout: timedelta | None = LEFT_OUT,
         idempotent: bool | None = None,
         on_failure: Literal["rollback", "continue"] | SkipTo | None = None,
         external: bool | None = None,
@@ -173,7 +176,7 @@ class BoundStep:
             "external": external,
         }
         changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-        if timeout is not _UNSET:
+        if timeout is not LEFT_OUT:
             changes["timeout"] = timeout
         return type(self)(self.definition, self.name, replace(self.settings, **changes))
 

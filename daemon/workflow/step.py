@@ -6,7 +6,7 @@ from typing import Any, Generic, get_args, get_origin, overload
 
 from typing_extensions import TypeVar
 
-from daemon.errors import CompositionError
+from daemon.errors import LEFT_OUT, CompositionError
 from daemon.workflow.codec import ANY
 from daemon.workflow.composer import composing
 from daemon.workflow.context import StepContext
@@ -19,7 +19,6 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 T = TypeVar("T")
 R = TypeVar("R")
-_UNSET: Any = object()
 _INSTEAD = "to run its bare function, write await the_step.run({})"
 
 
@@ -37,9 +36,9 @@ class StepResponse(Generic[Out, Undo]):
     def __init__(self: "StepResponse[T, T]", output: T) -> None: ...
     @overload
     def __init__(self: "StepResponse[T, R]", output: T, compensate_input: R) -> None: ...
-    def __init__(self, output: Any, compensate_input: Any = _UNSET) -> None:
+    def __init__(self, output: Any, compensate_input: Any = LEFT_OUT) -> None:
         self.output = output
-        self.has_compensate_input = compensate_input is not _UNSET
+        self.has_compensate_input = compensate_input is not LEFT_OUT
         self.compensate_input = compensate_input if self.has_compensate_input else output
         self.skipped = False
         self.is_pending = False
@@ -52,14 +51,14 @@ class StepResponse(Generic[Out, Undo]):
         return response
 
     @classmethod
-    def pending(cls, *, compensate_input: Any = _UNSET) -> "StepResponse[Any, Any]":
+    def pending(cls, *, compensate_input: Any = LEFT_OUT) -> "StepResponse[Any, Any]":
         """Return the response of an external step: its output is what is reported later, whatever it returns now.
 
         Args:
             compensate_input: What the step's compensation gets; left out: the output that is reported.
         """
         response: StepResponse[Any, Any] = StepResponse(None, compensate_input)
-        response.has_compensate_input = compensate_input is not _UNSET
+        response.has_compensate_input = compensate_input is not LEFT_OUT
         response.compensate_input = compensate_input if response.has_compensate_input else None
         response.is_pending = True
         return response

@@ -6,9 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from daemon import Ref, Retry, RunEvent, RunStatus, StepState, step, workflow
+from daemon import Ref, Retry, RunEvent, RunStatus, StepState, WatcherBehindError, step, workflow
 from daemon.clock import ManualClock
-from daemon.errors import WatcherBehindError
 from daemon.store.port import Store
 from daemon.store.writes import Write
 from daemon.workflow.port import RunOptions

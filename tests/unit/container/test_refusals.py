@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import svcs
 
+from daemon import Ref, StepContext, step, workflow
 from daemon.container import Services, duplicate_services, service
 from daemon.errors import ConfigurationError, DefinitionError, ServiceNotRegisteredError
 from tests.unit.container.stock import Prices, Session, Stock
@@ -40,6 +41,25 @@ async def test_an_unknown_type_is_named_with_what_is_known() -> None:
     assert [str(error) for error in errors] == [sentence, sentence]
     assert errors[0].wanted is Session
     assert str(caught_too.value) == sentence
+
+
+async def test_a_run_without_a_container_says_that_it_needs_one() -> None:
+    @step("count-stock")
+    async def count_stock(shelf: str, ctx: StepContext) -> str:
+        await ctx.container.aget(Stock)
+        return shelf
+
+    @workflow("stock-taking")
+    def stock_taking() -> Ref[str]:
+        return count_stock("tea")
+
+    run = await stock_taking().run(raise_on_error=False)
+
+    [error] = run.errors
+    assert str(error) == (
+        "ServiceNotRegisteredError: No service is registered for Stock. This run has no container: write "
+        "my_workflow(container).run(...), in a test with memory_container(...) around it. Registered: WorkflowEngine."
+    )
 
 
 async def test_services_that_need_each_other_are_an_error_and_no_deadlock() -> None:
