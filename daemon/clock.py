@@ -76,8 +76,8 @@ def new_id(now_us: int) -> str:
 
 
 def first_id(moment_us: int) -> str:
-    """Return what every id that was made before this millisecond sorts before, and no other."""
-    value = moment_us // 1_000 << _RANDOM_BITS
+    """Return what every id that was made before this millisecond sorts before, and no other; none is of before 1970."""
+    value = max(0, moment_us // 1_000) << _RANDOM_BITS
     return "".join([_PAIRS[value >> shift & 1023] for shift in range(120, -1, -10)])
 
 

@@ -12,12 +12,13 @@ from daemon.cli.options import CONFIG, ConfigOption, JsonArgument, JsonOption, g
 from daemon.cli.output import cell_text, note, show, show_json, show_table
 from daemon.cli.run_text import show_run
 from daemon.config import load_config
+from daemon.engine.filters import check_after, check_trigger
 from daemon.errors import LEFT_OUT, MisfitError
 from daemon.store.model import RunStatus
 from daemon.workflow.codec import Json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from daemon.app import App
     from daemon.engine.reading import RunPage
@@ -27,6 +28,18 @@ _LOOK_S = 2.0  # a person would rather wait than ask again
 app = group("List, show, watch, cancel, retry and rerun runs, and report the outcome of their external steps.")
 RunArgument = Annotated[str, typer.Argument(metavar="RUN_ID", help="The run's id.")]
 StepArgument = Annotated[str, typer.Argument(metavar="STEP", help="The step's name.")]
+
+
+def _checked_by(check: "Callable[[str], str]") -> "Callable[[str | None], str | None]":
+    """Return the callback of an option that refuses what `check` does."""
+
+    def checked(given: str | None) -> str | None:
+        try:
+            return None if given is None else check(given)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+
+    return checked
 
 
 def _moment(given: str | None) -> str | None:
@@ -39,19 +52,25 @@ def _moment(given: str | None) -> str | None:
     return given
 
 
+_TRIGGER, _AFTER = _checked_by(check_trigger), _checked_by(check_after)
+
+
 @app.command("list")
 def list_(
     *,
     workflow: Annotated[str | None, typer.Option(help="Of this workflow.")] = None,
     status: Annotated[RunStatus | None, typer.Option(help="In this state.")] = None,
     trigger: Annotated[
-        str | None, typer.Option(help="Started by: event, event:hello-customer, job, request, ...")
+        str | None,
+        typer.Option(help="Started by: event, event:hello-customer, job, request, ...", callback=_TRIGGER),
     ] = None,
     since: Annotated[
         str | None, typer.Option(help="Started at this time or later; ISO 8601.", callback=_moment)
     ] = None,
     text: Annotated[str | None, typer.Option(help="With this text in id, workflow, input or errors.")] = None,
-    after: Annotated[str | None, typer.Option(help="The page after the one that ended with this key.")] = None,
+    after: Annotated[
+        str | None, typer.Option(help="The page after the one that ended with this key.", callback=_AFTER)
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=200, help="At most so many.")] = 50,
     config: ConfigOption = CONFIG,
     json: JsonOption = False,

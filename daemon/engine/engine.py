@@ -146,7 +146,7 @@ class WorkflowEngine(RunStarter):
             RunNotFound: No run has this id.
             RunStateError: The step does not wait for a report; the message says in what state it is.
         """
-        await report_error(self._ports, run_id, step, error)
+        await report_error(self._ports, self._workflows, run_id, step, error)
         await self.heed(everything=False)
 
     def watch(self, *, run_id: str | None = None, workflow: str | None = None) -> RunWatch:

@@ -7,7 +7,7 @@ from typing import Any
 from daemon.engine.failures import COMPENSATE, FINAL, text_of
 from daemon.engine.ports import Ports
 from daemon.engine.reports import ERROR, OUTPUT
-from daemon.errors import RunNotFound, RunStateError
+from daemon.errors import RunNotFound, RunStateError, did_you_mean
 from daemon.store.model import RunRecord, RunStatus, Signal, StepRecord, StepState
 from daemon.store.writes import (
     Outcome,
@@ -20,6 +20,7 @@ from daemon.store.writes import (
     UpdateChild,
     Write,
 )
+from daemon.workflow.bound import is_run_id
 from daemon.workflow.codec import ANY, Codec
 from daemon.workflow.nodes import LoopNode, StepNode
 from daemon.workflow.workflow import WorkflowBase
@@ -118,16 +119,20 @@ async def report_output(ports: Ports, known: Mapping[str, WorkflowBase], run_id:
         PayloadTooLargeError: It is above the limit.
     """
     record = await latest(ports, run_id)
-    topic = await _awaited(ports, record, step)
+    topic = await _awaited(ports, record, step, known)
     codec, what = _output_codec(known.get(record.workflow), step), f"the output of step {step!r}"
     data, _ = codec.hold(codec.given(output, what), ports.max_payload_bytes, what)
     await _report(ports, record, step, Signal(ports.app, topic, OUTPUT, data, _now_us(ports, record)))
 
 
-async def report_error(ports: Ports, run_id: str, step: str, error: str | BaseException) -> None:
+async def report_error(
+    ports: Ports, known: Mapping[str, WorkflowBase], run_id: str, step: str, error: str | BaseException
+) -> None:
     """Report that an external step has failed. Raises `RunNotFound` and `RunStateError`, as `report_output`."""
+    if not isinstance(error, (str, BaseException)):
+        raise TypeError(f"error is a text or an exception, not {error!r}.")
     record = await latest(ports, run_id)
-    topic = await _awaited(ports, record, step)
+    topic = await _awaited(ports, record, step, known)
     text = error if isinstance(error, str) else text_of(error) or type(error).__name__
     data = json.dumps(text[:_ERROR_MAX]).encode()
     await _report(ports, record, step, Signal(ports.app, topic, ERROR, data, _now_us(ports, record)))
@@ -147,25 +152,27 @@ def _output_codec(workflow: WorkflowBase | None, step: str) -> Codec:
 async def _report(ports: Ports, record: RunRecord, name: str, signal: Signal) -> None:
     guards = RequireAwaiting(record.key, name, signal.topic), RequireNoSignal(ports.app, signal.topic, 0)
     if await ports.store.commit(*guards, PutSignal(signal)) is not Outcome.APPLIED:
-        await _awaited(ports, record, name)
+        await _awaited(ports, record, name, {})
         raise _no_report(record, name, "its outcome was reported already")
 
 
-async def _awaited(ports: Ports, record: RunRecord, name: str) -> str:
+async def _awaited(ports: Ports, record: RunRecord, name: str, known: Mapping[str, WorkflowBase]) -> str:
     """Return the topic that a step waits for. Raises `RunStateError` if it waits for none."""
-    steps = (await ports.store.steps([record.key]))[record.key]
-    step = next((each for each in steps if each.name == name and each.kind == "step"), None)
+    steps = [each for each in (await ports.store.steps([record.key]))[record.key] if each.kind == "step"]
+    step = next((each for each in steps if each.name == name), None)
     if step is None:
         what = f"the run is {record.status}, and has not come to a step of this name"
-        raise _no_report(record, name, what)
+        workflow = known.get(record.workflow)
+        names = {each.name for each in steps} | {each.name for each in (workflow.graph.steps() if workflow else ())}
+        raise _no_report(record, name, what, "" if name in names else did_you_mean(str(name), names))
     if not step.awaits:
         is_between = step.state is StepState.WAITING
         raise _no_report(record, name, "it waits for its next attempt" if is_between else f"it is {step.state}")
     return step.awaits
 
 
-def _no_report(record: RunRecord, step: str, what: str) -> RunStateError:
-    return RunStateError(f"Step {step!r} of run {record.run_id!r} waits for no report: {what}.")
+def _no_report(record: RunRecord, step: str, what: str, hint: str = "") -> RunStateError:
+    return RunStateError(f"Step {step!r} of run {record.run_id!r} waits for no report: {what}.{hint}")
 
 
 async def at_the_top(ports: Ports, run_id: str, what: str) -> RunRecord:
@@ -183,8 +190,8 @@ async def at_the_top(ports: Ports, run_id: str, what: str) -> RunRecord:
 
 
 async def latest(ports: Ports, run_id: str) -> RunRecord:
-    """Return the latest attempt of a run as it is stored. Raises `RunNotFound`."""
-    record = await ports.store.run(ports.app, run_id)
+    """Return the latest attempt of a run as it is stored. Raises `RunNotFound`, also for what no run id can be."""
+    record = await ports.store.run(ports.app, run_id) if is_run_id(run_id) else None
     if record is None:
         raise RunNotFound(run_id)
     return record

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from daemon.clock import to_us
+from daemon.engine.filters import check_after, run_filter
+from daemon.engine.operations import latest
 from daemon.engine.ports import Ports
-from daemon.errors import RunNotFound
 from daemon.store.model import RunRecord, RunStatus
-from daemon.store.port import RunFilter
 from daemon.workflow.graph import Graph
 from daemon.workflow.run import WorkflowRun
 
@@ -43,12 +42,7 @@ class RunReader:
             RunNotFound: No run has this id.
         """
         live = self._live.get(run_id)
-        if live is not None:
-            return live.view()
-        record = await self._ports.store.run(self._ports.app, run_id)
-        if record is None:
-            raise RunNotFound(run_id)
-        return await self._stored(record)
+        return live.view() if live is not None else await self._stored(await latest(self._ports, run_id))
 
     async def list(
         self,
@@ -73,17 +67,20 @@ class RunReader:
             since: Started at this time or later; aware.
             text: Occurs in the run id, the workflow's name, the input or the errors, ignoring case.
             after: The `next` of the page before.
-            limit: At most this many, 1 to 200.
+            limit: At most this many, from 1 on; above 200 it counts as 200.
             within_s: How long to look for runs that are rare among many, in seconds; the next page looks on.
 
         Raises:
-            ValueError: `since` is naive.
+            ValueError: `since` is naive, or a status, a trigger, an `after` or a limit is none; says what is one.
         """
-        if since is not None and since.tzinfo is None:
-            msg = f"since is an aware datetime, not {since}; add tzinfo=UTC."
-            raise ValueError(msg)
-        wanted = RunFilter(workflow, status, trigger, to_us(since) if since is not None else None, text)
-        limit = max(1, min(limit, _PAGE_MAX))
+        wanted = run_filter(workflow=workflow, status=status, trigger=trigger, since=since, text=text)
+        if after is not None:
+            check_after(after)
+        if not isinstance(limit, int) or limit < 1:
+            raise ValueError(f"limit is 1 to {_PAGE_MAX}, not {limit!r}.")
+        if wanted is None:
+            return RunPage([], None)
+        limit = min(limit, _PAGE_MAX)
         found = await self._ports.store.runs(self._ports.app, wanted, after=after, limit=limit, within_s=within_s)
         steps = await self._ports.store.steps([record.key for record in found.records]) if found.records else {}
         items = [WorkflowRun(record, steps[record.key], graph=self._graph(record)) for record in found.records]

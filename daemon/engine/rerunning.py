@@ -150,9 +150,9 @@ async def _kept(ports: Ports, asked: Rerun, run: Execution, record: RunRecord) -
 
 def _target(asked: Rerun, run: Execution) -> Node:
     steps = {node.name: node for node in walk(run.graph.nodes) if not isinstance(node, _NO_STEPS)}
-    found = steps.get(asked.from_step or "")
+    found = next((node for name, node in steps.items() if name == asked.from_step), None)
     if found is None:
-        hint = did_you_mean(asked.from_step or "", steps)
+        hint = did_you_mean(str(asked.from_step), steps)
         what = f"workflow {run.workflow.name!r} has no such step.{hint} There are: {', '.join(steps) or 'none'}."
         raise _refusal(asked, what)
     return found

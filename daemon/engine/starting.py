@@ -9,7 +9,7 @@ from typing import Any
 from daemon.activation import Trigger
 from daemon.clock import new_id
 from daemon.engine.ports import Ports
-from daemon.errors import RunExists
+from daemon.errors import CodecError, RunExists
 from daemon.store.model import QUEUED, RunRecord, RunStatus
 from daemon.store.writes import PutGraph
 from daemon.workflow.port import RunOptions
@@ -90,5 +90,9 @@ def _same_input(stored: bytes | None, wanted: bytes | None, workflow: WorkflowBa
         return False
     if json.loads(stored) == json.loads(wanted):
         return True
-    same: bool = codec.decode(stored) == codec.decode(wanted)  # a set has no order
+    try:
+        former = codec.decode(stored)
+    except CodecError:  # the type has changed since
+        return False
+    same: bool = former == codec.decode(wanted)  # a set has no order
     return same

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic_core import from_json
 from starlette.responses import Response
 
+from daemon.engine import filters
 from daemon.events.bus import REPLAY_PER_S
 from daemon.events.model import ID_MAX, NAME_MAX, check_name, encode_data
 from daemon.http.problem import Refusal, unprocessable
@@ -168,10 +169,10 @@ class RunQuery(_Query):
 
     workflow: ShortText | None = None
     status: RunStatus | None = None
-    trigger: Annotated[ShortText, Field(pattern=r"^(event|job|request|run|call)(:.+)?$")] | None = None
+    trigger: Annotated[ShortText, Field(pattern=filters.TRIGGER)] | None = None
     since: Annotated[datetime, AfterValidator(_in_utc)] | None = None
     text: ShortText | None = None
-    after: Annotated[str, Field(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}~?$")] | None = None
+    after: Annotated[str, Field(pattern=filters.AFTER)] | None = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
 

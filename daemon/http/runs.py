@@ -11,12 +11,11 @@ from starlette.responses import Response
 
 from daemon.activation import Activation, Trigger, activated
 from daemon.clock import new_id
-from daemon.errors import LEFT_OUT, MisfitError, RunNotFound, did_you_mean
+from daemon.errors import LEFT_OUT, MisfitError, did_you_mean
 from daemon.http.ports import ApiPorts
 from daemon.http.problem import JsonResponse, Refusal, unprocessable, wrong_fields
 from daemon.http.requests import NewRun, NextAttempt, RunQuery, StepFailure, StepOutput, TraceHeader, encoded
 from daemon.trace import TRACEPARENT, TRACESTATE, Trace
-from daemon.workflow.bound import check_run_id
 from daemon.workflow.codec import Json
 from daemon.workflow.port import RunOptions
 from daemon.workflow.workflow import WorkflowBase
@@ -76,14 +75,14 @@ class RunsApi:
 
     async def get_run(self, run_id: str) -> JsonResponse:
         """Show a run as it stands."""
-        return JsonResponse((await self._engine.get(_checked(run_id))).to_json())
+        return JsonResponse((await self._engine.get(run_id)).to_json())
 
     async def cancel_run(self, run_id: str) -> JsonResponse:
         """Ask for a run to be rolled back and to end cancelled; answer with the run as it stands.
 
         The request is durable and reaches the run wherever it is driven. 409 if the run has ended.
         """
-        run = await self._engine.cancel(_checked(run_id))
+        run = await self._engine.cancel(run_id)
         return JsonResponse(run.to_json(), HTTPStatus.ACCEPTED)
 
     async def retry_run(self, run_id: str) -> JsonResponse:
@@ -91,7 +90,7 @@ class RunsApi:
 
         409 if the run is not failed, or none of its compensations gave up.
         """
-        run = await self._engine.retry(_checked(run_id))
+        run = await self._engine.retry(run_id)
         return JsonResponse(run.to_json(), HTTPStatus.ACCEPTED)
 
     async def rerun_run(self, run_id: str, body: Annotated[NextAttempt, Body()] = _AS_BEFORE) -> JsonResponse:
@@ -104,7 +103,7 @@ class RunsApi:
         value = Json(encoded("input", body.input)) if is_given else LEFT_OUT
         with _sent("input", is_there=is_given):
             run = await self._engine.rerun(
-                _checked(run_id), from_step=body.from_step, input=value, wait=None if body.wait else False
+                run_id, from_step=body.from_step, input=value, wait=None if body.wait else False
             )
         is_over = body.wait and run.status.ended
         return JsonResponse(run.to_json(), HTTPStatus.OK if is_over else HTTPStatus.ACCEPTED)
@@ -114,32 +113,24 @@ class RunsApi:
 
         409 if the step does not wait for a report.
         """
-        checked, output = _checked(run_id), Json(encoded("output", body.output))
+        output = Json(encoded("output", body.output))
         with _sent("output", is_there="output" in body.model_fields_set):
-            await self._engine.complete_step(checked, step, output)
-        return JsonResponse((await self._engine.get(checked)).to_json(), HTTPStatus.ACCEPTED)
+            await self._engine.complete_step(run_id, step, output)
+        return JsonResponse((await self._engine.get(run_id)).to_json(), HTTPStatus.ACCEPTED)
 
     async def fail_step(self, run_id: str, step: str, body: Annotated[StepFailure, Body()]) -> JsonResponse:
         """Report that an external step, which waits for its outcome, has failed; answer with the run as it stands.
 
         It is tried again by its own policy. 409 if the step does not wait for a report.
         """
-        checked = _checked(run_id)
-        await self._engine.fail_step(checked, step, body.error)
-        return JsonResponse((await self._engine.get(checked)).to_json(), HTTPStatus.ACCEPTED)
+        await self._engine.fail_step(run_id, step, body.error)
+        return JsonResponse((await self._engine.get(run_id)).to_json(), HTTPStatus.ACCEPTED)
 
     def _workflow(self, name: str) -> WorkflowBase:
         known = self._engine.workflows
         if name not in known:
             raise Refusal(HTTPStatus.NOT_FOUND, f"No workflow has the name {name[:80]!r}.{did_you_mean(name, known)}")
         return known[name]
-
-
-def _checked(run_id: str) -> str:
-    try:
-        return check_run_id(run_id)
-    except ValueError:
-        raise RunNotFound(run_id) from None
 
 
 def _input_of(workflow: WorkflowBase, body: NewRun) -> Any:

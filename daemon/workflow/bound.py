@@ -18,13 +18,18 @@ _AS_USUAL = RunOptions()
 _RUN_ID = re.compile(r"[A-Za-z0-9._:@-]{1,200}")
 
 
+def is_run_id(run_id: object) -> bool:
+    """Tell whether it is 1 to 200 of `[A-Za-z0-9._:@-]`."""
+    return isinstance(run_id, str) and _RUN_ID.fullmatch(run_id) is not None
+
+
 def check_run_id(run_id: str) -> str:
     """Return `run_id` if it is 1 to 200 of `[A-Za-z0-9._:@-]`.
 
     Raises:
         ValueError: It is not.
     """
-    if not isinstance(run_id, str) or _RUN_ID.fullmatch(run_id) is None:
+    if not is_run_id(run_id):
         msg = f"A run id is 1 to 200 of the characters A-Z a-z 0-9 . _ : @ -, not {str(run_id)[:80]!r}."
         raise ValueError(msg)
     return run_id
@@ -93,6 +98,9 @@ def _options(run_id: str | None, wait: bool | None, on_existing: Literal["join",
         raise ValueError(msg)
     if run_id is None and wait is None and on_existing == "join":
         return _AS_USUAL
+    if wait not in (None, True, False):
+        msg = f"wait is True, False, or left out, not {wait!r}."
+        raise ValueError(msg)
     return RunOptions(check_run_id(run_id) if run_id is not None else None, wait, on_existing)
 
 

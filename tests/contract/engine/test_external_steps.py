@@ -120,6 +120,24 @@ async def test_a_report_for_what_does_not_wait_says_in_which_state_it_is(
     ]
 
 
+async def test_a_report_of_a_step_that_there_is_not_names_the_one_that_was_meant(
+    shop: Process, journal: Journal
+) -> None:
+    approve = approving(journal)
+    await approve(shop.container).run(run_id="a-1")
+
+    with pytest.raises(RunStateError, match=r"has not come to a step of this name\. Did you mean 'ask'\?$"):
+        await shop.engine.complete_step("a-1", "aks", ANN)
+
+
+async def test_a_failure_that_is_no_error_is_refused(shop: Process, journal: Journal) -> None:
+    approve, error = approving(journal), None
+    await approve(shop.container).run(run_id="a-1")
+
+    with pytest.raises(TypeError, match="error is a text or an exception, not None"):
+        await shop.engine.fail_step("a-1", "ask", error)  # type: ignore[arg-type]
+
+
 async def test_of_two_reports_the_first_counts(store: Store, clock: ManualClock, journal: Journal) -> None:
     approve = approving(journal)
     shop, desk = [await living(store, clock, name) for name in ("shop", "desk")]

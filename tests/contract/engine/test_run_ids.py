@@ -8,6 +8,7 @@ import pytest
 
 from daemon import PermanentFailure, Ref, Retry, RunExists, RunNotFound, RunStatus, WorkflowRun, step, workflow
 from daemon.clock import ManualClock
+from daemon.workflow.naming import names_apart
 from daemon.workflow.workflow import SourceWorkflow, Workflow
 from tests.contract.engine.processes import Journal, Process, until
 
@@ -140,6 +141,25 @@ async def test_an_id_belongs_to_one_workflow_and_one_input(shop: Process, journa
         await gate.workflow(shop.container).run(run_id="taken")
 
 
+async def test_an_input_that_is_stored_as_another_type_is_another_input(shop: Process) -> None:
+    with names_apart():
+
+        @workflow("keeping")
+        def keeping(text: Ref[str]) -> None:
+            """Keep nothing."""
+
+    with names_apart():
+
+        @workflow("keeping")
+        def keeping_later(number: Ref[int]) -> None:
+            """Keep nothing."""
+
+    await keeping(shop.container).run("a", run_id="taken")
+
+    with pytest.raises(RunExists, match="another input"):
+        await keeping_later(shop.container).run(1, run_id="taken")
+
+
 async def test_a_run_that_exists_can_be_rejected(shop: Process, journal: Journal, gate: Gate) -> None:
     first = asyncio.create_task(gate.workflow(shop.container).run(run_id="gate-1"))
     await gate.entered.wait()
@@ -178,6 +198,13 @@ async def test_a_run_without_an_id_gets_one(shop: Process, gate: Gate) -> None:
     assert len({run.run_id for run in runs}) == 3
     assert [run.run_id for run in (*page.items, *rest.items)] == [run.run_id for run in reversed(runs)]
     assert rest.next is None
+
+
+async def test_a_wait_that_is_neither_is_refused(shop: Process, gate: Gate) -> None:
+    wait: Any = "no"
+
+    with pytest.raises(ValueError, match="wait is True, False, or left out, not 'no'"):
+        await gate.workflow(shop.container).run(wait=wait)
 
 
 async def test_runs_since_a_time_without_a_zone_are_refused(shop: Process) -> None:

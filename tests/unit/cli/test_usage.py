@@ -56,6 +56,8 @@ def test_it_tells_its_version(capsys: pytest.CaptureFixture[str]) -> None:
         ["runs", "list", "--status", "sleeping"],
         ["runs", "list", "--since", "yesterday"],
         ["runs", "list", "--limit", "0"],
+        ["runs", "list", "--after", "garbage"],
+        ["runs", "list", "--trigger", "events"],
         ["runs", "rerun"],
         ["runs", "rerun", "r1", "--input", "{oops"],
         ["runs", "fail-step", "r1", "ask"],
