@@ -93,12 +93,11 @@ async def _undo_child(run: Execution, node: ChildNode) -> None:
     child, record = run.children.get(node.name), run.steps.get(node.name)
     if child is None or record is None or child.record.status in _UNDONE:
         return
-    was_cancelled = run.cancelling and record.state is not StepState.COMPLETED
     if any(due_of(each) for each in child.tree()):
         record.become(StepState.COMPENSATING)
     await _walk_back(child, child.graph.nodes)
     gave_up = any(error["phase"] == COMPENSATE for error in child.errors)
-    child.finish(RunStatus.FAILED if gave_up else RunStatus.CANCELLED if was_cancelled else RunStatus.REVERTED)
+    child.finish(RunStatus.FAILED if gave_up else RunStatus.REVERTED)
     if gave_up or child.undone:
         record.become(StepState.COMPENSATING)  # nothing was due any more if it was all undone before a crash
         record.become(StepState.COMPENSATION_FAILED if gave_up else StepState.COMPENSATED)

@@ -264,10 +264,8 @@ class Model:
 
     def _reverted(self, each: Nested, then: Then) -> None:
         child, run = each.child, each.run
-        had_completed = child.status == "completed"
-        child.status = "cancelled" if self._cancelled and not had_completed else "reverted"
+        child.status = "failed" if child.gave_up else "reverted"
         if child.gave_up:
-            child.status = "failed"
             run.states[each.name] = "compensation_failed"
         elif child.compensated:
             run.states[each.name] = "compensated"

@@ -208,7 +208,7 @@ async def test_a_parent_whose_child_waits_is_cancelled_at_once(
 
     assert journal == ["first", "again", "undo first"]
     assert (run.status, run.compensated) == (RunStatus.CANCELLED, ["first"])
-    assert (await shop.engine.get("a-1:retrying")).status is RunStatus.CANCELLED
+    assert (await shop.engine.get("a-1:retrying")).status is RunStatus.REVERTED
 
 
 async def test_a_parent_is_cancelled_while_something_runs_in_its_child(shop: Process, journal: Journal) -> None:
@@ -235,7 +235,7 @@ async def test_a_parent_is_cancelled_while_something_runs_in_its_child(shop: Pro
         [],
         {"hanging", "completed", "first"},
     )
-    assert statuses == [RunStatus.CANCELLED, RunStatus.REVERTED]
+    assert statuses == [RunStatus.REVERTED, RunStatus.REVERTED]
 
 
 @pytest.mark.parametrize("ended", [False, True])

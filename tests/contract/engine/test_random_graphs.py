@@ -83,6 +83,20 @@ async def test_whenever_a_run_is_stopped_what_is_seen_is_what_the_model_says(
         assert (seen, seen["status"]) == (told, "cancelled" if how == "cancel" else "reverted"), at
 
 
+@pytest.mark.parametrize("how", ["cancel", "timeout"])
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_whenever_a_run_that_fails_is_stopped_what_is_seen_is_what_the_model_says(
+    shape: str, how: Literal["cancel", "timeout"]
+) -> None:
+    for failing in _started(SHAPES[shape]):
+        nodes = _with(SHAPES[shape], {failing}, set())
+
+        for at in range(2 * len(_started(nodes))):
+            seen, told = await perform(nodes, MemoryStore(), FIRST, (how, at))
+
+            assert seen == told, (failing, at)
+
+
 def _choices(nodes: tuple[Node, ...]) -> Iterator[tuple[set[str], set[str]]]:
     """Iterate over the steps that fail and those that cannot be undone: up to two steps, or one of each."""
     names = _started(nodes)
