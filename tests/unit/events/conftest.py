@@ -128,3 +128,8 @@ def order(
 ) -> Message:
     """Return an event of the till."""
     return Message(Envelope(id=id, name=name, time=ManualClock().now(), source=source, correlation_id="c0"), body)
+
+
+async def is_handled(desk: Desk, event_id: str = "e1") -> bool:
+    """Tell whether it is known that an event of the till was handled."""
+    return await desk.store.handled("shop", "note-order", "till", "order.placed", event_id) is not None

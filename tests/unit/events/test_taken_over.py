@@ -4,17 +4,9 @@ import asyncio
 from typing import Any
 
 from daemon.activation import current_activation
-from daemon.events.model import Event
 from daemon.events.subscriber import SubscriberContext, subscriber
 from tests.unit.events.conftest import Desk, Handed, order
-
-
-class OrderPlaced(Event, name="order.placed"):
-    id: str
-
-
-class OrderNoted(Event, name="order.noted"):
-    id: str
+from tests.unit.events.orders import OrderNoted, OrderPlaced
 
 
 class Gated:

@@ -1,9 +1,7 @@
 """What a scheduler does while its lease is over, or those of others may seem to be; and what it leaves behind."""
 
 from daemon.store.job_model import FiringState
-from tests.unit.schedule.world import APP, GONE, HOUR, ME, MINUTE, NOON, SECOND, World, settle
-
-LOOK = 5 * SECOND
+from tests.unit.schedule.world import APP, GONE, HOUR, LOOK, ME, MINUTE, NOON, SECOND, World, settle
 
 
 async def test_a_process_whose_lease_is_over_claims_nothing_until_it_has_another(world: World) -> None:

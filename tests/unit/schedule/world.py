@@ -25,6 +25,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
+LOOK = 5 * SECOND
 _FOREVER_S = 1e9
 _TURNS = 40  # of the loop: more than anything here takes that does not wait for the clock
 
