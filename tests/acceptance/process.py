@@ -174,3 +174,11 @@ class DaemonProcess:
 
 def _fits(entry: Entry, event: str, fields: Mapping[str, Any]) -> bool:
     return entry.get("event") == event and all(entry.get(name) == value for name, value in fields.items())
+
+
+def answered(probe: Callable[[], bool]) -> bool:
+    """Return what a probe says that asks a daemon; false if that does not answer, or not now."""
+    try:
+        return probe()
+    except httpx.HTTPError:
+        return False

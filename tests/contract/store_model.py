@@ -5,7 +5,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from daemon.store.job_model import Claimed, ClaimOutcome, FiringRecord, FiringState
+from daemon.store.job_model import FiringRecord
 from daemon.store.model import QUEUED, OutgoingEvent, RunRecord, RunStatus, Signal, StepRecord, StepState
 from daemon.store.port import RunFilter
 from daemon.store.writes import (
@@ -35,12 +35,11 @@ from daemon.store.writes import (
     UpdateRun,
     Write,
 )
+from tests.contract.firing_model import Firings
 from tests.contract.queue_model import Queues
 
 Refusal = Outcome | None
 FENCED, CONFLICT = Outcome.FENCED, Outcome.CONFLICT
-
-OPEN = (FiringState.WAITING, FiringState.RUNNING)
 
 
 @dataclass
@@ -52,7 +51,7 @@ class Rows:
     signals: list[Signal] = field(default_factory=list)
     outbox: dict[str, OutgoingEvent] = field(default_factory=dict)
     handled: dict[str, RecordHandled] = field(default_factory=dict)
-    firings: dict[int, FiringRecord] = field(default_factory=dict)
+    firings: Firings = field(default_factory=Firings)
     queues: Queues = field(default_factory=Queues)
 
 
@@ -74,8 +73,8 @@ class StoreModel:
             RequireAwaiting: self._require_awaiting,
             RequireNoSignal: lambda write: CONFLICT if self.signal(write.topic, write.since_us) else None,
             RecordHandled: self._record_handled,
-            UpdateFiring: self._update_firing,
-            ReleaseFiring: self._release_firing,
+            UpdateFiring: self._change_firing,
+            ReleaseFiring: self._change_firing,
             SettleDelivery: self._change_queue,
             UpdateDelivery: self._change_queue,
         }
@@ -177,19 +176,8 @@ class StoreModel:
     def _change_queue(self, write: SettleDelivery | UpdateDelivery) -> Refusal:
         return self.rows.queues.change(write)
 
-    def _update_firing(self, write: UpdateFiring) -> Refusal:
-        before = self.rows.firings.get(write.record.scheduled_us)
-        if before is None or (before.owner, before.epoch) != (write.record.owner, write.record.epoch):
-            return FENCED
-        self.rows.firings[write.record.scheduled_us] = write.record
-        return None
-
-    def _release_firing(self, write: ReleaseFiring) -> Refusal:
-        before = self.rows.firings.get(write.record.scheduled_us)
-        if before is None or (before.owner, before.epoch) != (write.record.owner, write.record.epoch):
-            return FENCED
-        before.owner = ""
-        return None
+    def _change_firing(self, write: UpdateFiring | ReleaseFiring) -> Refusal:
+        return self.rows.firings.change(write)
 
     # --- what is taken over ---
     def is_dead(self, owner: str, *, to: str) -> bool:
@@ -210,18 +198,8 @@ class StoreModel:
             run.epoch += 1
         return free
 
-    def claim(self, firing: FiringRecord) -> Claimed:
-        is_new = self.rows.firings.setdefault(firing.scheduled_us, firing) is firing
-        return Claimed(ClaimOutcome.RUNNING, replace(firing)) if is_new else Claimed(ClaimOutcome.TAKEN)
-
     def claim_firings(self, owner: str, limit: int) -> list[FiringRecord]:
-        going = [each for each in self.rows.firings.values() if each.state in OPEN]
-        free = sorted((each for each in going if self.is_dead(each.owner, to=owner)), key=lambda of: of.scheduled_us)
-        for firing in free[:limit]:
-            firing.attempt += firing.state is FiringState.RUNNING and firing.due_us is None
-            firing.epoch += bool(firing.owner)
-            firing.owner = owner
-        return free[:limit]
+        return self.rows.firings.take_over(owner, limit, lambda of: self.is_dead(of, to=owner))
 
     def claim_outgoing(self, owner: str, limit: int) -> int:
         free = [each for each in self.rows.outbox.values() if self.is_dead(each.owner, to=owner)]
@@ -295,20 +273,14 @@ class StoreModel:
         """Forget old events that were handled and receipts, firings, and signals whose topic begins so; count each."""
         rows = self.rows
         handled = {id_: each for id_, each in rows.handled.items() if each.handled_us >= before_us}
-        latest = max(rows.firings, default=0)
-        firings = {
-            at: each
-            for at, each in rows.firings.items()
-            if at == latest or each.state in OPEN or each.ended_us is None or each.ended_us >= before_us
-        }
         signals = [each for each in rows.signals if each.at_us >= before_us or not each.topic.startswith(prefix)]
         receipts = rows.queues.forget_old(before_us)
         gone = (
             len(rows.handled) - len(handled) + receipts,
-            len(rows.firings) - len(firings),
+            rows.firings.forget_old(before_us),
             len(rows.signals) - len(signals),
         )
-        rows.handled, rows.firings, rows.signals = handled, firings, signals
+        rows.handled, rows.signals = handled, signals
         return gone
 
 

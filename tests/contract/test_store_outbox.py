@@ -129,3 +129,37 @@ async def test_an_event_that_is_staged_again_stays_whose_it_was(store: Store) ->
     await stage(store, ME, "a")
 
     assert [await mine(store), await mine(store, OTHER)] == [[], ["a"]]
+
+
+async def test_staged_events_come_in_order_and_leave_when_they_are_dropped(store: Store) -> None:
+    await store.commit(StageEvent(outgoing("b", origin="run-1", seq=2)), StageEvent(outgoing("x", origin="run-2")))
+    await store.commit(StageEvent(outgoing("a", origin="run-1", seq=1)), StageEvent(outgoing("y", app="bank")))
+    await store.commit(StageEvent(outgoing("x", origin="run-2", message=b"again")))
+
+    before = await store.outgoing(APP, limit=10)
+    await store.commit(DropOutgoing(("a", "x", "unknown")))
+    after = await store.outgoing(APP, limit=10)
+
+    assert [(each.id, each.message) for each in before] == [("a", b"{}"), ("x", b"{}"), ("b", b"{}")]
+    assert after == [outgoing("b", origin="run-1", seq=2)]
+    assert [each.id for each in await store.outgoing("bank", limit=10)] == ["y"]
+
+
+async def test_no_more_staged_events_are_returned_than_asked_for(store: Store) -> None:
+    await store.commit(*[StageEvent(outgoing(f"e{n}", seq=n)) for n in range(5)])
+
+    found = await store.outgoing(APP, limit=3)
+
+    assert [each.id for each in found] == ["e0", "e1", "e2"]
+
+
+async def test_staged_events_are_read_on_from_a_position(store: Store) -> None:
+    await store.commit(*[StageEvent(outgoing(f"e{n}", seq=n)) for n in range(5)])
+    first = await store.outgoing(APP, limit=2)
+    await store.commit(DropOutgoing(("e1", "e2")))
+
+    rest = await store.outgoing(APP, limit=2, after=max(each.position for each in first))
+
+    assert [each.id for each in first] == ["e0", "e1"]
+    assert [each.id for each in rest] == ["e3", "e4"]
+    assert await store.outgoing(APP, limit=2, after=rest[-1].position) == []

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from daemon.engine.recovery import LEASE_S
-from tests.acceptance.process import until
-from tests.faults.laboratory import HEARTBEAT_S, Laboratory, answered
+from tests.acceptance.process import answered, until
+from tests.faults.laboratory import HEARTBEAT_S, Laboratory
 from tests.soak.database import Database
 
 # How often each is in the deck. `database` is for PostgreSQL alone.

@@ -15,7 +15,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 
 from tests.acceptance.application import Application
 from tests.acceptance.broker import Broker
-from tests.acceptance.process import DaemonProcess, until
+from tests.acceptance.process import DaemonProcess, answered, until
 from tests.faults.ledger import EVERYBODY, PLACED, Balance, Ledger, Pair
 from tests.faults.network import Network
 from tests.faults.publisher import Publisher, repeating
@@ -291,11 +291,3 @@ class Laboratory:
 
     def _state(self) -> str:
         return "\n".join(map(str, self.ledger.missing()[:10])) + self.daemon.tail()
-
-
-def answered(probe: Callable[[], bool]) -> bool:
-    """Return what a probe says that asks a daemon; false if that does not answer, or not now."""
-    try:
-        return probe()
-    except httpx.HTTPError:
-        return False

@@ -1,22 +1,19 @@
 """A database that an older sagad has used is brought up to date with all that is in it, and everything goes on."""
 
 import asyncio
-import sqlite3
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, closing
-from dataclasses import asdict, dataclass, replace
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import asyncpg
 import pytest
 
 from daemon.store.model import RunStatus, StepState
 from daemon.store.port import RunFilter, Store
-from daemon.store.postgres import PostgresStore
 from daemon.store.schema import migrations
-from daemon.store.sqlite import SqliteStore
 from daemon.store.writes import (
     DropOutgoing,
     FenceRun,
@@ -30,6 +27,7 @@ from daemon.store.writes import (
 )
 from tests.contract import records
 from tests.contract.records import APP, GONE, ME, OTHER
+from tests.integration.databases import Column, Database, PostgresSchema, SqliteFile
 from tests.services import own_schema
 
 LEASE_S = 60.0
@@ -68,104 +66,6 @@ GIVEN_BY_STORE = {"outbox": "position", "signals": "position", "deliveries": "se
 BY_TYPE = {"text": "x", "integer": 1, "bigint": 1, "blob": b"[]", "bytea": b"[]"}
 
 Rows = dict[str, list[tuple[Any, ...]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of a table, in small letters."""
-
-    name: str
-    type: str
-
-
-class Database(Protocol):
-    """One that a store is to be opened on."""
-
-    async def run(self, script: str) -> None:
-        """Run statements without values."""
-
-    async def reach(self, version: int) -> None:
-        """Note which version of the schema it has."""
-
-    async def columns(self) -> dict[str, list[Column]]:
-        """Return what tables there are, but for the one that says the version."""
-
-    async def insert(self, table: str, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
-        """Put rows into a table."""
-
-    async def rows(self, table: str, names: Sequence[str]) -> list[tuple[Any, ...]]:
-        """Return the rows of a table."""
-
-    def store(self) -> Store:
-        """Return a store on it, not yet open."""
-
-
-class SqliteFile:
-    """A file."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    async def run(self, script: str) -> None:
-        with closing(sqlite3.connect(self._path)) as link:
-            link.executescript(script)
-
-    async def reach(self, version: int) -> None:
-        await self.run(f"PRAGMA user_version = {version}")
-
-    async def columns(self) -> dict[str, list[Column]]:
-        with closing(sqlite3.connect(self._path)) as link:
-            names = [name for (name,) in link.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
-            return {
-                name: [Column(row[1], row[2].lower()) for row in link.execute(f"PRAGMA table_info({name})")]
-                for name in names
-                if not name.startswith("sqlite_")
-            }
-
-    async def insert(self, table: str, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
-        marks = ", ".join("?" for _ in names)
-        with closing(sqlite3.connect(self._path)) as link, link:
-            link.executemany(f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks})", rows)
-
-    async def rows(self, table: str, names: Sequence[str]) -> list[tuple[Any, ...]]:
-        with closing(sqlite3.connect(self._path)) as link:
-            return sorted(link.execute(f"SELECT {', '.join(names)} FROM {table}"), key=repr)
-
-    def store(self) -> Store:
-        return SqliteStore(self._path)
-
-
-class PostgresSchema:
-    """A schema of its own."""
-
-    def __init__(self, url: str, schema: str, link: asyncpg.Connection) -> None:
-        self._url = url
-        self._schema = schema
-        self._link = link
-
-    async def run(self, script: str) -> None:
-        await self._link.execute(script)
-
-    async def reach(self, version: int) -> None:
-        await self.run("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)")
-        await self._link.execute("INSERT INTO schema_version (version) VALUES ($1)", version)
-
-    async def columns(self) -> dict[str, list[Column]]:
-        found: dict[str, list[Column]] = {}
-        query = "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = $1"
-        for table, name, of in await self._link.fetch(f"{query} ORDER BY ordinal_position", self._schema):
-            if table != "schema_version":
-                found.setdefault(table, []).append(Column(name, of))
-        return found
-
-    async def insert(self, table: str, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
-        await self._link.copy_records_to_table(table, records=rows, columns=names, schema_name=self._schema)
-
-    async def rows(self, table: str, names: Sequence[str]) -> list[tuple[Any, ...]]:
-        return sorted(map(tuple, await self._link.fetch(f"SELECT {', '.join(names)} FROM {table}")), key=repr)
-
-    def store(self) -> Store:
-        return PostgresStore(self._url, app=APP, schema=self._schema)
 
 
 @pytest.fixture
