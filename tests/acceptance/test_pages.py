@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from pathlib import Path
 
@@ -92,3 +93,11 @@ def test_the_reference_names_all_that_is_public() -> None:
 
     public = {*daemon.__all__, *daemon.testing.__all__}
     assert public - set(re.findall(r"`(\w+)`", page)) == set()
+
+
+def test_the_layers_that_are_described_are_those_that_are_enforced() -> None:
+    contracts = tomllib.loads((SHIPPED / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    section = (SHIPPED / "docs" / "ARCHITECTURE.md").read_text().partition("## Layers\n")[2].partition("\n## ")[0]
+
+    described = [re.findall(r"`(\w+)`", row.split("|")[1]) for row in section.splitlines() if row.startswith("| `")]
+    assert [sorted(names) for names in described] == [sorted(each.split(" | ")) for each in contracts[0]["layers"]]
