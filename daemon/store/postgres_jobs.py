@@ -18,8 +18,6 @@ from daemon.store.job_model import (
 )
 from daemon.store.postgres_database import PostgresDatabase
 
-_LATEST = 2**63 - 1
-
 
 class PostgresJobs(PostgresDatabase):
     """The part of the store that jobs are fired by.
@@ -73,7 +71,7 @@ class PostgresJobs(PostgresDatabase):
         return {job.job: job for job in map(sql.job_record, await self._read(queries.JOBS, app, asked))}
 
     async def job_orders(self, app: str, job: str, *, limit: int, before: int | None = None) -> list[JobOrder]:
-        rows = await self._read(queries.JOB_ORDERS, app, job, _LATEST if before is None else before, limit)
+        rows = await self._read(queries.JOB_ORDERS, app, job, sql.LATEST if before is None else before, limit)
         return [sql.job_order(row) for row in rows]
 
     async def last_firings(self, app: str, jobs: Sequence[str]) -> dict[str, FiringRecord]:
@@ -83,5 +81,5 @@ class PostgresJobs(PostgresDatabase):
     async def firings(
         self, app: str, job: str, *, limit: int, before_us: int | None = None, state: FiringState | None = None
     ) -> list[FiringRecord]:
-        before_us = _LATEST if before_us is None else before_us
+        before_us = sql.LATEST if before_us is None else before_us
         return [sql.firing_record(row) for row in await self._read(queries.FIRINGS, app, job, before_us, limit, state)]

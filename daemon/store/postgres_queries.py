@@ -6,6 +6,7 @@ from daemon.store.sql import (
     FIRING_COLUMNS,
     IS_QUEUED,
     JOB_COLUMNS,
+    LATEST,
     OPEN,
     ORDER_COLUMNS,
     RECEIPT_COLUMNS,
@@ -119,7 +120,7 @@ def of_process(owner: str, after: str) -> str:
 
     It is to be ordered by `OUTBOX_ORDER`: only one index has them so, which equalities would hide from the planner.
     """
-    behind, until = f"($1, {owner}, {after})", f"($1, {owner}, {2**63 - 1})"
+    behind, until = f"($1, {owner}, {after})", f"($1, {owner}, {LATEST})"
     return f"({OUTBOX_ORDER}) > {behind} AND ({OUTBOX_ORDER}) <= {until}"
 
 

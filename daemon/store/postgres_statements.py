@@ -12,7 +12,7 @@ from typing import Any, get_args, get_type_hints
 
 from daemon.store.job_model import FiringRecord
 from daemon.store.model import OutgoingEvent, QueuedDelivery, Receipt, RunRecord, Signal, StepRecord
-from daemon.store.sql import UNENDED_ROOT, Row, columns, listed
+from daemon.store.sql import DELIVERY_CHANGES, FIRING_CHANGES, RUN_CHANGES, UNENDED_ROOT, Row, columns, listed
 from daemon.store.writes import (
     DropOutgoing,
     Enqueue,
@@ -34,18 +34,6 @@ from daemon.store.writes import (
     Write,
 )
 
-_RUN_CHANGES = (
-    "status",
-    "updated_us",
-    "result",
-    "errors",
-    "ended_us",
-    "wake_us",
-    "waiting_for",
-    "deadline_us",
-)
-_DELIVERY_CHANGES = ("attempt", "due_us", "owner", "deliveries", "reason", "error", "traceback", "dead_us")
-_FIRING_CHANGES = ("state", "attempt", "ended_us", "error", "due_us", "failures")
 _FIRING_KEY = ("app", "job", "scheduled_us")
 
 
@@ -191,7 +179,7 @@ _RECEIPT = columns(Receipt)
 _RECEIPT_KEY = columns(ForgetReceipt)
 _receipt_key = attrgetter(*_RECEIPT_KEY)
 _run_values = attrgetter(*_RUN)
-_delivery_values, _delivery_changes = attrgetter(*_NEW_DELIVERY), attrgetter(*_DELIVERY_CHANGES, "seq")
+_delivery_values, _delivery_changes = attrgetter(*_NEW_DELIVERY), attrgetter(*DELIVERY_CHANGES, "seq")
 _event_values, _signal_values, _graph_values = attrgetter(*_EVENT), attrgetter(*_SIGNAL), attrgetter(*_GRAPH)
 
 _PUT_SIGNAL = f"""
@@ -223,9 +211,9 @@ EFFECTS: dict[type[Write], Effect] = {
         lambda write: ((*_signal_values(write.signal), listed(write.workflows)),),
     ),
     UpdateRun: Effect(
-        _update("runs", _RUN_CHANGES, ("key",)),
-        _columns(RunRecord, (*_RUN_CHANGES, "key")),
-        _of_record(*_RUN_CHANGES, "key"),
+        _update("runs", RUN_CHANGES, ("key",)),
+        _columns(RunRecord, (*RUN_CHANGES, "key")),
+        _of_record(*RUN_CHANGES, "key"),
         lambda row: row[-1],
     ),
     GiveBack: Effect(
@@ -234,9 +222,9 @@ EFFECTS: dict[type[Write], Effect] = {
         lambda write: ((write.record.key,),),
     ),
     UpdateChild: Effect(
-        _update("runs", _RUN_CHANGES, ("key",), " AND runs.root_key IS NOT NULL"),
-        _columns(RunRecord, (*_RUN_CHANGES, "key")),
-        _of_record(*_RUN_CHANGES, "key"),
+        _update("runs", RUN_CHANGES, ("key",), " AND runs.root_key IS NOT NULL"),
+        _columns(RunRecord, (*RUN_CHANGES, "key")),
+        _of_record(*RUN_CHANGES, "key"),
         lambda row: row[-1],
     ),
     PutStep: Effect(
@@ -276,14 +264,14 @@ EFFECTS: dict[type[Write], Effect] = {
         lambda write: ((write.seq,),),
     ),
     UpdateDelivery: Effect(
-        _update("deliveries", _DELIVERY_CHANGES, ("seq",)),
-        _columns(QueuedDelivery, (*_DELIVERY_CHANGES, "seq")),
+        _update("deliveries", DELIVERY_CHANGES, ("seq",)),
+        _columns(QueuedDelivery, (*DELIVERY_CHANGES, "seq")),
         lambda write: (_delivery_changes(write.record),),
     ),
     UpdateFiring: Effect(
-        _update("firings", _FIRING_CHANGES, _FIRING_KEY),
-        _columns(FiringRecord, (*_FIRING_CHANGES, *_FIRING_KEY)),
-        _of_record(*_FIRING_CHANGES, *_FIRING_KEY),
+        _update("firings", FIRING_CHANGES, _FIRING_KEY),
+        _columns(FiringRecord, (*FIRING_CHANGES, *_FIRING_KEY)),
+        _of_record(*FIRING_CHANGES, *_FIRING_KEY),
         lambda row: row[-3:],
     ),
     ReleaseFiring: Effect(

@@ -41,6 +41,21 @@ FIRING_COLUMNS = ", ".join(columns(FiringRecord))
 JOB_COLUMNS = ", ".join(columns(JobRecord))
 ORDER_COLUMNS = ", ".join(columns(JobOrder))
 
+# What a write may change of a row.
+RUN_CHANGES = (
+    "status",
+    "updated_us",
+    "result",
+    "errors",
+    "ended_us",
+    "wake_us",
+    "waiting_for",
+    "deadline_us",
+)
+DELIVERY_CHANGES = ("attempt", "due_us", "owner", "deliveries", "reason", "error", "traceback", "dead_us")
+FIRING_CHANGES = ("state", "attempt", "ended_us", "error", "due_us", "failures")
+LATEST = 2**63 - 1  # of positions and times
+
 # In the words of the partial indexes, which serve a query that says the same.
 UNENDED = "status IN ('running', 'waiting', 'compensating')"
 UNENDED_ROOT = f"root_key IS NULL AND {UNENDED}"

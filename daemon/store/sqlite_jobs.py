@@ -16,8 +16,6 @@ from daemon.store.job_model import (
 )
 from daemon.store.sqlite_file import SqliteFile
 
-_LATEST = 2**63 - 1
-
 
 class SqliteJobs(SqliteFile):
     """The part of the store that jobs are fired by."""
@@ -57,7 +55,7 @@ class SqliteJobs(SqliteFile):
 
     async def job_orders(self, app: str, job: str, *, limit: int, before: int | None = None) -> list[JobOrder]:
         query = f"SELECT {sql.ORDER_COLUMNS} FROM job_orders WHERE app = ? AND job = ? AND position < ?"
-        before = _LATEST if before is None else before
+        before = sql.LATEST if before is None else before
         rows = await self._read(f"{query} ORDER BY position DESC LIMIT ?", app, job, before, limit)
         return [sql.job_order(row) for row in rows]
 
@@ -69,7 +67,7 @@ class SqliteJobs(SqliteFile):
         self, app: str, job: str, *, limit: int, before_us: int | None = None, state: FiringState | None = None
     ) -> list[FiringRecord]:
         query = f"SELECT {sql.FIRING_COLUMNS} FROM firings WHERE app = ? AND job = ? AND scheduled_us < ?"
-        values = [app, job, _LATEST if before_us is None else before_us]
+        values = [app, job, sql.LATEST if before_us is None else before_us]
         if state is not None:
             query, values = f"{query} AND state = ?", [*values, state]
         rows = await self._read(f"{query} ORDER BY scheduled_us DESC LIMIT ?", *values, limit)

@@ -6,7 +6,20 @@ from operator import attrgetter
 from typing import Any
 
 from daemon.store.model import OutgoingEvent, QueuedDelivery, Receipt, RunRecord, Signal, StepRecord
-from daemon.store.sql import IS_QUEUED, LISTED, UNENDED, UNENDED_ROOT, UNENDED_RUNS, Row, columns, listed, marks
+from daemon.store.sql import (
+    DELIVERY_CHANGES,
+    FIRING_CHANGES,
+    IS_QUEUED,
+    LISTED,
+    RUN_CHANGES,
+    UNENDED,
+    UNENDED_ROOT,
+    UNENDED_RUNS,
+    Row,
+    columns,
+    listed,
+    marks,
+)
 from daemon.store.writes import (
     DropOutgoing,
     Enqueue,
@@ -60,19 +73,7 @@ _HANDLED = columns(RecordHandled)
 _RECEIPT = columns(Receipt)
 _RECEIPT_KEY = columns(ForgetReceipt)
 
-_RUN_CHANGES = (
-    "status",
-    "updated_us",
-    "result",
-    "errors",
-    "ended_us",
-    "wake_us",
-    "waiting_for",
-    "deadline_us",
-)
 _REOPENED = ("status", "owner", "epoch", "updated_us", "errors", "ended_us")
-_DELIVERY_CHANGES = ("attempt", "due_us", "owner", "deliveries", "reason", "error", "traceback", "dead_us")
-_FIRING_CHANGES = ("state", "attempt", "ended_us", "error", "due_us", "failures")
 _FIRING_FENCE = ("app", "job", "scheduled_us", "owner", "epoch")
 _ITS_FIRING = " AND ".join(f"{name} = ?" for name in _FIRING_FENCE)
 
@@ -127,7 +128,7 @@ def _always(_: Write) -> bool:
     return True
 
 
-_delivery_changes = attrgetter(*_DELIVERY_CHANGES)
+_delivery_changes = attrgetter(*DELIVERY_CHANGES)
 _new_delivery = attrgetter(*_NEW_DELIVERY)
 _event = attrgetter(*_EVENT)
 _signal_values = attrgetter(*_SIGNAL)
@@ -137,14 +138,14 @@ STATEMENTS: dict[type[Write], Statement] = {
         _insert("runs", _RUN, "ON CONFLICT DO NOTHING"), _record(*_RUN), Outcome.CONFLICT, hints=_is_nobodys
     ),
     UpdateRun: Statement(
-        f"UPDATE runs SET {_assign(_RUN_CHANGES)} WHERE key = ? AND owner = ? AND epoch = ?",
-        _record(*_RUN_CHANGES, "key", "owner", "epoch"),
+        f"UPDATE runs SET {_assign(RUN_CHANGES)} WHERE key = ? AND owner = ? AND epoch = ?",
+        _record(*RUN_CHANGES, "key", "owner", "epoch"),
         Outcome.FENCED,
         hints=lambda write: write.hint or _is_nobodys(write),
     ),
     UpdateChild: Statement(
-        f"UPDATE runs SET {_assign(_RUN_CHANGES)} WHERE key = ? AND root_key IS NOT NULL",
-        _record(*_RUN_CHANGES, "key"),
+        f"UPDATE runs SET {_assign(RUN_CHANGES)} WHERE key = ? AND root_key IS NOT NULL",
+        _record(*RUN_CHANGES, "key"),
     ),
     FenceRun: Statement(
         "SELECT 1 FROM runs WHERE key = ? AND owner = ? AND epoch = ?",
@@ -218,14 +219,14 @@ STATEMENTS: dict[type[Write], Statement] = {
         "DELETE FROM deliveries WHERE seq = ? AND owner = ?", _one("seq", "owner"), Outcome.FENCED
     ),
     UpdateDelivery: Statement(
-        f"UPDATE deliveries SET {_assign(_DELIVERY_CHANGES)} WHERE seq = ? AND owner = ?",
+        f"UPDATE deliveries SET {_assign(DELIVERY_CHANGES)} WHERE seq = ? AND owner = ?",
         _delivery_update,
         Outcome.FENCED,
         hints=_always,
     ),
     UpdateFiring: Statement(
-        f"UPDATE firings SET {_assign(_FIRING_CHANGES)} WHERE {_ITS_FIRING}",
-        _record(*_FIRING_CHANGES, *_FIRING_FENCE),
+        f"UPDATE firings SET {_assign(FIRING_CHANGES)} WHERE {_ITS_FIRING}",
+        _record(*FIRING_CHANGES, *_FIRING_FENCE),
         Outcome.FENCED,
         hints=attrgetter("hint"),
     ),
