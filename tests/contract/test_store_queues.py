@@ -277,7 +277,7 @@ async def test_a_hint_comes_for_what_somebody_may_wait_for(
     await store.commit(make(taken))
 
     async with asyncio.timeout(5):
-        await hinted.wait()
+        assert await hinted.wait()
 
 
 async def test_no_hint_comes_after_its_subscription_ended(store: Store) -> None:

@@ -221,6 +221,7 @@ async def queues_tell_what_is_ready_and_what_is_dead(world: BusWorld) -> None:
 
     async def settled() -> bool:
         (state,) = await bus.queues(["reader"])
-        return (state.subscriber, state.ready, state.dead) == ("reader", 3, 2)
+        return (state.ready, state.dead) == (3, 2)
 
     await until(settled)
+    assert [state.subscriber for state in await bus.queues(["reader", "nobody"])] == ["reader", "nobody"]

@@ -242,6 +242,7 @@ async def test_children_do_not_count(shop: Process) -> None:
     await room.inside("p-1:room", "p-2:room", "r-1")
     for run_id in ("p-1:room", "p-2:room", "r-1"):
         room.doors[run_id].set()
-    for run_id in ("p-1", "p-2"):
-        await parent(shop.container).run("", run_id=run_id, wait=True)
-    await ended(shop, "r-1")
+    parents = [await parent(shop.container).run("", run_id=run_id, wait=True) for run_id in ("p-1", "p-2")]
+    alone = await ended(shop, "r-1")
+
+    assert [run.status for run in (*parents, alone)] == [RunStatus.COMPLETED] * 3

@@ -86,9 +86,10 @@ async def test_a_place_that_becomes_free_while_the_store_says_that_there_is_none
     await shop.engine.heed(everything=False)
     await asyncio.sleep(0)
     slow.say.set()
-
     await room.inside("r-2")
-    await room.let_out(shop, "r-2")
+    run = await room.let_out(shop, "r-2")
+
+    assert (run.status, room.entered) == (RunStatus.COMPLETED, ["r-1", "r-2"])
 
 
 async def test_whoever_asks_for_a_run_as_it_gets_a_place_is_answered_when_it_ends(

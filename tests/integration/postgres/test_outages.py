@@ -44,10 +44,15 @@ async def test_what_was_submitted_while_the_connection_was_lost_keeps_its_order(
 
 
 async def test_a_lost_connection_is_trouble_even_if_nothing_is_to_be_written(far: PostgresStore, proxy: Proxy) -> None:
+    before = far.trouble
     proxy.refuse()
     await until(lambda: far.trouble)
+    during = far.trouble
     proxy.accept()
     await until(lambda: not far.trouble)
+
+    assert before == ""
+    assert "cannot be reached" in during
 
 
 async def test_a_store_that_is_closed_while_the_database_is_away_fails_what_waits(

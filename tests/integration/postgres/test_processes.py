@@ -53,7 +53,7 @@ async def test_another_process_hears_of_a_commit(store: PostgresStore, far: Post
     await store.commit(started("1", owner=""))
 
     async with asyncio.timeout(5):
-        await heard.wait()
+        assert await heard.wait()
 
 
 async def test_of_a_retry_and_another_attempt_that_begin_together_one_wins(

@@ -116,6 +116,7 @@ async def test_what_was_staged_before_the_start_waits_for_the_subscribers_of_a_n
     await until(lambda: crowd.have({"e1"}), timeout_s=30)
     await outbox.aclose()
     await store.aclose()
+    assert bus.unroutable == 0
 
 
 async def test_an_event_of_ours_that_comes_back_brings_its_queue_about_again(lab: Laboratory) -> None:
