@@ -60,6 +60,19 @@ def test_every_page_is_linked_from_the_readme() -> None:
     assert [name(page) for page in PAGES[1:] if page not in linked] == []
 
 
+def test_a_file_that_is_to_be_saved_is_named_above_it() -> None:
+    unnamed = []
+    for page in PAGES:
+        above = ""
+        for line in page.read_text().splitlines():
+            fence = re.fullmatch(r"```\w+ (\S+)", line)
+            if fence is not None and f"`{fence[1]}`" not in above:
+                unnamed.append(f"{name(page)}: {fence[1]}")
+            above = line or above
+
+    assert unnamed == []
+
+
 def test_no_two_pages_save_a_file_under_one_name() -> None:
     saved = Counter(block.file for page in PAGES for block in blocks_of(page) if block.file)
 
