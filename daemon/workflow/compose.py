@@ -1,9 +1,10 @@
 """Composing: calling a plain function once, and recording what it does as a graph."""
 
+import types
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from traceback import walk_tb
-from typing import Any, TypeVarTuple, get_args, get_origin, overload
+from typing import Any, TypeVarTuple, Union, get_args, get_origin, overload
 
 from pydantic import ValidationError
 from typing_extensions import TypeVar
@@ -13,6 +14,7 @@ from daemon.workflow.adapters import type_name
 from daemon.workflow.branch import Branch
 from daemon.workflow.codec import ANY
 from daemon.workflow.composer import Composer, composing, composition
+from daemon.workflow.fitting import check_fits, known_class
 from daemon.workflow.graph import Graph
 from daemon.workflow.group import add_parallel
 from daemon.workflow.operand import Slot
@@ -46,11 +48,14 @@ def compose(name: str, fn: Callable[..., Any], *, takes_input: bool, parameter: 
     with _composition_of(composer, where):
         returned = fn(*arguments)
         result = composer.result(returned, where)
+    _check_returns(hints.get("return", Any), returned, fn)
     returns = _inside_ref(hints.get("return", Any))
     if isinstance(result, Slot) and returns is Any:
         returns = result.type
     if result is None and not accepts_none(returns):
         raise CompositionError(f"{where}: {fn.__name__} declares a result and returns none; return the ref of it.")
+    if isinstance(result, Slot):
+        check_fits(result.type, returns, subject=repr(returned), what=f"the result of {fn.__name__}", where=where)
     codec = codec_for(returns, fn, "the result") if isinstance(result, Slot) else ANY
     return composer.graph(input_codec, result, codec)
 
@@ -94,14 +99,26 @@ def _raised_at(error: BaseException) -> str:
 
 def _check_is_ref(type_: Any, parameter: str, fn: Callable[..., Any]) -> None:
     if type_ is not Any and type_ is not Ref and get_origin(type_) is not Ref:
-        shown = type_name(type_)
+        shown = type_name(_inside_ref(type_))
         raise CompositionError(
             f"{where_defined(fn)}: the parameter {parameter!r} of {fn.__name__} is annotated as {shown}, and is a ref: "
             f"a composition is called once, when no value is there yet. Write {parameter}: Ref[{shown}]."
         )
 
 
+def _check_returns(type_: Any, returned: object, fn: Callable[..., Any]) -> None:
+    kind = known_class(type_)
+    if returned is not None and (kind is types.NoneType or (isinstance(returned, Ref) and kind is not None)):
+        hint = "..." if kind is types.NoneType else type_name(type_)
+        raise CompositionError(
+            f"{where_defined(fn)}: {fn.__name__} is annotated to return {hint.replace('...', 'None')}, and returns "
+            f"{returned!r}. Write -> Ref[{hint}]."
+        )
+
+
 def _inside_ref(type_: Any) -> Any:
+    if get_origin(type_) in (Union, types.UnionType):
+        return Union[tuple(map(_inside_ref, get_args(type_)))]  # noqa: UP007 - known at run time
     if get_origin(type_) is Ref:
         return get_args(type_)[0]
     return Any if type_ is Ref else type_

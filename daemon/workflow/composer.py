@@ -1,6 +1,5 @@
 """The recorder of one composition: what steps, refs and helpers call while a workflow is being composed."""
 
-import inspect
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
@@ -9,10 +8,12 @@ from daemon.errors import CodecError, CompositionError
 from daemon.workflow.branch import Block, Branch
 from daemon.workflow.codec import ANY, Codec
 from daemon.workflow.definition import BoundStep
+from daemon.workflow.fitting import check_fits
 from daemon.workflow.graph import Graph
 from daemon.workflow.loop import check_loop
 from daemon.workflow.nodes import LoopNode, Member, Node, StepNode, TransformNode, WaitNode, walk
-from daemon.workflow.operand import Constant, Operand, Slot, Structure
+from daemon.workflow.operand import Constant, Operand, Slot, Structure, type_at
+from daemon.workflow.pure import check_pure
 from daemon.workflow.ref import Ref, hidden_ref
 from daemon.workflow.signature import check_label, codec_or_any, hints_of, where_called
 from daemon.workflow.skipping import check_skips
@@ -75,6 +76,9 @@ class Composer:
         check_loop(items, step, concurrency, where)
         self.claim(step.name, where, f'{where}: use .named("...") for a second use: my_step.named("{step.name}-again")')
         operand = self.own(items, where)
+        item = type_at(operand.type, (("[", 0),))
+        what = f"the input of step {step.name!r}"
+        check_fits(item, step.definition.input.type, subject=f"an item of {items!r}", what=what, where=where)
         self.note_taker(operand, codec_or_any(list[step.definition.input.type]))  # type: ignore[name-defined]
         slot, items_slot = self.new_slot(), self.new_slot()
         node = LoopNode(step.name, slot, items_slot, operand, step, concurrency, where)
@@ -87,16 +91,10 @@ class Composer:
             raise CompositionError(
                 f"{where}: transform takes one to {_MAX_TRANSFORM_INPUTS} refs and a function, not {len(refs)} refs."
             )
-        if not callable(fn) or isinstance(fn, Ref):
-            raise CompositionError(
-                f"{where}: the last argument of transform is the function: transform(a, b, lambda a, b: ...)."
-            )
-        if inspect.iscoroutinefunction(fn):
-            raise CompositionError(
-                f"{where}: transform takes a pure function, not an async def; what waits belongs into a step."
-            )
-        name = self.name_for("transform", name, where, "transform")
         operands = tuple(self._input(ref, where) for ref in refs)
+        said = "the last argument of transform is the function: transform(a, b, lambda a, b: ...)."
+        check_pure(fn, [(repr(ref), ref._operand.type) for ref in refs], "transform", said, where)  # noqa: SLF001
+        name = self.name_for("transform", name, where, "transform")
         node = TransformNode(name, self.new_slot(), operands, fn, where)
         type_ = hints_of(fn).get("return", Any) if hasattr(fn, "__annotations__") else Any
         ref = self.record(node, type_, f"the result of {name!r}")
@@ -112,12 +110,10 @@ class Composer:
                 f"{where}: when takes a ref and a predicate of its value, not {type(ref).__name__}: "
                 "with when(ref, lambda v: ...) as branch:."
             )
-        if not callable(predicate) or isinstance(predicate, Ref) or inspect.iscoroutinefunction(predicate):
-            raise CompositionError(
-                f"{where}: the predicate of when is a plain function of the ref's value: when(ref, lambda v: v > 1)."
-            )
-        name = self.name_for("when", name, where, "when")
         operands = (self.own(ref, where),)
+        said = "the predicate of when is a plain function of the ref's value: when(ref, lambda v: v > 1)."
+        check_pure(predicate, [(repr(ref), operands[0].type)], "when", said, where)
+        name = self.name_for("when", name, where, "when")
         return self.open(Branch(self, name, self.new_slot(), where=where, operands=operands, fn=predicate))
 
     def open(self, branch: Branch) -> Branch:
@@ -202,6 +198,8 @@ class Composer:
     def take(self, value: Any, codec: Codec, what: str, where: str) -> Operand:
         """Return what stands in the graph for what is used as a value of the codec's type."""
         operand = self.operand(value, codec, what, where)
+        if isinstance(operand, Slot):
+            check_fits(operand.type, codec.type, subject=repr(value), what=what, where=where)
         self.note_taker(operand, codec)
         return operand
 

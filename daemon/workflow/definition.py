@@ -12,6 +12,7 @@ from daemon.errors import LEFT_OUT, CompositionError
 from daemon.retry import Retry
 from daemon.workflow.codec import Codec
 from daemon.workflow.context import StepContext
+from daemon.workflow.fitting import check_fits
 from daemon.workflow.functions import function_name
 from daemon.workflow.signature import (
     accepts_none,
@@ -188,6 +189,14 @@ class BoundStep:
             raise CompositionError(f"{where_defined(fn)}: step {self.name!r} has a compensation already, at {first}.")
         parameters = function_parameters(fn, "compensation", "(data), (data, ctx) or ()")
         type_ = hints_of(fn).get(parameters[0].name, Any) if parameters else Any
+        check_fits(
+            definition.undo.type,
+            type_,
+            subject=f"what step {self.name!r} gives its compensation",
+            what=f"the parameter of {fn.__name__}",
+            where=where_defined(fn),
+            instead="Have the step return StepResponse(output, compensate_input=...) of that type",
+        )
         definition.compensation = CompensationFunction(
             fn,
             len(parameters),

@@ -30,6 +30,19 @@ def needs_task(fn: Callable[..., Any]) -> bool:
     return _SEND in code.co_code[::2]  # an instruction is two bytes, and every kind of await comes down to this one
 
 
+def takes(fn: Callable[..., Any], count: int) -> bool:
+    """Tell whether a function can be called with so many values; yes, if it is a built-in one that does not tell."""
+    try:
+        signature = inspect.signature(fn)
+    except (ValueError, TypeError):
+        return True
+    try:
+        signature.bind(*range(count))
+    except TypeError:
+        return False
+    return True
+
+
 def code_hash(fn: Callable[..., Any]) -> str:
     """Return a hash of a function's compiled code, without file names and line numbers; empty if it has none."""
     code = getattr(fn, "__code__", None)

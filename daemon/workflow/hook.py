@@ -11,6 +11,7 @@ from daemon.workflow.codec import ANY, Codec
 from daemon.workflow.composer import composing
 from daemon.workflow.context import StepContext
 from daemon.workflow.definition import BoundStep, StepOptions, Undo
+from daemon.workflow.fitting import check_fits
 from daemon.workflow.functions import function_name
 from daemon.workflow.nodes import HookNode, walk
 from daemon.workflow.ref import Ref
@@ -109,8 +110,17 @@ class HandlerDecorator(Generic[T]):
                     f"{self._workflow.name!r} already, as defined at {other.definition.where}. Give another function "
                     "another name."
                 )
+        codec = self._hook.codec()
+        check_fits(
+            codec.type,
+            definition.input.type,
+            subject=f"what {self._hook!r} gives",
+            what=f"the parameter of {fn.__name__}",
+            where=definition.where,
+            instead="Take what it gives",
+        )
         if definition.input is ANY:
-            definition.input = self._hook.codec()
+            definition.input = codec
         kind = Step if definition.arity else SourceStep
         handler: BoundStep = kind(definition, name, self._options)
         handlers.append(handler)

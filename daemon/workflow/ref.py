@@ -8,7 +8,9 @@ from pydantic import BaseModel
 from typing_extensions import TypeVar
 
 from daemon.errors import CompositionError
+from daemon.workflow.functions import takes
 from daemon.workflow.operand import Slot, path_text, type_at
+from daemon.workflow.parts import check_parts
 from daemon.workflow.signature import where_called
 
 T_co = TypeVar("T_co", covariant=True)
@@ -74,6 +76,12 @@ class Ref(Generic[T_co]):
             CompositionError: `path` does anything but follow attributes and items.
         """
         operand = self._operand
+        given: Any = path
+        if not callable(given) or isinstance(given, Ref) or not takes(given, 1):
+            raise CompositionError(
+                f"{where_called()}: pick on {self!r} takes a function of one value, not {given!r}: "
+                "pick(lambda v: v.id)."
+            )
         recorder: Any = _PathRecorder(self, operand.path)
         found: Any = path(recorder)
         if type(found) is not _PathRecorder:
@@ -82,7 +90,9 @@ class Ref(Generic[T_co]):
                 "compute with transform(ref, lambda v: ...)."
             )
         full: tuple[tuple[str, Any], ...] = found._path  # noqa: SLF001 - the recorder is this module's own
-        type_ = type_at(operand.type, full[len(operand.path) :])
+        further = full[len(operand.path) :]
+        check_parts(operand.type, further, f"pick on {self!r}")
+        type_ = type_at(operand.type, further)
         return Ref(self._composer, replace(operand, type=type_, path=full), self._label)
 
     def __repr__(self) -> str:
@@ -149,7 +159,7 @@ class Ref(Generic[T_co]):
 
 
 _OPERATORS = "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift divmod"
-_UNARY = "neg pos abs invert int float complex index round trunc floor ceil bytes reversed"
+_UNARY = "neg pos abs invert int float complex index round trunc floor ceil bytes reversed fspath"
 _BLOCKS = "enter exit aenter aexit aiter next anext"
 for _name in [*_OPERATORS.split(), *(f"r{each}" for each in _OPERATORS.split()), *_UNARY.split(), *_BLOCKS.split()]:
     setattr(Ref, f"__{_name}__", Ref._compute)  # type: ignore[attr-defined]  # noqa: SLF001

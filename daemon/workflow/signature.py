@@ -12,6 +12,7 @@ from typing import Annotated, Any, Never, NoReturn, Union, get_args, get_origin,
 
 from daemon.errors import CodecError, CompositionError
 from daemon.workflow.codec import ANY, Codec
+from daemon.workflow.context import StepContext
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _NAME_MAX = 100
@@ -139,6 +140,8 @@ def function_parameters(fn: Callable[..., Any], kind: str, shape: str) -> list[i
             f"{where_defined(fn)}: {kind} {fn.__name__} is a generator, which would do nothing when it is called; "
             "write it without yield."
         )
+    if parameters and hints_of(fn).get(parameters[0].name) is StepContext:
+        raise CompositionError(f"{where_defined(fn)}: {fn.__name__} takes its context first; a {kind} takes {shape}.")
     return parameters
 
 

@@ -126,6 +126,11 @@ def define(fn: Callable[..., Any], kind: str = "step", shape: str = "(), (input)
     returns = hints.get("return", Any)
     if returns is StepResponse or get_origin(returns) is StepResponse:
         output, undo = (*get_args(returns), Any, Any)[:2]
+    elif any(each is StepResponse or get_origin(each) is StepResponse for each in get_args(returns)):
+        raise CompositionError(
+            f"{where_defined(fn)}: {fn.__name__} returns a StepResponse or something else. Always return one: "
+            "StepResponse(output), or StepResponse.skip() if there was nothing to do."
+        )
     else:
         output = undo = returns
     return StepDefinition(

@@ -1,6 +1,5 @@
 """What a run waits for without a task or a connection: a time, a moment, an event."""
 
-import inspect
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,6 +11,7 @@ from daemon.events.model import Event, name_of
 from daemon.workflow.codec import Codec
 from daemon.workflow.composer import composing
 from daemon.workflow.nodes import SleepNode, WaitNode
+from daemon.workflow.pure import check_pure
 from daemon.workflow.ref import Ref
 from daemon.workflow.signature import LONGEST, check_time, codec_or_any, may_be, where_called
 
@@ -107,11 +107,8 @@ def wait_for_event(
         name_of(event)
     except DefinitionError as error:
         raise CompositionError(f"{where}: wait_for_event: {error}") from None
-    given: Any = match
-    if not callable(given) or isinstance(given, Ref) or inspect.iscoroutinefunction(given):
-        raise CompositionError(
-            f"{where}: match of wait_for_event is a plain function of the event: match=lambda e: e.order_id."
-        )
+    said = "match of wait_for_event is a plain function of the event: match=lambda e: e.order_id."
+    check_pure(match, [(f"the event {event.__event_name__!r}", event)], "match of wait_for_event", said, where)
     check_time(timeout, "the timeout of wait_for_event", where)
     named = composer.name_for("wait-for-event", name, where, "wait_for_event")
     operand = composer.operand(key, codec_or_any(type(key)), f"the key of {named!r}", where)

@@ -108,7 +108,7 @@ WRONG: dict[str, tuple[Callable[[Ref[Order]], Any], str]] = {
     "not entered": (not_entered, "write `with when(...) as branch:`."),
     "no ref": (lambda _: when(1, bool), "when takes a ref and a predicate of its value, not int"),  # type: ignore[arg-type]
     "no predicate": (lambda order: when(order, True), "the predicate of when is a plain function"),  # type: ignore[arg-type]  # noqa: FBT003
-    "an async predicate": (lambda order: when(order, is_slow), "the predicate of when is a plain function"),  # type: ignore[arg-type]
+    "an async predicate": (lambda order: when(order, is_slow), "when takes a pure function, not an async def;"),  # type: ignore[arg-type]
     "a name twice": (
         lambda order: [first(order), when(order, is_large, name="first")],
         'give one of them another name: when(..., name="...")',

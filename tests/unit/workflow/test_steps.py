@@ -143,7 +143,7 @@ def of_nothing() -> None: ...
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_a_compensation_accepts_none_by_its_annotation(fn: Any, accepts: bool) -> None:  # noqa: FBT001 - a case
-    made: Any = step("made")(bare)
+    made: Any = step("made")(unannotated)
 
     made.compensate(fn)
 

@@ -154,7 +154,7 @@ WRONG: dict[str, tuple[Callable[[Ref[Order]], Any], str]] = {
     ),
     "an async match": (
         lambda _: wait_for_event(PaymentCaptured, key=1, match=slow),
-        "match of wait_for_event is a plain function of the event: match=lambda e: e.order_id.",
+        "match of wait_for_event takes a pure function, not an async def; what waits belongs into a step.",
     ),
     "a ref as the match": (
         lambda order: wait_for_event(PaymentCaptured, key=1, match=order),  # type: ignore[arg-type]
