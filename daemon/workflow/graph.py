@@ -28,9 +28,12 @@ from daemon.workflow.stored import VERSION, codes_of, texts_of, types_of
 IsMissing = Callable[[int], bool]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Graph:
     """What a workflow does, frozen.
+
+    Two are equal if kinds, names, edges and options of their nodes are, and their functions have the same modules and
+    qualified names: then they may be defined under one name.
 
     Attributes:
         nodes: In the order in which they were recorded.
@@ -48,8 +51,14 @@ class Graph:
     input: Codec | None
     result: Operand | None
     result_codec: Codec
-    computed: Mapping[int, tuple[Codec, ...]] = field(default_factory=dict, compare=False)
-    handlers: dict[str, list[BoundStep]] = field(default_factory=dict, compare=False)
+    computed: Mapping[int, tuple[Codec, ...]] = field(default_factory=dict)
+    handlers: dict[str, list[BoundStep]] = field(default_factory=dict)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Graph) and (self is other or self.describe() == other.describe())
+
+    def __hash__(self) -> int:
+        return hash((self.workflow, *self.by_name))
 
     def steps(self) -> Iterator[StepNode | LoopNode]:
         """Iterate over all uses of steps, in the order in which they were recorded."""

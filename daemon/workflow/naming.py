@@ -22,7 +22,7 @@ def registered(workflow: W) -> W:
     if _has_other(workflow):
         gc.collect()  # a former definition may be garbage that nobody collected yet
     other = _defined.get(workflow.name)
-    if other is not None and _differ(other, workflow):
+    if other is not None and other.graph != workflow.graph:
         raise CompositionError(
             f"Workflow {workflow.name!r} is defined twice with different graphs: at {other.where} and at "
             f"{workflow.where}. Give one of them another name."
@@ -45,8 +45,4 @@ def names_apart() -> Iterator[None]:
 
 def _has_other(workflow: "WorkflowBase") -> bool:
     other = _defined.get(workflow.name)
-    return other is not None and _differ(other, workflow)
-
-
-def _differ(one: "WorkflowBase", other: "WorkflowBase") -> bool:
-    return one.graph.describe() != other.graph.describe()
+    return other is not None and other.graph != workflow.graph

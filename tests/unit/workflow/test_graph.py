@@ -10,6 +10,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pydantic import BaseModel
 
 from daemon import Ref, Retry, step, transform, workflow
@@ -57,6 +58,19 @@ def test_a_hash_is_the_same_after_a_reload() -> None:
 
     assert again is not before
     assert again.graph.hash == before.graph.hash
+    assert again.graph == before.graph
+    assert len({again.graph, before.graph}) == 1
+
+
+def test_a_graph_is_frozen_and_equal_to_none_that_does_something_else() -> None:
+    graph: Any = graphs.place_order.graph
+
+    with pytest.raises(AttributeError):
+        graph.nodes = ()
+    with pytest.raises(AttributeError):
+        graph.nodes[0].name = "another"
+    assert workflow("another-order")(graphs.place_order.fn).graph != graph
+    assert graph != graph.describe()
 
 
 def test_what_a_graph_is_made_of_changes_its_hash() -> None:
