@@ -136,7 +136,11 @@ class RunStarter(RunResumer):
         return run or await self._join_stored(existing or replace(record), options)
 
     async def _insert(self, workflow: WorkflowBase, record: RunRecord, options: RunOptions) -> RunRecord | None:
-        """Make the start durable as the run's next attempt, or return the run that answers for it."""
+        """Make the start durable as the run's next attempt, or return the run that answers for it.
+
+        That is one that has completed or goes on, and one that went on when this start was asked for, whatever has
+        become of it.
+        """
         former: tuple[Write, ...] = ()
         graphs = graphs_of(workflow, self._graphs)
         while await self._ports.store.commit(InsertRun(record), *former, *graphs) is Outcome.CONFLICT:
@@ -144,7 +148,8 @@ class RunStarter(RunResumer):
             if existing is None:
                 continue
             check_same(existing, record, workflow, options)
-            if existing.status is RunStatus.COMPLETED or not existing.status.ended:
+            is_over = existing.ended_us is not None and existing.ended_us <= record.created_us
+            if existing.status is RunStatus.COMPLETED or not is_over:
                 return existing
             record.attempt = existing.attempt + 1
             former = (RequireEnded(existing.key),)  # a rollback that gave up may be retried meanwhile
