@@ -14,7 +14,7 @@ from pydantic_core import PydanticSerializationError
 
 from daemon.errors import CodecError, MisfitError, PayloadTooLargeError
 from daemon.workflow.adapters import adapter_of, type_name
-from daemon.workflow.difference import difference
+from daemon.workflow.difference import ANOTHER_VALUE, difference
 from daemon.workflow.faithful import doubted
 
 # Immutable, and JSON gives them back exactly: they need no copy, and under their own type or `Any` no validation.
@@ -80,10 +80,13 @@ class Codec:
         self._decode = validator.validate_json
         if not self._proof:  # stored by name, whatever aliases a model has
             self._decode = partial(self._decode, by_alias=True, by_name=True)
-        options = get_args(type_) if get_origin(type_) in (Union, types.UnionType) else (type_,)
-        self._plain = _PLAIN if type_ in (Any, object) else {kind: _PLAIN[kind] for kind in options if kind in _PLAIN}
-        if type_ is None:
-            self._plain = {types.NoneType: _PLAIN[types.NoneType]}
+        self._plain = _PLAIN if type_ in (Any, object) else {kind: _PLAIN[kind] for kind in self._unchanging()}
+
+    def _unchanging(self) -> set[type]:
+        """Return the plain types whose values come back as what they are: next to `datetime`, a text may not."""
+        found = {kind for kind in _PLAIN if self._proof.get(kind, doubted) is None}
+        has_none = get_origin(self.type) in (Union, types.UnionType) and types.NoneType in get_args(self.type)
+        return found | {types.NoneType} if has_none else found
 
     def hold(self, value: Any, limit_bytes: int, what: str, of: str = "") -> tuple[bytes, Any]:
         """Return a value's JSON, and the value as it is kept: itself if it is plain, else `Held`.
@@ -143,8 +146,8 @@ class Codec:
         """
         try:
             return self._decode(data)
-        except ValidationError as error:
-            raise CodecError(f"Stored JSON no longer fits {type_name(self.type)}: {wrong_fields(error)}") from None
+        except Exception as error:  # noqa: BLE001 - the application's own validators raise anything
+            raise CodecError(f"Stored JSON no longer fits {type_name(self.type)}: {_said(error)}") from _cause(error)
 
     def given(self, value: Any, what: str) -> Any:
         """Return a value that somebody gave, or what its JSON stands for.
@@ -160,9 +163,10 @@ class Codec:
             return value
         try:
             return self._decode(value.data)
-        except ValidationError as error:
-            said = f"{what} does not fit {type_name(self.type)}: {wrong_fields(error)}."
-            raise MisfitError(said, error.errors(include_url=False, include_input=False)) from None
+        except Exception as error:  # noqa: BLE001 - the same
+            details = error.errors(include_url=False, include_input=False) if isinstance(error, ValidationError) else ()
+            said = f"{what} does not fit {type_name(self.type)}: {_said(error)}."
+            raise MisfitError(said, details) from _cause(error)
 
     def _round_trip(self, value: Any, what: str, of: str) -> tuple[bytes, Any]:
         try:
@@ -170,8 +174,8 @@ class Codec:
             data = self._encode(value, by_alias=False, warnings=False)
             fresh = self._decode(data)
             changed = difference(value, fresh)
-        except (PydanticSerializationError, ValueError, TypeError, RecursionError):
-            raise self._refusal(value, named(what, of)) from None
+        except Exception as error:  # noqa: BLE001 - the application's own validators raise anything
+            raise self._refusal(value, named(what, of)) from _cause(error)
         if changed is not None:
             raise self._refusal(value, named(what, of))
         return data, fresh
@@ -181,20 +185,17 @@ class Codec:
         mine = type_name(self.type)
         try:
             data = self._encode(value, by_alias=False, warnings="error")
-        except (PydanticSerializationError, ValueError, TypeError, RecursionError) as error:
+        except Exception as error:  # noqa: BLE001 - the application's own serializers raise anything
             found = _unencodable(value)
             at = f" at {found}" if found else ""
             return CodecError(f"{what} cannot be stored as JSON of {mine}{at}: {_reason(error)}")
         try:
             changed = difference(value, self._decode(data))
-        except ValidationError as error:
-            return CodecError(f"{what} would not come back from JSON as {mine}: {wrong_fields(error)}")
+        except Exception as error:  # noqa: BLE001 - the same of its validators
+            return CodecError(f"{what} would not come back from JSON as {mine}: {_said(error)}")
         where, was, became = changed or ("", "it", "another value")
         at = f" at {where.lstrip('.')}" if where else ""
-        return CodecError(
-            f"{what} would come back different{at}: {was} would become {became}. Declare its exact type, so that it is "
-            "stored as what it is."
-        )
+        return CodecError(f"{what} would come back different{at}: {was} would become {became}. {_hint(became)}")
 
 
 def named(what: str, of: str) -> str:
@@ -212,9 +213,30 @@ def wrong_fields(error: ValidationError) -> str:
     return "; ".join(said[:_FIELDS_MAX]) + (f"; and {more} more" if more > 0 else "")
 
 
+def _said(error: Exception) -> str:
+    """Return what reading a value's JSON met: every wrong field, or what a validator of the application raised."""
+    if isinstance(error, ValidationError):
+        return wrong_fields(error)
+    return f"a validator raised {type(error).__name__}: {error}"
+
+
+def _cause(error: Exception) -> Exception | None:
+    """Return what an error is raised from: pydantic's own tells no more than the sentence, and shows the value."""
+    return None if isinstance(error, (ValidationError, PydanticSerializationError)) else error
+
+
+def _hint(became: str) -> str:
+    if became == ANOTHER_VALUE:
+        return "JSON has no form for it, or a validator or serializer changes it: pass on what it is made from."
+    return "Declare its exact type, so that it is stored as what it is."
+
+
 _UNEXPECTED = re.compile(
     r"Expected `(?P<wanted>[^`]+)`.*?(?:field_name='(?P<field>[^']+)'.*?)?input_type=(?P<found>\w+)"
 )
+
+
+_REPORTED = re.compile(r"Pydantic serializer warnings:\n +\w+\((?P<what>.*)\)")
 
 
 def _reason(error: Exception) -> str:
@@ -225,7 +247,7 @@ def _reason(error: Exception) -> str:
         f"{hit['field'] + ' is' if hit['field'] else 'is'} {hit['found']} where {hit['wanted']} is declared"
         for hit in _UNEXPECTED.finditer(str(error))
     ]
-    return "; ".join(said) or str(error).partition("\n")[0]
+    return "; ".join(said) or _REPORTED.sub(r"\g<what>", str(error)).partition("\n")[0]
 
 
 def _unencodable(value: Any, path: str = "", depth: int = 0) -> str:

@@ -3,7 +3,7 @@
 import dataclasses
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, time
 from types import NoneType
 from typing import Any
 
@@ -12,6 +12,7 @@ from pydantic import BaseModel
 _SCALARS = frozenset({int, str, bool, float, NoneType})
 _KEYS_MAX = 10
 _KEY_MAX = 40
+ANOTHER_VALUE = "another value"
 
 # Where, what it was, and what it would become.
 Difference = tuple[str, str, str]
@@ -35,19 +36,32 @@ def difference(was: Any, became: Any) -> Difference | None:
     elif isinstance(was, BaseModel):
         return _model_difference(was, became)
     elif dataclasses.is_dataclass(was):
-        names = [field.name for field in dataclasses.fields(was)]
-        return _parts_difference((f".{name}", getattr(was, name), getattr(became, name)) for name in names)
+        return _dataclass_difference(was, became)
     elif isinstance(was, (set, frozenset)):
-        same = {(type(item), item) for item in was} == {(type(item), item) for item in became}
-    elif isinstance(was, datetime):
-        same = was.utcoffset() == became.utcoffset() and _local(was) == _local(became)
+        theirs = {item: item for item in became}
+        same = was == became and all(difference(item, theirs[item]) is None for item in was)
+    elif isinstance(was, (datetime, time)):
+        same = _wall(was) == _wall(became)
     else:
-        same = was == became
-    return None if same else ("", f"this {_shown(was)}", "another value")
+        same = bool(was == became)
+    return None if same or (was != was and became != became) else ("", f"this {_shown(was)}", ANOTHER_VALUE)  # noqa: PLR0124 - NaN
 
 
-def _local(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=None, fold=0)
+def _wall(moment: datetime | time) -> tuple[Any, ...]:
+    """Return what a clock on the wall shows, and where it hangs: of an hour that comes twice, only the offset tells."""
+    offset = moment.utcoffset()
+    fold = moment.fold if moment.tzinfo is None else 0
+    return moment.replace(tzinfo=None, fold=0), fold, offset, moment.tzinfo is None
+
+
+def _dataclass_difference(was: Any, became: Any) -> Difference | None:
+    names = [field.name for field in dataclasses.fields(was)]
+    found = _parts_difference((f".{name}", getattr(was, name), getattr(became, name)) for name in names)
+    lost = getattr(was, "__dict__", {}).keys() - getattr(became, "__dict__", {}).keys()
+    beside = sorted(name for name in lost if not hasattr(type(was), name))  # and not what cached properties keep
+    if found is None and beside:
+        return "", f"{_shown(was)} with {', '.join(beside)}", _shown(became)
+    return found
 
 
 def _type_difference(was: Any, became: Any) -> Difference | None:
@@ -70,6 +84,8 @@ def _parts_difference(parts: Iterable[tuple[str, Any, Any]]) -> Difference | Non
 def _sequence_difference(was: Sequence[Any], became: Sequence[Any]) -> Difference | None:
     if len(was) != len(became):
         return "", f"{len(was)} items", f"{len(became)} items"
+    if getattr(was, "maxlen", None) != getattr(became, "maxlen", None):
+        return "", f"this {_shown(was)}", ANOTHER_VALUE
     pairs = enumerate(zip(was, became, strict=True))
     return _parts_difference((f"[{index}]", left, right) for index, (left, right) in pairs if left is not right)
 
@@ -104,10 +120,16 @@ def _model_difference(was: BaseModel, became: BaseModel) -> Difference | None:
         if (found := difference(left, right)) is not None:
             path, was_, became_ = found
             return f".{name}{path}", was_, became_
-    if not (was.__pydantic_extra__ or was.__pydantic_private__ or became.__pydantic_private__):
-        return None
-    extra = _mapping_difference(was.__pydantic_extra__ or {}, became.__pydantic_extra__ or {})
-    return extra or _mapping_difference(was.__pydantic_private__ or {}, became.__pydantic_private__ or {})
+    if extra := _beside(was.__pydantic_extra__, became.__pydantic_extra__):
+        return extra
+    if private := _beside(was.__pydantic_private__, became.__pydantic_private__):
+        path, was_, became_ = private
+        return path, f"{was_}, which is private and thus not stored,", became_
+    return None
+
+
+def _beside(was: Mapping[str, Any] | None, became: Mapping[str, Any] | None) -> Difference | None:
+    return _mapping_difference(was or {}, became or {}) if was or became else None
 
 
 def _same_scalars(was: dict[str, Any], became: dict[str, Any]) -> bool:

@@ -9,6 +9,7 @@ Only what is known to do nothing is proven: a key of pydantic's schema that is n
 a validator, a serializer, a computed field, an option of the model) leaves its type unproven.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -29,8 +30,9 @@ Prover = Callable[[Schema, Definitions], Proof]
 
 _UNPROVEN: Proof = {}
 _ABSENT: Final = object()
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 _MINUTE = timedelta(minutes=1)
-_ZONES = (NoneType, timezone, TzInfo, ZoneInfo)
+_ZONES = (timezone, TzInfo, ZoneInfo)
 _TOLD_APART = frozenset({int, str, bool, float, NoneType})  # by JSON itself
 
 
@@ -114,7 +116,12 @@ def _dict(schema: Schema, known: Definitions) -> Proof:
     keys, values = _proof(schema["keys_schema"], known), _proof(schema["values_schema"], known)
     if keys != {str: None} or not values:
         return _UNPROVEN
-    return {dict: lambda value: _all(value, keys) and _all(value.values(), values)}
+    return {dict: lambda value: all(map(_is_key, value)) and _all(value.values(), values)}
+
+
+def _is_key(key: Any) -> bool:
+    """Tell whether a key is a text that can be encoded: of half a surrogate pair, pydantic makes another one."""
+    return type(key) is str and (key.isascii() or not _HALF_PAIR.search(key))
 
 
 def _inner(schema: Schema, known: Definitions) -> Proof:
@@ -143,7 +150,9 @@ def _enum(schema: Schema, _: Definitions) -> Proof:
     return {schema["cls"]: None} if values in ({str}, {int}) and not issubclass(schema["cls"], Flag) else _UNPROVEN
 
 
-def _has_whole_minutes(moment: datetime) -> bool:
+def _is_written_whole(moment: datetime) -> bool:
+    if moment.tzinfo is None:
+        return not moment.fold
     offset = moment.utcoffset() if type(moment.tzinfo) in _ZONES else _MINUTE / 2
     return not offset or not offset % _MINUTE
 
@@ -181,7 +190,7 @@ _PROVERS: dict[str, tuple[frozenset[str], Prover]] = {
         ("decimal", _each(Decimal, Decimal.is_finite)),
         ("uuid", _each(UUID)),
         ("date", _each(date)),
-        ("datetime", _each(datetime, _has_whole_minutes), "microseconds_precision"),
+        ("datetime", _each(datetime, _is_written_whole), "microseconds_precision"),
         ("literal", _literal, "expected"),
         ("enum", _enum, "cls", "members", "sub_type"),
         ("nullable", _nullable, "schema"),
