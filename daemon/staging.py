@@ -70,6 +70,7 @@ class Staging:
 
         Raises:
             DefinitionError: The event's class has no name.
+            CodecError: It has no JSON form; names the field.
             PayloadTooLargeError: It is above the limit.
         """
         self._count += 1

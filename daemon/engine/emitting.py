@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from daemon.engine.execution import Execution
 from daemon.errors import PayloadTooLargeError
-from daemon.events.model import Event, Message, message_of, name_of, pack, unpack
+from daemon.events.model import Event, Message, body_of, message_of, name_of, pack, unpack
 from daemon.store.model import OutgoingEvent, StepRecord, StepState
 from daemon.store.writes import StageEvent
 from daemon.workflow.context import Emitted, StepContext
@@ -28,14 +28,15 @@ def emit(run: Execution, node: EmitNode) -> None:
 
     Raises:
         TypeError: What the ref stands for is no event.
-        PayloadTooLargeError: The event is above the limit.
+        CodecError: It has no JSON form.
+        PayloadTooLargeError: It is above the limit.
         DefinitionError: The event's class has no name.
     """
     event, limit_bytes = node.operand.resolve(run.values), run.ports.max_payload_bytes
     if not isinstance(event, Event):
         msg = f"emit takes an event, and got {type(event).__name__}"
         raise TypeError(msg)
-    name, body = name_of(type(event)), event.__pydantic_serializer__.to_json(event)
+    name, body = name_of(type(event)), body_of(event)
     if len(body) > limit_bytes:
         raise PayloadTooLargeError(f"event {name!r}", len(body), limit_bytes)
     record = run.begin(node.name, None, "emit")

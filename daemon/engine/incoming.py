@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from daemon.engine.ports import Ports
 from daemon.engine.waiting import topic_of_event
 from daemon.errors import Reject
-from daemon.events.model import Envelope, Event, name_of
+from daemon.events.model import Envelope, Event, body_of, event_of, name_of
 from daemon.store.model import Signal
 from daemon.store.writes import PutSignal
 from daemon.workflow.codec import Codec, wrong_fields
@@ -21,7 +21,7 @@ class _AnyEvent(Event, extra="allow"):
 
 def _as_its(model: type[Event], event: Event) -> Event:
     try:
-        return model.model_validate_json(event.model_dump_json())
+        return event_of(model, body_of(event))
     except ValidationError as error:
         raise Reject(f"The payload does not fit {model.__qualname__}: {wrong_fields(error)}.") from None
 

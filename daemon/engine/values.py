@@ -17,13 +17,22 @@ DUE = frozenset({StepState.COMPLETED, StepState.FAILED, StepState.COMPENSATING})
 
 
 def argument_of(run: Execution, node: StepNode) -> tuple[Any, bytes | None]:
-    """Return what a step gets, as its own copy, and the JSON of it."""
+    """Return what a step gets, as its own copy, and the JSON of it.
+
+    Raises:
+        CodecError: It does not fit what the step declares.
+        PayloadTooLargeError: It is above the limit, which nobody knew while composing.
+    """
     operand = node.argument
     if operand is None:
         return None, None
     if node.name in run.edited:
         return node.step.definition.input.decode(run.edited[node.name]), run.edited[node.name]
     if type(operand) is Constant:
+        if len(operand.data) > run.ports.max_payload_bytes:
+            raise PayloadTooLargeError(
+                f"the input of step {node.name!r}", len(operand.data), run.ports.max_payload_bytes
+            )
         return operand.resolve(run.values), operand.data
     codec = node.step.definition.input
     value = run.values[operand.index] if type(operand) is Slot and not operand.path else operand.resolve(run.values)

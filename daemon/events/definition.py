@@ -11,7 +11,8 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from daemon.errors import DefinitionError
-from daemon.events.model import Event, check_pattern, name_of
+from daemon.events.model import Event, name_of
+from daemon.events.patterns import check_pattern
 from daemon.retry import Retry
 
 RESERVED_IDS = frozenset({"workflows", "wait", "unrouted"})  # queues of our own have these names

@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError
 
 from daemon.clock import from_us, new_id, to_us
-from daemon.errors import DefinitionError
+from daemon.errors import CodecError, DefinitionError
 from daemon.trace import Trace
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
-_PATTERN = re.compile(r"(\*|#|[A-Za-z0-9_-]+)(\.(\*|#|[A-Za-z0-9_-]+))*")
 NAME_MAX = 200
 ID_MAX = 255
 
@@ -30,36 +30,6 @@ def check_name(name: str) -> str:
         what = "use words of letters, digits, '_' and '-' joined by dots ('order.placed')."
         raise ValueError(f"{name[:80]!r} is no event name: {what}")
     return name
-
-
-def check_pattern(pattern: str) -> str:
-    """Return `pattern` if it is an event name in which a word may be `*` (one word) or `#` (any number of words).
-
-    Raises:
-        ValueError: It is none.
-    """
-    if len(pattern) > NAME_MAX or _PATTERN.fullmatch(pattern) is None:
-        msg = f"{pattern[:80]!r} is no event pattern: join words by dots, '*' for one word, '#' for any number of them."
-        raise ValueError(msg)
-    return pattern
-
-
-def matches(pattern: str, name: str) -> bool:
-    """Tell whether an event's name fits a topic pattern, as an AMQP topic exchange decides it."""
-    if pattern in (name, "#"):
-        return True
-    if "*" not in pattern and "#" not in pattern:
-        return False
-    words = name.split(".")
-    reached = {0}
-    for part in pattern.split("."):
-        if part == "#":
-            reached = set(range(min(reached), len(words) + 1))
-        else:
-            reached = {at + 1 for at in reached if at < len(words) and part in ("*", words[at])}
-        if not reached:
-            return False
-    return len(words) in reached
 
 
 class Event(BaseModel):
@@ -82,6 +52,9 @@ class Event(BaseModel):
 
     def __init_subclass__(cls, *, name: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+
+
+E = TypeVar("E", bound=Event)
 
 
 def name_of(event: type[Event]) -> str:
@@ -194,6 +167,39 @@ class Choice:
 EVERYTHING = Choice()
 
 
+def body_of(event: Event) -> bytes:
+    """Return an event's payload as JSON, under the names of its fields.
+
+    Raises:
+        CodecError: It has no JSON form; names the field.
+    """
+    try:
+        return event.__pydantic_serializer__.to_json(event)
+    except PydanticSerializationError as error:
+        said = str(error).removeprefix("Error serializing to JSON: ")
+        if "utf-8" in said:
+            said += ". Give its class model_config = ConfigDict(ser_json_bytes='base64', val_json_bytes='base64')."
+        raise CodecError(f"event {name_of(type(event))!r} has no JSON form{_where(event)}: {said}") from None
+
+
+def _where(event: Event) -> str:
+    for name in type(event).model_fields:
+        try:
+            event.__pydantic_serializer__.to_json(event, include={name})
+        except PydanticSerializationError:
+            return f" at {name}"
+    return ""
+
+
+def event_of(model: type[E], body: bytes) -> E:
+    """Return the event of a payload, whose fields go by their names, as we write them, or by their aliases.
+
+    Raises:
+        ValidationError: It does not fit.
+    """
+    return model.model_validate_json(body, by_alias=True, by_name=True)
+
+
 def encode_event(
     event: Event,
     *,
@@ -207,11 +213,12 @@ def encode_event(
 
     Raises:
         DefinitionError: The event's class has no name.
+        CodecError: It has no JSON form; names the field.
         ValueError: `id` is empty or longer than 255 characters.
     """
     return message_of(
         name_of(type(event)),
-        event.__pydantic_serializer__.to_json(event),
+        body_of(event),
         source=source,
         now_us=now_us,
         id=id,

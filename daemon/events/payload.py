@@ -6,7 +6,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, from_json
 
-from daemon.events.model import DeadReason, Event, Message, matches
+from daemon.events.model import DeadReason, Event, Message, event_of
+from daemon.events.patterns import matches
 from daemon.events.subscriber import Subscriber
 
 _NAMED_FIELDS_MAX = 50
@@ -51,7 +52,7 @@ def payload_of(subscriber: Subscriber[Any], message: Message, *, limit_bytes: in
 
 def _as_event(model: type[Event], body: bytes) -> Event:
     try:
-        return model.model_validate_json(body)
+        return event_of(model, body)
     except ValidationError as error:
         errors = error.errors(include_url=False, include_context=False, include_input=False)
         if errors[0]["type"] == "json_invalid":

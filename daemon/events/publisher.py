@@ -33,6 +33,7 @@ class EventBus:
 
         Raises:
             DefinitionError: The event's class has no name.
+            CodecError: It has no JSON form; names the field.
             ValueError: `id` is empty or longer than 255 characters.
             PayloadTooLargeError: The payload is above `max_payload_bytes`.
             BrokerUnavailableError: Whether it was taken is unknown; publish again with the same id.

@@ -67,6 +67,7 @@ class SubscriberContext:
 
         Raises:
             DefinitionError: The event's class has no name.
+            CodecError: It has no JSON form; names the field.
             PayloadTooLargeError: It is above `max_payload_bytes`.
         """
         self._emit(event, immediately)

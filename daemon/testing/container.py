@@ -9,7 +9,7 @@ from daemon.clock import Clock, SystemClock
 from daemon.config import Config
 from daemon.container import Services
 from daemon.discovery import Discovered
-from daemon.events.model import Message
+from daemon.events.model import Message, event_of
 from daemon.testing.memory import in_memory
 
 
@@ -40,7 +40,7 @@ async def memory_container(*services: object, clock: Clock | None = None) -> Asy
     async def take(message: Message) -> None:
         model = app.engine.incoming.models().get(message.envelope.name)
         if model is not None:
-            await app.engine.take_event(model.model_validate_json(message.body), message.envelope)
+            await app.engine.take_event(event_of(model, message.body), message.envelope)
 
     bus.taps.append(take)
     try:

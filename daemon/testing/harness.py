@@ -143,6 +143,7 @@ class Harness:
 
         Raises:
             DefinitionError: The event's class has no name.
+            CodecError: It has no JSON form; names the field.
             PayloadTooLargeError: The payload is above `daemon.max_payload_bytes`.
         """
         return await self._app.events.publish(event, id=id)

@@ -11,7 +11,7 @@ from structlog.typing import FilteringBoundLogger
 
 from daemon.activation import Activation, Trigger
 from daemon.errors import PayloadTooLargeError
-from daemon.events.model import Event, name_of
+from daemon.events.model import Event, body_of, name_of
 from daemon.log import get_logger
 from daemon.trace import Trace
 
@@ -146,10 +146,11 @@ class StepContext:
 
         Raises:
             DefinitionError: The event's class has no name.
+            CodecError: It has no JSON form; names the field.
             PayloadTooLargeError: It is above the limit.
         """
         name = name_of(type(event))
-        body = event.__pydantic_serializer__.to_json(event)
+        body = body_of(event)
         if len(body) > self._scope.max_payload_bytes:
             raise PayloadTooLargeError(f"event {name!r}", len(body), self._scope.max_payload_bytes)
         self.staged.append(Emitted(name, body, immediately))

@@ -16,8 +16,9 @@ from daemon.events.bus import REPLAY_PER_S, Delivery, QueueState, Subscription
 from daemon.events.embedded.consumer import EmbeddedConsumer, Ground, Trial
 from daemon.events.embedded.plan import compared
 from daemon.events.embedded.rows import dead_letter_of, row_of
-from daemon.events.model import EVERYTHING, Choice, DeadLetter, Message, matches
+from daemon.events.model import EVERYTHING, Choice, DeadLetter, Message
 from daemon.events.pace import Pace
+from daemon.events.patterns import matches
 from daemon.events.topology import Plan
 from daemon.log import get_logger
 from daemon.store.model import QueuedDelivery

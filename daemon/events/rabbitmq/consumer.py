@@ -20,7 +20,7 @@ from aio_pika.abc import AbstractChannel
 from daemon.clock import Clock
 from daemon.errors import BrokerUnavailableError, StoreUnavailableError
 from daemon.events.bus import Subscription
-from daemon.events.model import matches
+from daemon.events.patterns import matches
 from daemon.events.rabbitmq.connection import CLOSE_TIMEOUT_S, REFUSALS, STEADY_S, Link, backoff_s, call, close
 from daemon.events.rabbitmq.consuming import ANSWERS_AT_ONCE, begin, end, until_answered
 from daemon.events.rabbitmq.intake import Intake

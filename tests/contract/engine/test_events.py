@@ -29,6 +29,10 @@ class OrderPlaced(Event, name="order.placed"):
     number: int
 
 
+class ScanTaken(Event, name="scan.taken"):
+    pixels: bytes
+
+
 class Nameless(Event):
     number: int
 
@@ -71,6 +75,22 @@ async def test_what_a_run_emits_is_published_when_it_has_completed(shop: Process
     assert len({message.envelope.id for message in messages}) == 2
     assert {message.envelope.correlation_id for message in messages} == {"emit-1"}
     assert shop.staged == 1
+
+
+async def test_an_event_without_a_json_form_fails_its_step_finally(shop: Process, journal: Journal) -> None:
+    @step("scan", retry=Retry(max_attempts=3))
+    async def scan(pixels: bytes, ctx: StepContext) -> None:
+        journal.append("scan")
+        ctx.emit(ScanTaken(pixels=pixels))
+
+    @workflow("scanning")
+    def scanning(pixels: Ref[bytes]) -> None:
+        scan(pixels)
+
+    with pytest.raises(WorkflowFailed, match="event 'scan.taken' has no JSON form at pixels"):
+        await scanning(shop.container).run(b"\xff")
+
+    assert journal == ["scan"]
 
 
 async def test_nothing_is_published_before_the_run_has_completed(shop: Process, journal: Journal) -> None:

@@ -155,6 +155,38 @@ async def test_a_value_above_the_limit_is_an_error(store: Store, clock: ManualCl
     assert isinstance(failed.value.__cause__, PayloadTooLargeError)
 
 
+async def test_an_input_known_while_composing_is_above_the_limit_when_it_is_used(
+    store: Store, clock: ManualClock
+) -> None:
+    shop = Process(store, clock, "process-1", limit=1_000)
+
+    @step("count")
+    async def count(text: str) -> int:
+        return len(text)
+
+    @workflow("counting")
+    def counting() -> Ref[int]:
+        return count("x" * 1_000)
+
+    with pytest.raises(WorkflowFailed, match="the input of step 'count' is 1,002 bytes") as failed:
+        await counting(shop.container).run()
+
+    assert isinstance(failed.value.__cause__, PayloadTooLargeError)
+
+
+async def test_a_text_that_another_process_would_read_as_a_moment_fails_the_step(shop: Process) -> None:
+    @step("note")
+    async def note() -> datetime | str:
+        return "2026-01-02T00:00:00Z"
+
+    @workflow("noting")
+    def noting() -> Ref[datetime | str]:
+        return note()
+
+    with pytest.raises(WorkflowFailed, match="the output of step 'note' would come back different: str would become"):
+        await noting(shop.container).run()
+
+
 async def test_an_input_that_does_not_fit_starts_no_run(shop: Process) -> None:
     @workflow("strict")
     def strict(order: Ref[Order]) -> Ref[Order]:
