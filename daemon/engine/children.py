@@ -53,6 +53,8 @@ async def do_child(run: Execution, node: ChildNode, walk: Walk) -> None:
     except Parked as why:
         parked = why.within(child.record.deadline_us)
         child.set_status(RunStatus.WAITING, parked.wake_us, parked.waiting_for)
+        if run.is_abreast:  # what goes on beside it may take long
+            await run.journal.flush()
         raise parked from None
     record = run.steps[node.name]
     try:

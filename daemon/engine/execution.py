@@ -145,7 +145,14 @@ class Execution(Standing):
         """Have nothing new start in the whole tree, and wake whoever waits for a retry."""
         for each in self.top.tree():
             each.failing = True
-            for sleeper in each.sleepers:
+            for sleeper in (*each.sleepers, *each.dormant):
+                wake(sleeper)
+
+    def nudge(self) -> None:
+        """Have what waits for long beside something that goes on look whether what it waits for has come."""
+        self.nudges += 1
+        for each in self.tree():
+            for sleeper in each.dormant:
                 wake(sleeper)
 
     @property

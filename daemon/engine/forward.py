@@ -107,11 +107,12 @@ def _is_taken(run: Execution, node: WhenNode | OtherwiseNode) -> bool:
 async def _parallel(run: Execution, node: ParallelNode) -> None:
     """Run the members at the same time; all have ended, one way or another, when it returns or raises."""
     ahead = [each for each in node.members if not is_past(run, each)]
-    if not run.journal.is_clear and any(_is_effectful(each) for each in ahead):
+    is_effectful = any(_is_effectful(each) for each in ahead)
+    if is_effectful and not run.journal.is_clear:
         await run.journal.flush()  # once and for all of them: none may start before it is durable
     work = [partial(_DO[type(each)], run, each) for each in ahead]
     in_place = len(list(takewhile(_ends_at_once, ahead)))
-    stopped = await do_abreast(run, work, limit=len(work), in_place=in_place)
+    stopped = await do_abreast(run, work, limit=len(work), in_place=in_place, writes=is_effectful)
     if stopped:
         _stop(run, stopped)
 

@@ -26,13 +26,14 @@ class Turn:
             self._loop.call_soon(self._end)
         return self._loop.time() - self._asked_s < _TURN_S
 
-    @coroutine
-    def next(self) -> Generator[None, None, None]:
-        """Wait for the next one: the others have theirs first."""
-        yield
-
     def _end(self) -> None:
         self._asked_s = self._loop = None
+
+
+@coroutine
+def next_turn() -> Generator[None, None, None]:
+    """Wait for the next turn of the event loop: the others have theirs first."""
+    yield
 
 
 def begin_in_place(work: Coroutine[Any, Any, T_co], context: Context) -> "Rest[T_co] | None":

@@ -66,15 +66,18 @@ async def signal_of(run: Execution, record: StepRecord, waiting_for: str, since_
     Raises:
         Parked: There is none yet.
     """
-    app, topic = run.ports.app, record.awaits
+    app, topic, is_known = run.ports.app, record.awaits, not run.is_abreast
     while True:
         signal = await run.ports.store.signal(app, topic, since_us)
         if signal is not None:
             return signal
         if record.due_us is None or record.due_us > run.ports.clock.now_us():
-            if run.is_abreast:  # what runs beside it may take long, and nobody can report before this is durable
+            if is_known:
+                raise Parked(record.due_us, waiting_for)
+            if not run.journal.is_clear:  # what runs beside it may take long, and nobody tells it of what comes before
                 await run.journal.flush()
-            raise Parked(record.due_us, waiting_for)
+            is_known = True
+            continue  # that may have come meanwhile
         record.awaits = ""
         run.put(record)
         if await run.journal.flush(RequireNoSignal(app, topic, since_us)):

@@ -161,9 +161,11 @@ class RunResumer(RunDriver):
     async def _signal_here(self, record: RunRecord) -> None:
         """Go on with a run for which something came; one that is driven looks for it when it waits."""
         run_id = record.run_id
-        parked = self._parking.parked(run_id)
-        if run_id in self._live or run_id in self._resuming:
+        parked, live = self._parking.parked(run_id), self._live.get(run_id)
+        if live is not None or run_id in self._resuming:
             self._nudged.add(run_id)
+            if live is not None:
+                live.nudge()
         elif parked is not None and parked.key == record.key:
             await self._go_on(parked)
 

@@ -2,14 +2,14 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
 from daemon.activation import activate
+from daemon.engine.abreast import Begin, do_abreast
 from daemon.engine.attempt import in_thread
 from daemon.engine.calls import begun, handlers_of
-from daemon.engine.control import Fenced, Parked, Stop, together
+from daemon.engine.control import Fenced, Stop, together
 from daemon.engine.emitting import stage
 from daemon.engine.execution import Execution, log
 from daemon.engine.failures import COMPENSATE, FINAL, INVOKE, describe_doubt, trimmed
@@ -127,9 +127,7 @@ def _is_in_doubt(run: Execution, record: StepRecord) -> bool:
 async def _undo_group(run: Execution, group: LoopNode | ParallelNode) -> None:
     """Undo the members at the same time; all attempts have ended when it returns or raises."""
     members = group.members if isinstance(group, ParallelNode) else (group,)
-    work: list[Callable[[], Awaitable[None]]] = [
-        partial(_undo, run, step) for step in begun(run, members) if is_due(run, step)
-    ]
+    work: list[Begin] = [partial(_undo, run, step) for step in begun(run, members) if is_due(run, step)]
     work += [partial(_undo_child, run, member) for member in members if isinstance(member, ChildNode)]
     if len(work) == 1:
         await work[0]()
@@ -138,17 +136,7 @@ async def _undo_group(run: Execution, group: LoopNode | ParallelNode) -> None:
         return
     if not run.journal.is_clear:
         await run.journal.flush()  # once and for all of them: none may start before it is durable
-    stopped: list[Fenced | Parked] = []
-
-    async def member(undo: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await undo()
-        except (Fenced, Parked) as why:
-            stopped.append(why)
-
-    async with asyncio.TaskGroup() as tasks:
-        for each in work:
-            tasks.create_task(member(each))
+    stopped = await do_abreast(run, work, limit=len(work), writes=True, stops=False)
     for why in stopped:
         if isinstance(why, Fenced):
             raise why

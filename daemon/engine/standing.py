@@ -52,6 +52,8 @@ class Standing:
         woken: Whether it was parked here, perhaps for long: it may have been taken over since, unnoticed.
         limit: The timeout that struck.
         sleepers: Whoever waits for a retry; woken when the run begins to fail.
+        dormant: Whoever waits for long beside something that goes on; woken, too, when something comes from outside.
+        nudges: How often something came from outside for the whole run.
         waiters: Whoever waits for the run, and whether to its end or until it is parked.
         is_debugged: Whether debug lines are written at all.
     """
@@ -61,6 +63,7 @@ class Standing:
         "calls",
         "cause",
         "children",
+        "dormant",
         "edited",
         "emitted",
         "errors",
@@ -73,6 +76,7 @@ class Standing:
         "lacks",
         "limit",
         "lost",
+        "nudges",
         "parent",
         "passed",
         "ports",
@@ -137,6 +141,8 @@ class Standing:
         self.seq = 0
         self.undone = 0
         self.sleepers: set[asyncio.Future[None]] = set()
+        self.dormant: set[asyncio.Future[None]] = set()
+        self.nudges = 0
         self.waiters: list[tuple[asyncio.Future[WorkflowRun[Any]], bool]] = []
         self.is_debugged = log.is_enabled_for(_DEBUG)
 

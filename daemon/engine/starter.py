@@ -12,7 +12,7 @@ from daemon.engine.control import Fenced
 from daemon.engine.driving import Surroundings
 from daemon.engine.ending import interrupted
 from daemon.engine.execution import Execution
-from daemon.engine.in_place import Turn
+from daemon.engine.in_place import Turn, next_turn
 from daemon.engine.ports import Ports
 from daemon.engine.resuming import RunResumer
 from daemon.engine.starting import CALLED, check_same, graphs_of, new_record
@@ -63,7 +63,7 @@ class RunStarter(RunResumer):
             run_id = activation.next_run_id(workflow.name)
         in_place = run_id is None and options.wait is not False and _goes_in_place(workflow)
         if in_place and not self._turn.is_short:
-            await self._turn.next()
+            await next_turn()
         record, held = new_record(self._ports, workflow, value, run_id, trigger)
         if in_place and self._ports.alone:
             run = self._unseen(workflow, record, held)

@@ -163,11 +163,11 @@ async def _is_outlasted(run: Execution, record: StepRecord, error: BaseException
     record.become(StepState.WAITING)
     if run.is_debugged:
         log.debug("step_retried", wait_s=AWAY_S, **_ids(run, record), **_why(error))
+    record.attempts -= 1
     await outlast(run)
     if run.failing:
-        return False
-    record.attempts -= 1
-    return True
+        record.attempts += 1
+    return not run.failing
 
 
 async def _goes_on(run: Execution, node: StepNode, record: StepRecord, error: BaseException) -> bool:
@@ -216,7 +216,8 @@ async def _await_retry(run: Execution, record: StepRecord) -> None:
 
 
 def _due_us(run: Execution, record: StepRecord) -> int:
-    return int(run.failures[record.name][-1].get("again_us", 0))
+    failures = run.failures.get(record.name)  # none if it has only missed the store
+    return int(failures[-1].get("again_us", 0)) if failures else 0
 
 
 def _next_attempt(record: StepRecord) -> str:

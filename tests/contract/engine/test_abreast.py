@@ -1,11 +1,29 @@
-"""Members of a group that await nothing, and so begin without a task of their own."""
+"""Members of a group: those that await nothing begin without a task of their own; those that have ended are kept."""
 
 import asyncio
+from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import timedelta
+from typing import Any
 
-from daemon import Ref, Retry, RunStatus, StepContext, for_each, parallelize, step, transform, workflow
+import pytest
+
+from daemon import (
+    Ref,
+    Retry,
+    RunStatus,
+    StepContext,
+    WorkflowRun,
+    for_each,
+    parallelize,
+    step,
+    transform,
+    workflow,
+)
 from daemon.clock import ManualClock
+from daemon.store.port import Store
+from tests.contract.engine.mortal import living
+from tests.contract.engine.outside import ended, reached
 from tests.contract.engine.processes import Journal, Process, until
 
 _seen: ContextVar[str] = ContextVar("seen", default="nobody")
@@ -105,3 +123,49 @@ async def test_a_run_that_is_cut_off_ends_the_member_that_waits_for_its_next_att
 
     assert run.status is RunStatus.REVERTED
     assert journal == ["at-once", "undo at-once"]
+
+
+@pytest.mark.parametrize("way", ["forward", "back"])
+async def test_a_member_that_has_ended_is_not_repeated_after_a_crash_however_long_the_others_take(
+    store: Store, clock: ManualClock, journal: Journal, way: str
+) -> None:
+    entered, go_on = asyncio.Event(), asyncio.Event()
+
+    async def linger() -> None:
+        entered.set()
+        await go_on.wait()
+
+    @step("slow", idempotent=True)
+    async def slow() -> None:
+        if way == "forward":
+            await linger()
+
+    @slow.compensate
+    async def undo_slow() -> None:
+        await linger()
+
+    @workflow("abreast")
+    def abreast() -> None:
+        parallelize(journal.step("charge")(), slow())
+        journal.failing()()
+
+    old, new = [await living(store, clock, name) for name in ("old", "new")]
+    await abreast(old.container).run(run_id="a-1", wait=False)
+    await entered.wait()
+    await reached(old, "a-1", *ENDED[way])
+    await old.die()
+    entered.clear()
+    await new.take_over(abreast)
+    await entered.wait()
+    go_on.set()
+    run = await ended(new, "a-1")
+
+    assert run.status is RunStatus.REVERTED
+    assert journal == ["charge", "break", "undo charge"]
+    assert sorted(run.compensated) == ["charge", "slow"]
+
+
+ENDED: dict[str, tuple[RunStatus, Callable[[WorkflowRun[Any]], bool]]] = {
+    "forward": (RunStatus.RUNNING, lambda run: "charge" in run.steps and run.steps["charge"].state == "completed"),
+    "back": (RunStatus.COMPENSATING, lambda run: run.steps["charge"].state == "compensated"),
+}

@@ -13,7 +13,6 @@ from daemon import (
     RunStatus,
     SourceWorkflow,
     StepContext,
-    parallelize,
     step,
     wait_for_event,
     workflow,
@@ -225,26 +224,3 @@ async def test_an_event_that_comes_while_the_runs_services_close_is_not_missed(s
     await reached(shop, "e-1", RunStatus.COMPLETED)
 
     assert (await starting).result.cents == 5
-
-
-async def test_a_child_in_a_group_takes_its_event_while_the_step_beside_it_runs(shop: Process) -> None:
-    wait, entered, go_on = waiting_for("17"), asyncio.Event(), asyncio.Event()
-
-    @step("slow")
-    async def slow() -> None:
-        entered.set()
-        await go_on.wait()
-
-    @workflow("beside")
-    def beside() -> Ref[Paid]:
-        paid, _ = parallelize(wait.as_step(), slow())
-        return paid
-
-    await beside(shop.container).run(run_id="b-1", wait=False)
-    await entered.wait()
-    await reached(shop, "b-1:waiting", RunStatus.RUNNING, lambda run: run.steps)
-    await tell(shop, Paid(order_id="17", cents=5))
-    go_on.set()
-    run = await beside(shop.container).run(run_id="b-1", wait=True)
-
-    assert run.result.cents == 5

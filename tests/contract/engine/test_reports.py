@@ -72,7 +72,8 @@ async def test_an_outcome_is_taken_while_the_step_beside_it_runs(shop: Process, 
         await shop.engine.complete_step("b-1", "ask", ANN)
     else:
         await shop.engine.fail_step("b-1", "ask", "no")
-    with pytest.raises(RunStateError, match="reported already"):
+    await reached(shop, "b-1", RunStatus.RUNNING, lambda run: run.steps["ask"].state == outcome)
+    with pytest.raises(RunStateError, match=f"waits for no report: it is {outcome}"):
         await shop.engine.complete_step("b-1", "ask", ANN)
     go_on.set()
     run = await ended(shop, "b-1")
