@@ -280,6 +280,7 @@ async def test_a_run_whose_members_are_due_at_once_is_not_parked_meanwhile(
 ) -> None:
     slow, children = Slow(journal), [_slept(journal, DAY, name) for name in ("one", "other")]
     running = await _wait_beside(shop, _beside(slow, *children), slow, "other")
+    await reached(shop, "b-1:one", RunStatus.WAITING)
 
     clock.advance(DAY)
     slow.go_on.set()
