@@ -8,6 +8,7 @@ from daemon.clock import ManualClock
 from daemon.store.port import Store
 from tests.contract.engine.bench import Bench
 from tests.contract.engine.deploys import Fleet
+from tests.contract.engine.gate import Gate
 from tests.contract.engine.processes import Journal, Process
 
 
@@ -42,3 +43,9 @@ def bench(journal: Journal) -> Bench:
 def fleet(store: Store, clock: ManualClock) -> Fleet:
     """Processes with different code."""
     return Fleet(store, clock)
+
+
+@pytest.fixture
+def gate(journal: Journal) -> Gate:
+    """A step that waits until it is told to go on."""
+    return Gate(journal)

@@ -1,4 +1,4 @@
-"""What runs in flight have stored, and what is inside of them, when the code changes: loops, children, handlers."""
+"""What runs in flight have stored, and what is inside of them, when the code changes: loops and handlers."""
 
 from typing import Any
 
@@ -66,54 +66,6 @@ async def test_groups_loops_and_their_values_go_on_with_the_new_functions(fleet:
         ["each[0]", "each[1]", "each[2]"],
         ["again[0]", "again[1]", "again[2]", "beside"],
     )
-
-
-async def test_a_child_goes_on_with_its_own_graph_and_one_that_was_not_begun_has_the_present_one(fleet: Fleet) -> None:
-    before, after = Journal(), Journal()
-
-    def application(journal: Journal, inner: str) -> Any:
-        child = plain(journal, inner, name="inner")
-
-        def compose() -> None:
-            bare(journal, "o")()
-            child.as_step(name="first")
-            child.as_step(name="second")
-
-        return flow(compose)
-
-    await begun(fleet, application(before, "A-b"))
-    await fleet.up("new", application(after, "A-xb"))
-    await fleet.look()
-    await fleet.wake()
-    await fleet.wake()
-
-    assert (await fleet.run()).status is RunStatus.COMPLETED
-    assert ("".join(before), "".join(after)) == ("oa", "baxb")
-
-
-async def test_a_child_whose_node_is_missing_holds_the_run_at_the_top(fleet: Fleet) -> None:
-    before, after = Journal(), Journal()
-
-    def application(journal: Journal, inner: str) -> Any:
-        child = plain(journal, inner, name="inner")
-        return flow(lambda: child.as_step(name="first"))
-
-    await begun(fleet, application(before, "A-b"))
-    await fleet.up("new", application(after, "A-"))
-    await fleet.grace()
-    assert (await fleet.run()).waiting_for == "held: step 'b' is missing"
-
-    await fleet.up("none", plain(Journal(), "x"))
-    await fleet.down("new")
-    await fleet.grace()
-    told = "held: step 'a' is missing; child 'first' is missing; step 'b' is missing"
-    assert (await fleet.run()).waiting_for == told
-
-    await fleet.up("back", application(after, "bA"))
-    await fleet.look()
-    await fleet.wake()
-    assert (await fleet.run()).status is RunStatus.COMPLETED
-    assert after == ["b"]
 
 
 class Before(BaseModel):

@@ -1,27 +1,20 @@
 """What a daemon deletes when it was kept for long enough, and what it never deletes."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from daemon import Event, Ref, RunStatus, StoreUnavailableError, step, wait_for_event, workflow
+from daemon import Event, Ref, RunStatus, step, wait_for_event, workflow
 from daemon.clock import ManualClock
-from daemon.engine.retention import Retention
 from daemon.events.model import Envelope
-from daemon.log import captured_log
 from daemon.store.job_model import FiringState
 from daemon.store.port import RunFilter, Store
-from daemon.store.writes import InsertRun
 from daemon.workflow.workflow import WorkflowBase
+from tests.contract.engine.kept import DAY, KEEP, keep_old_runs, left, retention, working
 from tests.contract.engine.processes import APP, Journal, Process, until
-from tests.contract.records import came, ended, fire, firing, handled
-
-DAY = timedelta(days=1)
-KEEP = 30 * DAY
+from tests.contract.records import came, fire, firing, handled
 
 
 class Paid(Event, name="retention.paid"):
@@ -42,35 +35,6 @@ def collect(order_id: Ref[str]) -> Ref[Paid]:
 def order_and_collect(order_id: Ref[str]) -> Ref[Paid]:
     sign(order_id)
     return collect.as_step(order_id)
-
-
-def retention(process: Process, clock: ManualClock, *, store: Store | None = None, keep: timedelta = KEEP) -> Retention:
-    return Retention(
-        process.engine,
-        store or process.store,
-        clock,
-        app=APP,
-        keep=keep,
-    )
-
-
-@asynccontextmanager
-async def working(kept: Retention) -> AsyncIterator[None]:
-    await kept.start()
-    try:
-        yield
-    finally:
-        await kept.aclose()
-
-
-async def left(store: Store) -> list[str]:
-    return sorted(each.run_id for each in (await store.runs(APP, RunFilter(), after=None, limit=1_000)).records)
-
-
-async def keep_old_runs(store: Store, clock: ManualClock, count: int, **changes: Any) -> None:
-    """Have runs that ended long ago."""
-    at_us = clock.now_us() - 2 * KEEP // timedelta(microseconds=1)
-    await store.commit(*[InsertRun(ended(f"old-{number}", at_us + number, **changes)) for number in range(count)])
 
 
 async def test_a_run_that_ended_long_ago_goes_with_its_children_and_its_steps(
@@ -184,74 +148,6 @@ async def test_many_are_deleted_in_batches_with_a_pause_in_between(
             seen.append(len((await store.runs(APP, RunFilter(), after=None, limit=2_000)).records))
 
     assert seen == [700, 200, 0]
-
-
-async def test_it_begins_at_once_and_looks_again_every_minute(store: Store, shop: Process, clock: ManualClock) -> None:
-    await keep_old_runs(store, clock, 1)
-
-    with captured_log() as lines:
-        async with working(retention(shop, clock)):
-            await until(lambda: clock.next_due_s() is not None)
-            first = await left(store)
-            await keep_old_runs(store, clock, 2, owner="late")
-            clock.advance(timedelta(seconds=59))
-            between = await left(store)
-            clock.advance(timedelta(seconds=1))
-            await until(lambda: sum(line["event"] == "retention_applied" for line in lines) == 2)
-
-    assert (first, len(between), await left(store)) == ([], 2, [])
-    told = [(line["level"], line["runs"]) for line in lines if line["event"] == "retention_applied"]
-    assert told == [("info", 1), ("info", 2)]
-
-
-async def test_several_daemons_may_delete_at_the_same_time(store: Store, shop: Process, clock: ManualClock) -> None:
-    other = Process(store, clock, "process-2")
-    await keep_old_runs(store, clock, 400)
-
-    found = await asyncio.gather(*[retention(each, clock).apply() for each in (shop, other, shop)])
-
-    assert sum(counts["runs"] for counts in found) == 400
-    assert await left(store) == []
-
-
-class AwayStore:
-    """A store that is away as long as it is told to be."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self.is_away = True
-        self.asked = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-    async def prune_runs(self, *which: Any, **more: Any) -> int:
-        """Be away, or pass on."""
-        self.asked += 1
-        if self.is_away:
-            raise StoreUnavailableError("The disk is full.")
-        return await self._store.prune_runs(*which, **more)
-
-
-async def test_a_store_that_is_away_is_told_once_and_asked_again(
-    store: Store, shop: Process, clock: ManualClock
-) -> None:
-    away: Any = AwayStore(store)
-    await keep_old_runs(store, clock, 1)
-
-    with captured_log() as lines:
-        async with working(retention(shop, clock, store=away)):
-            for _ in range(3):
-                await until(lambda: clock.next_due_s() is not None)
-                clock.advance(timedelta(minutes=1))
-            await until(lambda: away.asked == 4 and clock.next_due_s() is not None)
-            away.is_away = False
-            clock.advance(timedelta(minutes=1))
-            await until(lambda: any(line["event"] == "retention_applied" for line in lines))
-
-    warned = [line for line in lines if line["event"] == "retention_not_applied" and line["level"] == "warning"]
-    assert [line["reason"] for line in warned] == ["The disk is full."]
-    assert await left(store) == []
 
 
 # --- signals ---

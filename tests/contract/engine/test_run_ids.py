@@ -6,37 +6,12 @@ from typing import Any
 
 import pytest
 
-from daemon import PermanentFailure, Ref, Retry, RunExists, RunNotFound, RunStatus, WorkflowRun, step, workflow
+from daemon import PermanentFailure, Ref, Retry, RunExists, RunNotFound, RunStatus, step, workflow
 from daemon.clock import ManualClock
 from daemon.workflow.naming import names_apart
-from daemon.workflow.workflow import SourceWorkflow, Workflow
-from tests.contract.engine.processes import Journal, Process, until
-
-
-class Gate:
-    """A step that waits until it is told to go on."""
-
-    def __init__(self, journal: Journal) -> None:
-        self.entered = asyncio.Event()
-        self.open = asyncio.Event()
-
-        @step("gate")
-        async def gate() -> str:
-            journal.append("gate")
-            self.entered.set()
-            await self.open.wait()
-            return "through"
-
-        @workflow("gated")
-        def gated() -> Ref[str]:
-            return gate()
-
-        self.workflow: SourceWorkflow[str] = gated
-
-
-@pytest.fixture
-def gate(journal: Journal) -> Gate:
-    return Gate(journal)
+from daemon.workflow.workflow import Workflow
+from tests.contract.engine.gate import Gate
+from tests.contract.engine.processes import Journal, Process
 
 
 def _sets(journal: Journal) -> Workflow[set[str], int]:
@@ -217,71 +192,6 @@ async def test_runs_since_a_time_without_a_zone_are_refused(shop: Process) -> No
 async def test_a_run_that_nobody_knows_is_not_found(shop: Process) -> None:
     with pytest.raises(RunNotFound, match="'nobody'"):
         await shop.engine.get("nobody")
-
-
-async def test_without_waiting_a_run_is_returned_once_its_start_is_durable(
-    shop: Process, journal: Journal, gate: Gate
-) -> None:
-    run = await gate.workflow(shop.container).run(run_id="gate-1", wait=False)
-    stored = await shop.store.run("shop", "gate-1")
-    gate.open.set()
-    ended = await gate.workflow(shop.container).run(run_id="gate-1", wait=True)
-
-    assert stored is not None
-    assert (run.status, run.steps) == (RunStatus.RUNNING, {})
-    assert ended.result == "through"
-
-
-async def test_whoever_joins_a_failed_run_is_answered_as_whoever_started(shop: Process, journal: Journal) -> None:
-    go_on = asyncio.Event()
-
-    @step("break")
-    async def broken() -> None:
-        journal.append("break")
-        await go_on.wait()
-        raise ValueError
-
-    @workflow("joined")
-    def joined() -> None:
-        broken()
-
-    both = [asyncio.create_task(joined(shop.container).run(run_id="j-1", raise_on_error=False)) for _ in range(2)]
-    await until(lambda: journal)
-    go_on.set()
-    runs: list[WorkflowRun[Any]] = [await each for each in both]
-
-    assert [run.status for run in runs] == [RunStatus.REVERTED] * 2
-    assert journal == ["break"]
-
-
-async def test_a_caller_that_is_cancelled_does_not_take_the_run_with_it(
-    shop: Process, journal: Journal, gate: Gate
-) -> None:
-    caller = asyncio.create_task(gate.workflow(shop.container).run(run_id="gate-1"))
-    await gate.entered.wait()
-    caller.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await caller
-    gate.open.set()
-    run = await gate.workflow(shop.container).run(run_id="gate-1")
-
-    assert run.result == "through"
-    assert journal == ["gate"]
-
-
-async def test_a_caller_that_is_cancelled_while_its_run_starts_does_not_lose_it(
-    shop: Process, journal: Journal, gate: Gate
-) -> None:
-    gate.open.set()
-    caller = asyncio.create_task(gate.workflow(shop.container).run(run_id="gate-1"))
-    await asyncio.sleep(0)
-    caller.cancel()
-    await asyncio.wait([caller])
-
-    run = await gate.workflow(shop.container).run(run_id="gate-1")
-
-    assert run.result == "through"
-    assert journal == ["gate"]
 
 
 async def test_without_a_container_a_run_is_awaited_to_its_end(journal: Journal) -> None:

@@ -3,7 +3,7 @@
 import httpx
 
 from tests.unit.http.conftest import problem_of, wrong_fields
-from tests.unit.http.test_runs import ORDER, start
+from tests.unit.http.starting import ORDER, start
 
 
 async def test_a_run_is_run_once_more(client: httpx.AsyncClient) -> None:
