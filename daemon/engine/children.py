@@ -89,7 +89,7 @@ def restored_result(graph: Graph, data: bytes | None) -> Any:
     """Return a stored result as a value at rest."""
     if data is None or data == b"null":
         return None
-    return (_StructureCodec(graph) if isinstance(graph.result, Structure) else graph.result_codec).restore(data)
+    return _StructureCodec(graph).restore(data) if isinstance(graph.result, Structure) else graph.restore_result(data)
 
 
 class _StructureCodec(Codec):

@@ -5,7 +5,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, get_args, get_origin
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 from daemon.errors import CodecError
 from daemon.workflow.codec import Codec, Held
@@ -116,6 +117,15 @@ class Graph:
             return _decode_structure(self.result, json.loads(data))
         return _decode(self.result_codec, data)
 
+    def restore_result(self, data: bytes) -> Any:
+        """Return a stored result that is no structure as a value at rest."""
+        try:
+            return self.result_codec.restore(data)
+        except CodecError:
+            if b"null" not in data:
+                raise
+            return _or_none(self.result_codec).restore(data)
+
     def describe(self) -> dict[str, object]:
         """Return the graph as plain data: what its hash is made of, and what the store keeps of it."""
         return {
@@ -207,10 +217,10 @@ def _decode(codec: Codec, data: bytes) -> Any:
 
 def _or_none(codec: Codec) -> Codec:
     """Return the codec of a value, or of a loop's list of them, that may be missing."""
-    type_ = codec.type
-    if get_origin(type_) is list:
-        type_ = list[get_args(type_)[0] | None]  # type: ignore[misc]
-    return Codec(type_ | None)
+    declared = codec.type
+    options = get_args(declared) if get_origin(declared) in (Union, UnionType) else (declared,)
+    listed = [list[get_args(each)[0] | None] if get_origin(each) is list else each for each in options]  # type: ignore[misc]
+    return Codec(Union[*listed, None])
 
 
 def _decode_structure(operand: Operand, stored: Any) -> Any:

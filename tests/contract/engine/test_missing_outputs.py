@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from daemon import Ref, SourceStep, StepState, for_each, step, transform, workflow
+from daemon import Ref, SourceStep, StepResponse, StepState, for_each, step, transform, when, workflow
 from tests.contract.engine.processes import Journal, Process
 
 
@@ -84,6 +84,38 @@ async def test_what_a_run_returns_is_none_where_a_step_gave_nothing(shop: Proces
     assert run.result == stored.result == [None, None, [1, None, 3]]
     assert (await shop.engine.get("o-1:inner")).result is None
     assert (await looping(shop.container).run([2, 3])).result == [None, 3]
+
+
+async def test_what_a_loop_in_a_block_did_not_give_is_none_in_the_result(shop: Process) -> None:
+    @step("odd")
+    async def odd(number: int) -> StepResponse[int, int]:
+        return StepResponse.skip() if number % 2 == 0 else StepResponse(number)
+
+    @workflow("inner")
+    def inner(numbers: Ref[list[int]]) -> Ref[list[int]]:
+        return for_each(numbers, odd)
+
+    @workflow("outer")
+    def outer(numbers: Ref[list[int]]) -> object:
+        with when(numbers, bool) as some:
+            found = for_each(numbers, odd)
+            with when(numbers, bool) as still:
+                again = for_each(numbers, odd.named("odd-again"))
+            child = inner.as_step(numbers)
+        return {"loop": some.output(found), "nested": some.output(still.output(again)), "child": some.output(child)}
+
+    @workflow("alone")
+    def alone(numbers: Ref[list[int]]) -> object:
+        with when(numbers, bool) as some:
+            found = for_each(numbers, odd)
+        return some.output(found)
+
+    run = await outer(shop.container).run([1, 2, 3], run_id="o-1")
+    stored = await shop.engine.get("o-1")
+
+    assert run.result == stored.result == {"loop": [1, None, 3], "nested": [1, None, 3], "child": [1, None, 3]}
+    assert (await alone(shop.container).run([1, 2])).result == [1, None]
+    assert (await alone(shop.container).run([])).result is None
 
 
 async def test_a_result_that_is_none_by_mistake_is_none_of_that_kind(shop: Process) -> None:
