@@ -1,6 +1,5 @@
 """What a step gets, and what is kept of what it gives."""
 
-from functools import partial
 from typing import Any
 
 from daemon.engine.execution import Execution
@@ -40,7 +39,16 @@ def argument_of(run: Execution, node: StepNode) -> tuple[Any, bytes | None]:
         if codec.takes(value.codec):
             return value.take(), value.data
         value = value.take()
-    data, held = codec.hold(value, run.ports.max_payload_bytes, "the input of step", node.name)
+    try:
+        data, held = codec.hold(value, run.ports.max_payload_bytes, "the input of step", node.name)
+    except CodecError as error:
+        lacks = value is None or (type(value) is list and any(each is None for each in value))
+        if lacks and type(operand) is Slot and (giver := _missing(run, operand.index)):
+            raise CodecError(
+                f"{error}. {giver!r} did not give it, or not all of it: what is skipped, or fails and is tolerated, "
+                "gives None, so declare that the step takes None."
+            ) from None
+        raise
     return taken(held), data
 
 
@@ -132,22 +140,25 @@ def result_of(run: Execution) -> bytes | None:
         PayloadTooLargeError: It is above the limit.
         Exception: It is a pick into what is not there.
     """
-    return run.graph.hold_result(run.values, run.ports.max_payload_bytes, partial(_is_missing, run))
+    return run.graph.hold_result(run.values, run.ports.max_payload_bytes, lambda slot: bool(_missing(run, slot)))
 
 
-def _is_missing(run: Execution, slot: int) -> bool:
-    """Tell whether what gives a value did not, or a part of it: it was skipped, or failed and was tolerated."""
+def _missing(run: Execution, slot: int) -> str:
+    """Return the name of what gives a value if it did not, or not all of it: skipped, or failed and tolerated.
+
+    Also that of a child, of which it is not known: it has seen to its own result.
+    """
     for node in walk(run.graph.nodes):
-        if isinstance(node, LoopNode) and node.slot == slot:
-            items = run.calls.get(node.name, {}).values()
-            return not all(_has_completed(run, item.name) for item in items)
-        if isinstance(node, TransformNode) and node.slot == slot:
-            return slot not in run.known
-        if isinstance(node, ChildNode) and node.slot == slot:
-            return True  # or it has seen to its own result
-        if isinstance(node, (StepNode, WaitNode)) and node.slot == slot:
-            return not _has_completed(run, node.name)
-    return False
+        if not isinstance(node, (LoopNode, TransformNode, ChildNode, StepNode, WaitNode)) or node.slot != slot:
+            continue
+        if isinstance(node, LoopNode):
+            has_given = all(_has_completed(run, item.name) for item in run.calls.get(node.name, {}).values())
+        elif isinstance(node, TransformNode):
+            has_given = slot in run.known
+        else:
+            has_given = not isinstance(node, ChildNode) and _has_completed(run, node.name)
+        return "" if has_given else node.name
+    return ""
 
 
 def _has_completed(run: Execution, name: str) -> bool:
