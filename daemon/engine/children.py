@@ -14,8 +14,8 @@ from daemon.engine.control import Failed, Parked, Stop
 from daemon.engine.execution import Execution
 from daemon.engine.stepping import give_up, is_past
 from daemon.engine.unfinished import end_unfinished
-from daemon.engine.values import result_of
-from daemon.errors import RunExists, RunTimeout
+from daemon.engine.values import explained, result_of
+from daemon.errors import CodecError, RunExists, RunTimeout
 from daemon.store.model import RunRecord, RunStatus, StepState
 from daemon.store.writes import InsertRun
 from daemon.workflow.codec import Codec
@@ -116,6 +116,8 @@ async def _begin(run: Execution, node: ChildNode) -> Execution:
         what = f"the input of workflow {workflow.name!r}"
         try:
             data, held = codec.hold(node.argument.resolve(run.values), run.ports.max_payload_bytes, what)
+        except CodecError as error:
+            give_up(run, node.name, explained(run, node.argument, error))
         except Exception as error:  # noqa: BLE001 - a pick into what is not there, an input that has no JSON form
             give_up(run, node.name, error)
     record = RunRecord(

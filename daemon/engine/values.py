@@ -8,7 +8,7 @@ from daemon.errors import CodecError, PayloadTooLargeError, PermanentFailure
 from daemon.store.model import StepRecord, StepState
 from daemon.workflow.codec import Held, taken
 from daemon.workflow.nodes import ChildNode, LoopNode, StepNode, TransformNode, WaitNode, walk
-from daemon.workflow.operand import Constant, Slot
+from daemon.workflow.operand import Constant, Operand, Slot
 from daemon.workflow.step import StepResponse
 
 _COMPLETED = StepState.COMPLETED  # a name: an enum takes long to find its members
@@ -42,14 +42,20 @@ def argument_of(run: Execution, node: StepNode) -> tuple[Any, bytes | None]:
     try:
         data, held = codec.hold(value, run.ports.max_payload_bytes, "the input of step", node.name)
     except CodecError as error:
-        lacks = value is None or (type(value) is list and any(each is None for each in value))
-        if lacks and type(operand) is Slot and (giver := _missing(run, operand.index)):
-            raise CodecError(
-                f"{error}. {giver!r} did not give it, or not all of it: what is skipped, or fails and is tolerated, "
-                "gives None, so declare that the step takes None."
-            ) from None
-        raise
+        raise explained(run, operand, value, error) from None
     return taken(held), data
+
+
+def explained(run: Execution, operand: Operand, value: Any, error: CodecError) -> CodecError:
+    """Return the error with what it does not know: that the value is missing, and whose it is."""
+    lacks = value is None or (type(value) is list and any(each is None for each in value))
+    giver = _missing(run, operand.index) if lacks and type(operand) is Slot else ""
+    if not giver:
+        return error
+    return CodecError(
+        f"{error}. {giver!r} did not give it, or not all of it: what is skipped, or fails and is tolerated, gives None, "
+        "so declare that what gets it takes None."
+    )
 
 
 def keep(run: Execution, node: StepNode, record: StepRecord, returned: Any) -> None:
@@ -152,7 +158,10 @@ def _missing(run: Execution, slot: int) -> str:
         if not isinstance(node, (LoopNode, TransformNode, ChildNode, StepNode, WaitNode)) or node.slot != slot:
             continue
         if isinstance(node, LoopNode):
-            has_given = all(_has_completed(run, item.name) for item in run.calls.get(node.name, {}).values())
+            has_run = run.values[slot] is not None
+            has_given = has_run and all(
+                _has_completed(run, each.name) for each in run.calls.get(node.name, {}).values()
+            )
         elif isinstance(node, TransformNode):
             has_given = slot in run.known
         else:

@@ -58,7 +58,8 @@ def _due_us(run: Execution, node: SleepNode, now_us: int) -> int:
         return now_us + node.delay // _MICROSECOND
     until: Any = node.until.resolve(run.values) if node.until is not None else None
     if not isinstance(until, datetime) or until.tzinfo is None:
-        msg = f"sleep_until waits for an aware datetime, and got {until!r}; add tzinfo=UTC"
+        instead = "; add tzinfo=UTC" if isinstance(until, datetime) else ""
+        msg = f"sleep_until waits for an aware datetime, and got {until!r}{instead}"
         raise TypeError(msg)
     return to_us(until.astimezone(UTC))
 

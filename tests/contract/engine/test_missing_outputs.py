@@ -2,7 +2,19 @@
 
 from typing import Any
 
-from daemon import Ref, SourceStep, StepResponse, StepState, for_each, step, transform, when, workflow
+from daemon import (
+    Ref,
+    SkipTo,
+    SourceStep,
+    StepResponse,
+    StepState,
+    for_each,
+    parallelize,
+    step,
+    transform,
+    when,
+    workflow,
+)
 from tests.contract.engine.processes import Journal, Process
 
 
@@ -52,7 +64,7 @@ async def test_an_input_that_a_step_cannot_take_is_tolerated_too_and_was_never_t
     assert str(run.errors[1]) == (
         "CodecError: the input of step 'takes-text' would not come back from JSON as str: value: Input should be a "
         "valid string. 'optional' did not give it, or not all of it: what is skipped, or fails and is tolerated, gives "
-        "None, so declare that the step takes None."
+        "None, so declare that what gets it takes None."
     )
     assert (run.steps["takes-text"].state, run.steps["takes-text"].attempts) == (StepState.FAILED, 0)
 
@@ -88,6 +100,60 @@ async def test_what_a_run_returns_is_none_where_a_step_gave_nothing(shop: Proces
     assert run.result == stored.result == [None, None, [1, None, 3]]
     assert (await shop.engine.get("o-1:inner")).result is None
     assert (await looping(shop.container).run([2, 3])).result == [None, 3]
+
+
+async def test_whoever_needs_what_was_not_given_is_told_who_did_not_give_it(shop: Process, journal: Journal) -> None:
+    optional = _optional(journal)
+
+    @step("echo")
+    async def echo(text: str) -> str:
+        return text
+
+    @workflow("inner")
+    def inner(text: Ref[str]) -> Ref[str]:
+        return echo(text)
+
+    @workflow("outer")
+    def outer() -> None:
+        inner.as_step(optional())
+
+    run = await outer(shop.container).run(raise_on_error=False)
+
+    assert "the input of workflow 'inner' would not come back from JSON as str" in str(run.errors[-1])
+    assert "'optional' did not give it" in str(run.errors[-1])
+
+
+async def test_whatever_a_run_has_skipped_is_none_in_its_result(shop: Process, journal: Journal) -> None:
+    @step("skipping", on_failure=SkipTo("last"))
+    async def skipping() -> str:
+        raise ValueError("no")
+
+    @step("echo")
+    async def echo(text: str) -> str:
+        return text
+
+    @workflow("inner")
+    def inner(text: Ref[str]) -> Ref[str]:
+        return echo(text)
+
+    @workflow("outer")
+    def outer(text: Ref[str]) -> object:
+        skipped = skipping()
+        with when(text, bool) as some:
+            inside = echo(text)
+        with some.otherwise() as none:
+            other = echo.named("other")(text)
+        loop = for_each(transform(text, list), echo.named("each"))
+        left, right = parallelize(echo.named("left")(text), inner.as_step(text))
+        upper = transform(left, lambda value: value.upper())
+        echo.named("last")(text)
+        return [skipped, some.output(inside), none.output(other), loop, (left, right), upper]
+
+    run = await outer(shop.container).run("tea", run_id="o-1")
+    stored = await shop.engine.get("o-1")
+
+    assert run.result == stored.result == [None, None, None, None, (None, None), None]
+    assert list(run.steps) == ["skipping", "last"]
 
 
 async def test_what_a_loop_in_a_block_did_not_give_is_none_in_the_result(shop: Process) -> None:
