@@ -1,6 +1,7 @@
 """What turns values of a declared type into JSON and back: pydantic's own, built once for each type."""
 
 import re
+import sys
 import types
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Never, NoReturn, Union, get_args, get_origin
@@ -19,10 +20,12 @@ from pydantic_core import (
 
 from daemon.errors import CodecError
 from daemon.workflow.faithful import Proof, proof_of
+from daemon.workflow.typed_dicts import portable
 
 if TYPE_CHECKING:
     from enum import Enum
 
+_LACKS_TYPED_DICTS = sys.version_info < (3, 12)
 _CONFIG = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 _BASE64 = CoreConfig(ser_json_bytes="base64", val_json_bytes="base64")
 _PLAIN = frozenset({int, str, float, bool, types.NoneType})
@@ -63,8 +66,9 @@ def _cached(type_: Any, _: str) -> Adapter:
 
 
 def _build(type_: Any) -> Adapter:
+    kind = portable(type_) if _LACKS_TYPED_DICTS else type_
     try:
-        adapter = _adapter(None if type_ in (Never, NoReturn) else type_)
+        adapter = _adapter(None if type_ in (Never, NoReturn) else kind)
         adapter.rebuild()
         schema: Any = adapter.core_schema
     except PydanticSchemaGenerationError as error:
