@@ -42,19 +42,20 @@ def argument_of(run: Execution, node: StepNode) -> tuple[Any, bytes | None]:
     try:
         data, held = codec.hold(value, run.ports.max_payload_bytes, "the input of step", node.name)
     except CodecError as error:
-        raise explained(run, operand, value, error) from None
+        raise explained(run, operand, error) from error.__cause__
     return taken(held), data
 
 
-def explained(run: Execution, operand: Operand, value: Any, error: CodecError) -> CodecError:
-    """Return the error with what it does not know: that the value is missing, and whose it is."""
+def explained(run: Execution, operand: Operand, error: CodecError) -> CodecError:
+    """Return the error with what it does not know: that the value, or a part of it, is missing, and who gives it."""
+    value = operand.resolve(run.values)
     lacks = value is None or (type(value) is list and any(each is None for each in value))
     giver = _missing(run, operand.index) if lacks and type(operand) is Slot else ""
     if not giver:
         return error
     return CodecError(
-        f"{error}. {giver!r} did not give it, or not all of it: what is skipped, or fails and is tolerated, gives None, "
-        "so declare that what gets it takes None."
+        f"{error}. {giver!r} did not give it, or not all of it: what is skipped, or fails and is tolerated, gives "
+        "None, so declare that what gets it takes None."
     )
 
 
@@ -158,10 +159,8 @@ def _missing(run: Execution, slot: int) -> str:
         if not isinstance(node, (LoopNode, TransformNode, ChildNode, StepNode, WaitNode)) or node.slot != slot:
             continue
         if isinstance(node, LoopNode):
-            has_run = run.values[slot] is not None
-            has_given = has_run and all(
-                _has_completed(run, each.name) for each in run.calls.get(node.name, {}).values()
-            )
+            calls = run.calls.get(node.name, {}).values()
+            has_given = run.values[slot] is not None and all(_has_completed(run, each.name) for each in calls)
         elif isinstance(node, TransformNode):
             has_given = slot in run.known
         else:
