@@ -87,7 +87,7 @@ async def test_an_event_without_a_json_form_fails_its_step_finally(shop: Process
     def scanning(pixels: Ref[bytes]) -> None:
         scan(pixels)
 
-    with pytest.raises(WorkflowFailed, match="event 'scan.taken' has no JSON form at pixels"):
+    with pytest.raises(WorkflowFailed, match=r"event 'scan\.taken' has no JSON form at pixels"):
         await scanning(shop.container).run(b"\xff")
 
     assert journal == ["scan"]
