@@ -139,6 +139,17 @@ class _ManualTimer:
         self.callback = None
 
 
+def check_advance(delta: timedelta) -> None:
+    """Raise `TypeError` or `ValueError` if no clock can be moved on by this."""
+    given: object = delta
+    if not isinstance(given, timedelta):
+        msg = f"advance takes a timedelta, not {given!r}: advance(timedelta(seconds=30))."
+        raise TypeError(msg)
+    if delta < timedelta(0):
+        msg = f"advance takes a time of zero or more, not {delta}; use jump to set the wall clock back."
+        raise ValueError(msg)
+
+
 class ManualClock:
     """A clock that stands still until it is moved: a day's timer takes no time in a test.
 
@@ -191,10 +202,12 @@ class ManualClock:
         """Move both clocks on by `delta` and call what became due, in order.
 
         Callbacks run at once; tasks that they wake run when the loop gets its turn.
+
+        Raises:
+            TypeError: `delta` is no `timedelta`.
+            ValueError: It is below zero.
         """
-        if delta < timedelta(0):
-            msg = f"advance takes a time of zero or more, not {delta}; use jump to set the wall clock back."
-            raise ValueError(msg)
+        check_advance(delta)
         self._fire_until(self._elapsed_us + delta // timedelta(microseconds=1))
 
     def jump(self, delta: timedelta) -> None:

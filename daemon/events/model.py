@@ -63,6 +63,10 @@ def name_of(event: type[Event]) -> str:
     Raises:
         DefinitionError: The class has none, so it could neither be published nor subscribed to.
     """
+    given: type = event
+    if not issubclass(given, Event):
+        msg = f"{event.__qualname__} is no event: give an instance of a class OrderPlaced(Event, name='order.placed')."
+        raise DefinitionError(msg)
     if event.__event_name__ is None:
         msg = f"{event.__qualname__} has no event name: write class {event.__name__}(Event, name='order.placed')."
         raise DefinitionError(msg)

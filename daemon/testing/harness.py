@@ -1,7 +1,7 @@
 """`Harness`: a whole application in memory, on a clock that a test moves."""
 
 import json
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,7 +9,7 @@ from operator import attrgetter
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 import svcs
 
@@ -29,6 +29,7 @@ from daemon.workflow.run import WorkflowRun
 
 _PAGE = 200
 _ALL = 1_000_000
+_CLOSED = "This harness is not open: what happens in its application happens inside `async with Harness(path) as app:`."
 
 T = TypeVar("T")
 
@@ -91,21 +92,32 @@ class Harness:
         services: Mapping[type[Any], object] | None = None,
         patience_s: float = 10.0,
     ) -> None:
+        asked_for: Iterable[object] = services or ()
+        for wanted in asked_for:
+            if not isinstance(wanted, type):
+                msg = f"services are stand-ins by the type that is asked for, {{Stock: stand_in}}, not by {wanted!r}."
+                raise TypeError(msg)
         self.clock = clock or ManualClock()
+        self._is_open = False
         self._path = Path(path)
         self._stand_ins = dict(services or {})
         self._rest = Rest(self.clock, patience_s)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
+        if self._is_open:
+            msg = "This harness is open already: make another one, Harness(path), for another application."
+            raise RuntimeError(msg)
         async with AsyncExitStack() as stack:
             await self._open(stack)
             self._stack = stack.pop_all()
+        self._is_open = True
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._is_open = False
         await self._stack.aclose()
 
     async def _open(self, stack: AsyncExitStack) -> None:
@@ -146,6 +158,7 @@ class Harness:
             CodecError: It has no JSON form; names the field.
             PayloadTooLargeError: The payload is above `daemon.max_payload_bytes`.
         """
+        self._check_open()
         return await self._app.events.publish(event, id=id)
 
     async def settle(self) -> None:
@@ -154,18 +167,33 @@ class Harness:
         Raises:
             TimeoutError: It did not come to that within `patience_s` of real time.
         """
+        self._check_open()
         await self._rest.settle()
 
     async def advance(self, delta: timedelta) -> None:
         """Move the time on, and settle whenever something is due on the way: retries, timeouts, timers, jobs.
 
         Raises:
-            ValueError: `delta` is below zero.
+            TypeError: `delta` is no `timedelta`.
+            ValueError: It is below zero.
             TimeoutError: As `settle`, each time.
         """
+        self._check_open()
         await self._rest.advance(delta)
 
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise RuntimeError(_CLOSED)
+
     # --- what a test looks at ---
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            if name in {"container", "log", "_app", "_bus"}:
+                raise RuntimeError(_CLOSED)
+            msg = f"{type(self).__name__!r} object has no attribute {name!r}"
+            raise AttributeError(msg)
 
     def runs(self, *, workflow: str | None = None) -> list[WorkflowRun[Any]]:
         """Return the runs, in the order of their start; of one workflow, if it is named."""

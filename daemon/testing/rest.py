@@ -11,7 +11,7 @@ from datetime import timedelta
 from types import FrameType
 from typing import Any
 
-from daemon.clock import ManualClock, SystemClock
+from daemon.clock import ManualClock, SystemClock, check_advance
 from daemon.engine.attempt import in_thread
 
 _QUIET_TURNS = 10  # what a turn of the loop sets off shows in a task within three
@@ -46,8 +46,11 @@ class Rest:
         What has not settled within the patience may wait for its own timeout, and so the time goes on.
 
         Raises:
+            TypeError: `delta` is no `timedelta`.
+            ValueError: It is below zero.
             TimeoutError: As `settle`, but for what has ended meanwhile.
         """
+        check_advance(delta)
         stuck = await self._settle({})
         until_us = self._clock.now_us() + delta // timedelta(microseconds=1)
         while (due_s := self._clock.next_due_s()) is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from daemon import ConfigurationError, Event, WorkflowEngine
+from daemon import ConfigurationError, DefinitionError, Event, WorkflowEngine
 from daemon.discovery import PACKAGES
 from daemon.testing import Harness, ManualClock
 from tests.unit.testing.folders import CIRCLE, MINUTES, OTHER, SHOP, STUCK, application
@@ -195,3 +195,38 @@ async def test_what_is_going_on_at_the_end_of_the_block_is_cancelled(tmp_path: P
         await app.settle()
 
     assert [run.status for run in app.runs()] == ["waiting"]
+
+
+async def test_what_is_done_to_a_harness_that_is_not_open_is_refused(tmp_path: Path) -> None:
+    app = Harness(application(tmp_path, subscribers__shop=SHOP))
+    inside = "happens inside `async with Harness"
+
+    for ask in (app.runs, lambda: app.published, lambda: app.dead_letters, lambda: app.log, lambda: app.container):
+        with pytest.raises(RuntimeError, match=inside):
+            ask()
+    async with app:
+        with pytest.raises(RuntimeError, match="is open already"):
+            await app.__aenter__()
+        await app.publish(OrderPlaced(id="17"))
+        await app.settle()
+    for act in (app.settle(), app.advance(timedelta(1)), app.publish(OrderPlaced(id="18"))):
+        with pytest.raises(RuntimeError, match=inside):
+            await act
+
+    assert len(app.runs()) == 1
+    assert not hasattr(app, "container_of")
+
+
+async def test_calls_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:
+    folder = application(tmp_path, subscribers__shop=SHOP)
+    wrong: Any = {"Scales": object()}
+
+    with pytest.raises(TypeError, match=r"by the type that is asked for, \{Stock: stand_in\}, not by 'Scales'"):
+        Harness(folder, services=wrong)
+    async with Harness(folder) as app:
+        for delta in (5, None, "1 day"):
+            with pytest.raises(TypeError, match=r"takes a timedelta, not .*: advance\(timedelta\(seconds=30\)\)"):
+                await app.advance(delta)  # type: ignore[arg-type]
+        for event in ({"id": "17"}, None, "order.placed"):
+            with pytest.raises(DefinitionError, match=r"is no event: give an instance of a class OrderPlaced\(Event"):
+                await app.publish(event)  # type: ignore[arg-type]
