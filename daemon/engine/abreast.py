@@ -138,13 +138,13 @@ class _Group:
             why: When it is due.
             nudges: How often something had come before it was looked after the last time.
         """
-        run = self._run
-        if self._is_over() or run.top.nudges != nudges:
+        run, timer = self._run, None
+        left_us = None if why.wake_us is None else why.wake_us - run.ports.clock.now_us()
+        if self._is_over() or run.top.nudges != nudges or (left_us is not None and left_us <= 0):
             return not self._is_over()
         sleeper: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        clock, timer = run.ports.clock, None
-        if why.wake_us is not None:
-            timer = clock.call_later(max(0, why.wake_us - clock.now_us()) / 1_000_000, partial(wake, sleeper))
+        if left_us is not None:
+            timer = run.ports.clock.call_later(left_us / 1_000_000, partial(wake, sleeper))
         for those in (self._dormant, run.dormant):
             those.add(sleeper)
         self._park_if_all_wait()
