@@ -1,5 +1,6 @@
 """How often to try, and how long to wait in between; pure."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
@@ -35,6 +36,10 @@ def backoff_s(attempt: int, *, base_s: float, factor: float, cap_s: float) -> fl
     return min(wait_s, cap_s)
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
     """How often to try, and how long to wait in between.
@@ -65,13 +70,17 @@ class Retry:
             msg = f"Retry.max_attempts counts the first try and is 1 or more, not {self.max_attempts!r}."
             raise ValueError(msg)
         self._check_waits()
-        if not 1.0 <= self.backoff <= _BACKOFF_MAX:
+        if not (_is_number(self.backoff) and 1.0 <= self.backoff <= _BACKOFF_MAX):
             msg = f"Retry.backoff multiplies the wait and is 1 or more, not {self.backoff!r}."
             raise ValueError(msg)
-        if not 0.0 <= self.jitter <= 1.0:
+        if not (_is_number(self.jitter) and 0.0 <= self.jitter <= 1.0):
             msg = f"Retry.jitter is a fraction between 0 and 1, not {self.jitter!r}."
             raise ValueError(msg)
-        object.__setattr__(self, "never_on", tuple(self.never_on))
+        given: object = self.never_on
+        if not isinstance(given, Iterable) or isinstance(given, str):
+            msg = f"Retry.never_on lists exception types, not {given!r}: write never_on=(ValueError,)."
+            raise TypeError(msg)
+        object.__setattr__(self, "never_on", tuple(given))
         kinds: tuple[object, ...] = self.never_on
         for kind in kinds:
             if not (isinstance(kind, type) and issubclass(kind, BaseException)):

@@ -63,7 +63,8 @@ def keep(run: Execution, node: StepNode, record: StepRecord, returned: Any) -> N
     """Note in its checkpoint that an attempt succeeded, and what it returned.
 
     Raises:
-        CodecError: The output, or the compensation's input, cannot be stored as its declared type; nothing is noted.
+        CodecError: The output, or the compensation's input, cannot be stored as its declared type, or is to be reported
+            later; nothing is noted.
         PayloadTooLargeError: One of them is above the limit.
     """
     definition = node.step.definition
@@ -71,6 +72,9 @@ def keep(run: Execution, node: StepNode, record: StepRecord, returned: Any) -> N
     undo = None
     state = _COMPLETED
     if type(returned) is StepResponse:
+        if returned.is_pending:
+            msg = f"step {node.name!r} returned StepResponse.pending(), and nobody can report its output"
+            raise CodecError(f"{msg}: write external=True in its @step, or return StepResponse(output).")
         if returned.skipped:
             state = StepState.SKIPPED
         elif returned.has_compensate_input:

@@ -61,16 +61,17 @@ def name_of(event: type[Event]) -> str:
     """Return the name that an event's class was given.
 
     Raises:
-        DefinitionError: The class has none, so it could neither be published nor subscribed to.
+        DefinitionError: The class has none, or is none of an event: it could neither be published nor subscribed to.
     """
-    given: type = event
-    if not issubclass(given, Event):
-        msg = f"{event.__qualname__} is no event: give an instance of a class OrderPlaced(Event, name='order.placed')."
+    name: str | None = getattr(event, "__event_name__", None)
+    if name is not None:
+        return name
+    if Event not in event.__mro__:
+        given = "a class" if issubclass(event, type) else f"of type {event.__qualname__}"
+        msg = f"An event is expected, and this is {given}: make one of a class of events, OrderPlaced(order_id=...)."
         raise DefinitionError(msg)
-    if event.__event_name__ is None:
-        msg = f"{event.__qualname__} has no event name: write class {event.__name__}(Event, name='order.placed')."
-        raise DefinitionError(msg)
-    return event.__event_name__
+    msg = f"{event.__qualname__} has no event name: write class {event.__name__}(Event, name='order.placed')."
+    raise DefinitionError(msg)
 
 
 @dataclass(frozen=True, slots=True)

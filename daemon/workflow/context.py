@@ -145,7 +145,7 @@ class StepContext:
             immediately: Publish it soon, whatever becomes of the run.
 
         Raises:
-            DefinitionError: The event's class has no name.
+            DefinitionError: It is no event, or its class has no name.
             CodecError: It has no JSON form; names the field.
             PayloadTooLargeError: It is above the limit.
         """

@@ -85,8 +85,18 @@ def test_final_errors_include_their_subclasses() -> None:
         ),
         ({"max_attempts": 2, "backoff": 0.5}, ValueError, "Retry.backoff"),
         ({"max_attempts": 2, "backoff": float("nan")}, ValueError, "Retry.backoff"),
+        (
+            {"max_attempts": 2, "backoff": "2"},
+            ValueError,
+            "backoff multiplies the wait and is 1 or more, not '2'",
+        ),
+        ({"max_attempts": 2, "backoff": True}, ValueError, "Retry.backoff"),
         ({"max_attempts": 2, "jitter": 1.5}, ValueError, "Retry.jitter"),
+        ({"max_attempts": 2, "jitter": None}, ValueError, "Retry.jitter"),
+        ({"max_attempts": 2, "jitter": True}, ValueError, "Retry.jitter"),
         ({"max_attempts": 2, "never_on": (ValueError(),)}, TypeError, "never_on lists exception types"),
+        ({"max_attempts": 2, "never_on": ValueError}, TypeError, r"write never_on=\(ValueError,\)"),
+        ({"max_attempts": 2, "never_on": "ValueError"}, TypeError, "never_on lists exception types"),
     ],
 )
 def test_what_is_out_of_range_is_refused(options: dict[str, Any], kind: type[Exception], says: str) -> None:

@@ -16,11 +16,14 @@ from daemon import (
     WorkflowFailed,
     parallelize,
     step,
+    transform,
+    wait_for_event,
     workflow,
 )
 from daemon.clock import ManualClock
 from daemon.engine.recovery import Recovery
 from daemon.store.port import Store
+from tests.contract.engine.outside import Paid
 from tests.contract.engine.processes import APP, Journal, Process, until
 from tests.contract.engine.slow import Slow
 
@@ -75,6 +78,28 @@ async def test_a_running_step_is_awaited_then_everything_is_undone_and_nothing_n
     assert failed.value.run.status is RunStatus.CANCELLED
     assert failed.value.run.errors == []
     assert (await shop.engine.get("stopping-1")).compensated == ["slow", "first"]
+
+
+async def test_nothing_more_is_computed_or_waited_for(shop: Process, journal: Journal) -> None:
+    slow = Slow(journal)
+
+    def compute(_: str) -> str:
+        journal.append("computed")
+        return "key"
+
+    @workflow("computing")
+    def computing() -> None:
+        wait_for_event(Paid, key=transform(slow.step(), compute), match=lambda event: event.order_id)
+
+    await computing(shop.container).run(run_id="computing-1", wait=False)
+    await slow.entered.wait()
+    await shop.engine.cancel("computing-1")
+    slow.go_on.set()
+    await until(lambda: shop.engine.running == 0, what="it has ended")
+    run = await shop.engine.get("computing-1")
+
+    assert (run.status, list(run.steps)) == (RunStatus.CANCELLED, ["slow"])
+    assert journal == ["slow", "undo slow"]
 
 
 async def test_a_run_whose_last_step_was_running_is_cancelled_too(shop: Process, journal: Journal) -> None:

@@ -9,6 +9,7 @@ import pytest
 from daemon import Ref, Retry, RunStatus, StepContext, StoreUnavailableError, step, workflow
 from daemon.clock import ManualClock
 from daemon.store.port import Store
+from tests.contract.engine.outside import ended
 from tests.contract.engine.processes import Journal, Process
 
 
@@ -121,6 +122,41 @@ async def test_a_step_that_breaks_because_it_is_drained_has_not_failed(
 
     assert run.result == "done"
     assert journal == ["fragile", "fragile"]
+
+
+async def test_a_compensation_that_breaks_because_it_is_drained_has_not_given_up(
+    store: Store, clock: ManualClock, journal: Journal
+) -> None:
+    entered = asyncio.Event()
+
+    @step("act", compensation_retry=Retry.never())
+    async def act() -> str:
+        return "done"
+
+    @act.compensate
+    async def fragile(_: str) -> None:
+        journal.append("undo")
+        entered.set()
+        if len(journal) == 1:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                raise OSError from None
+
+    @workflow("breaking-back")
+    def breaking_back() -> None:
+        act()
+        Journal().failing()()
+
+    old, new = [await _process(store, clock, name) for name in ("old", "new")]
+    await breaking_back(old.container).run(run_id="breaking-1", wait=False)
+    await entered.wait()
+    await old.die()
+    await new.take_over(breaking_back)
+    run = await ended(new, "breaking-1")
+
+    assert run.status is RunStatus.REVERTED
+    assert journal == ["undo", "undo"]
 
 
 async def test_a_drain_lets_runs_finish_that_need_little_time(shop: Process, journal: Journal) -> None:

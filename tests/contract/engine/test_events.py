@@ -183,10 +183,16 @@ async def test_an_event_emitted_while_another_is_handled_says_so(shop: Process, 
     [
         (Nameless(number=1), DefinitionError, "Nameless has no event name"),
         (OrderPlaced(number=10**2_000), PayloadTooLargeError, "event 'order.placed' is 2,"),
+        (
+            {"number": 1},
+            DefinitionError,
+            "An event is expected, and this is of type dict: make one of",
+        ),
+        (OrderPlaced, DefinitionError, "An event is expected, and this is a class: make one of"),
     ],
 )
 async def test_an_event_that_cannot_be_published_fails_its_step(
-    store: Store, clock: ManualClock, event: Event, kind: type[Exception], message: str
+    store: Store, clock: ManualClock, event: Any, kind: type[Exception], message: str
 ) -> None:
     shop = Process(store, clock, "process-1", limit=1_000)
 

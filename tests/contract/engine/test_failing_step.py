@@ -1,5 +1,7 @@
 """How the step that failed itself is undone."""
 
+import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,11 +10,13 @@ from daemon import (
     PermanentFailure,
     Retry,
     RunStatus,
+    StepContext,
     StepResponse,
     step,
     workflow,
 )
-from tests.contract.engine.processes import Journal, Process
+from daemon.clock import ManualClock
+from tests.contract.engine.processes import Journal, Process, until
 
 
 def _with_parameter(kind: str, journal: Journal) -> Any:  # noqa: C901 - one function a case
@@ -146,3 +150,29 @@ async def test_what_a_permanent_failure_leaves_and_nobody_can_undo_is_told(shop:
 
     assert (journal, run.status) == ([], RunStatus.FAILED)
     assert "ROLLBACK INCOMPLETE: the compensation of charge" in str(run.failure())
+
+
+async def test_what_nobody_can_undo_is_told_once_though_the_step_had_timed_out_before(
+    shop: Process, clock: ManualClock, journal: Journal
+) -> None:
+    @step("charge", timeout=timedelta(seconds=1), retry=Retry(max_attempts=2))
+    async def charge(_: object, ctx: StepContext) -> int:
+        if ctx.attempt == 1:
+            await asyncio.Event().wait()
+        raise PermanentFailure("half done", compensate_input=object())
+
+    @charge.compensate
+    async def refund(what: int) -> None:
+        journal.append("never")
+
+    @workflow("unfit-late")
+    def unfit_late() -> None:
+        charge(None)
+
+    running = asyncio.create_task(unfit_late(shop.container).run(raise_on_error=False))
+    await until(lambda: clock.next_due_s() is not None, what="it runs")
+    clock.advance(timedelta(seconds=1))
+    run = await running
+
+    assert (journal, run.status) == ([], RunStatus.FAILED)
+    assert [(error.step, error.phase) for error in run.errors] == [("charge", "invoke"), ("charge", "compensate")]

@@ -9,6 +9,7 @@ import pytest
 from daemon import Retry, RunNotFound, RunStateError, RunStatus, StepContext, step, workflow
 from daemon.clock import ManualClock
 from daemon.store.port import Store
+from tests.contract.engine.outside import SECOND, to_the_next_timer
 from tests.contract.engine.processes import Journal, Process, until
 
 
@@ -76,6 +77,21 @@ async def test_a_compensation_has_all_its_attempts_again_and_may_give_up_again(s
     assert again.status is once_more.status is RunStatus.FAILED
     assert [(error.step, len(error.attempts)) for error in again.errors] == [("break", 1), ("stuck", 4)]
     assert len(once_more.errors[-1].attempts) == 6
+
+
+async def test_a_compensation_that_is_taken_up_again_waits_as_long_as_the_first_time(
+    shop: Process, clock: ManualClock, journal: Journal
+) -> None:
+    stuck = Stuck(journal, retry=Retry(max_attempts=3, delay=SECOND, backoff=2))
+    running = asyncio.create_task(stuck.workflow(shop.container).run(run_id="stuck-1", raise_on_error=False))
+    waits = [await to_the_next_timer(clock) for _ in range(2)]
+    await running
+
+    retried = asyncio.create_task(shop.engine.retry("stuck-1", wait=True))
+    waits_again = [await to_the_next_timer(clock) for _ in range(2)]
+    await retried
+
+    assert waits == waits_again == [SECOND, 2 * SECOND]
 
 
 async def test_a_run_in_another_state_cannot_be_retried_and_the_error_says_which(

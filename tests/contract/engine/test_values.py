@@ -14,6 +14,7 @@ from daemon import (
     Ref,
     RunStatus,
     StepContext,
+    StepResponse,
     WorkflowFailed,
     step,
     transform,
@@ -241,3 +242,16 @@ async def test_a_value_that_is_not_what_the_step_declares_fails_the_step(shop: P
 
     assert run.errors[0].step == "typed"
     assert "the input of step 'typed' cannot be stored as JSON of Animal" in str(run.errors[0])
+
+
+async def test_a_step_that_is_not_external_cannot_leave_its_output_to_be_reported(shop: Process) -> None:
+    @step("ask")
+    async def ask() -> StepResponse[str | None, str]:
+        return StepResponse.pending(compensate_input="request-1")
+
+    @workflow("asking")
+    def asking() -> Ref[str | None]:
+        return ask()
+
+    with pytest.raises(WorkflowFailed, match=r"'ask' returned StepResponse.pending\(\).* write external=True"):
+        await asking(shop.container).run()

@@ -228,5 +228,5 @@ async def test_calls_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:
             with pytest.raises(TypeError, match=r"takes a timedelta, not .*: advance\(timedelta\(seconds=30\)\)"):
                 await app.advance(delta)  # type: ignore[arg-type]
         for event in ({"id": "17"}, None, "order.placed"):
-            with pytest.raises(DefinitionError, match=r"is no event: give an instance of a class OrderPlaced\(Event"):
+            with pytest.raises(DefinitionError, match="An event is expected, and this is"):
                 await app.publish(event)  # type: ignore[arg-type]
