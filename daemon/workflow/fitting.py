@@ -28,27 +28,27 @@ def fits(given: Any, wanted: Any) -> bool:
     A subclass may stand for its base, and a base for its subclass, since a run may have just that; an int for a float.
     What a model accepts besides its own instances does not count: a value is taken as what it is.
     """
-    options = list(_options(wanted))
-    return all(any(_may_be(each, option) for option in options) for each in _options(given))
+    options = list(options_of(wanted))
+    return all(any(_may_be(each, option) for option in options) for each in options_of(given))
 
 
 def _without_none_fits(given: Any, wanted: Any) -> bool:
-    rest = [each for each in _options(given) if each is not types.NoneType]
+    rest = [each for each in options_of(given) if each is not types.NoneType]
     return bool(rest) and fits(Union[tuple(rest)], wanted)  # noqa: UP007 - known at run time
 
 
-def _options(type_: Any) -> Iterator[Any]:
+def options_of(type_: Any) -> Iterator[Any]:
     """Iterate over the types of which a value has one."""
     origin = get_origin(type_)
     if origin is Annotated:
-        yield from _options(get_args(type_)[0])
+        yield from options_of(get_args(type_)[0])
     elif origin in (Union, types.UnionType):
         for option in get_args(type_):
-            yield from _options(option)
+            yield from options_of(option)
     elif origin is Literal:
         yield from {type(value) for value in get_args(type_)}
     elif isinstance(type_, NewType):
-        yield from _options(type_.__supertype__)
+        yield from options_of(type_.__supertype__)
     else:
         yield types.NoneType if type_ is None else type_
 

@@ -1,10 +1,12 @@
 """What may be looped over, and by what."""
 
 from collections.abc import Sequence
+from types import NoneType
 from typing import Any, get_origin
 
 from daemon.errors import CompositionError
 from daemon.workflow.definition import BoundStep
+from daemon.workflow.fitting import options_of
 from daemon.workflow.ref import Ref
 
 
@@ -22,10 +24,13 @@ def check_loop(items: object, step: object, concurrency: object, where: str) -> 
     if type(concurrency) is not int or concurrency < 1:
         raise CompositionError(f"{where}: concurrency is a number of items, 1 or more, not {concurrency!r}.")
     type_: Any = items._operand.type  # noqa: SLF001 - a ref has no public attributes, so that its user finds none
-    kind = get_origin(type_) or type_
-    if kind in (Any, object) or not isinstance(kind, type):
-        return
-    if not issubclass(kind, Sequence) or kind in (str, bytes):
-        raise CompositionError(
-            f"{where}: {items!r} is no list but a value of {kind.__name__}; pick or transform a list of it."
-        )
+    for option in options_of(type_):
+        kind = get_origin(option) or option
+        if kind in (Any, object) or not isinstance(kind, type):
+            continue
+        if kind is NoneType:
+            raise CompositionError(f"{where}: {items!r} may be None; write transform(ref, lambda v: v or []).")
+        if not issubclass(kind, Sequence) or kind in (str, bytes):
+            raise CompositionError(
+                f"{where}: {items!r} is no list but a value of {kind.__name__}; pick or transform a list of it."
+            )

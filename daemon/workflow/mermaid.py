@@ -1,8 +1,11 @@
 """Draws a workflow's graph as a Mermaid flowchart; pure."""
 
+import re
+
 from daemon.workflow.flow import Arrow, Box, flow_of
 from daemon.workflow.graph import Graph
 
+_MARKUP = re.compile(r'["#&<>`\\%{}@;]')
 _SHAPES = {
     "end": '(["{}"])',
     "step": '["{}"]',
@@ -39,4 +42,5 @@ def _line(arrow: Arrow) -> str:
 
 
 def _label(text: str) -> str:
-    return text.replace('"', "#quot;")
+    """Return a label in which nothing is read as markup, a directive, a line's end, or another entity."""
+    return _MARKUP.sub(lambda found: "#quot;" if found[0] == '"' else f"#{ord(found[0])};", text)

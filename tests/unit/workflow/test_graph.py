@@ -180,6 +180,26 @@ def test_mermaid_draws_order_groups_and_compensations() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ('say "yes"', "say #quot;yes#quot;"),
+        ("`code` **x**", "#96;code#96; **x**"),
+        ("%%{init}%%", "#37;#37;#123;init#125;#37;#37;"),
+        ("<b>&amp;</b>", "#60;b#62;#38;amp#59;#60;/b#62;"),
+        ("#quot;", "#35;quot#59;"),
+        ("a\\nb", "a#92;nb"),
+        ("größer, 2 (zwei) 漢", "größer, 2 (zwei) 漢"),
+    ],
+)
+def test_mermaid_reads_no_markup_in_a_name(name: str, label: str) -> None:
+    @workflow("marked")
+    def marked(money: Ref[Money]) -> None:
+        transform(money, lambda m: m.cents, name=name)
+
+    assert f'[/"{label}"/]' in marked.graph.to_mermaid()
+
+
 def test_a_workflow_of_nothing_is_a_graph() -> None:
     @workflow("nothing-at-all")
     def nothing() -> None: ...

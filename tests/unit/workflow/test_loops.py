@@ -17,6 +17,14 @@ async def nothing() -> int:
     return 1
 
 
+def maybe(order: Order) -> list[str] | None:
+    return [order.id]
+
+
+def over_what_may_be_none(order: Ref[Order]) -> None:
+    for_each(transform(order, maybe), take)  # type: ignore[arg-type]
+
+
 def in_one_group(order: Ref[Order]) -> None:
     a = for_each(order.pick(lambda o: o.lines), take)
     parallelize(a, take.named("again")(a))
@@ -26,6 +34,7 @@ WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
     "no ref": (lambda _: for_each([1], take), "for_each takes the ref of a list, not list;"),  # type: ignore[arg-type]
     "a model": (lambda order: for_each(order, take), "is no list but a value of Order;"),
     "a text": (lambda order: for_each(order.pick(lambda o: o.id), take), "is no list but a value of str;"),
+    "what may be none": (over_what_may_be_none, "may be None; write transform("),
     "no step": (lambda order: for_each(order.pick(lambda o: o.lines), len), "takes a step, uncalled:"),  # type: ignore[arg-type]
     "a step without an input": (
         lambda order: for_each(order.pick(lambda o: o.lines), nothing),  # type: ignore[arg-type]
