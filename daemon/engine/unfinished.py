@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from daemon.engine.calls import handlers_ahead, items_of
+from daemon.engine.calls import handlers_ahead, items_of, keep_outputs
 from daemon.engine.computed import compute, decide
 from daemon.engine.execution import Execution
 from daemon.engine.failures import INVOKE, describe_doubt
@@ -119,5 +119,7 @@ def _calls_ahead(run: Execution, node: LoopNode | HookNode) -> Ahead | None:
     undone = [(run, each) for each in calls if not is_past(run, each)]
     if isinstance(node, HookNode):
         return undone[:1] or None
+    if not undone:
+        keep_outputs(run, node, calls)  # what follows may be made of them
     # They were begun in order, and each was stored before another was begun.
     return (undone if node.step.settings.idempotent else undone[: node.concurrency]) or None

@@ -255,6 +255,40 @@ async def test_a_crash_at_any_commit_repeats_no_item_that_was_stored(
     pytest.fail("it never ran to its end")
 
 
+class Count:
+    """What no JSON stands for: a transform that gives one is evaluated again after a crash."""
+
+    def __init__(self, packed: list[str] | None) -> None:
+        self.number = len(packed or [])
+
+
+async def test_what_is_made_of_a_loop_after_a_crash_is_made_of_its_outputs(store: Store, clock: ManualClock) -> None:
+    loop, stuck = Loop(), asyncio.Event()
+
+    @step("report")
+    async def report() -> None:
+        if not stuck.is_set():
+            stuck.set()
+            await asyncio.Event().wait()
+
+    @workflow("count-packed")
+    def count_packed(numbers: Ref[list[int]]) -> Ref[int]:
+        with when(numbers, bool) as some:
+            packed = for_each(numbers, loop.step)
+        count = transform(some.output(packed), Count)
+        report()
+        return transform(count, lambda c: c.number)
+
+    first, heir = await living(store, clock, "first"), await living(store, clock, "heir")
+    await count_packed(first.container).run([1, 2, 3], run_id="count-1", wait=False)
+    await stuck.wait()
+    await first.die()
+    await heir.take_over(count_packed)
+    run = await count_packed(heir.container).run([1, 2, 3], run_id="count-1", wait=True)
+
+    assert run.result == 3
+
+
 def _pack_and_go(loop: Loop, after: SourceStep[str, str]) -> Workflow[list[int], list[str]]:
     @workflow("pack-and-go")
     def pack_and_go(numbers: Ref[list[int]]) -> Ref[list[str]]:

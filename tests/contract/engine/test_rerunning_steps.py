@@ -6,8 +6,10 @@ import pytest
 
 from daemon import (
     CodecError,
+    Event,
     Ref,
     RunStatus,
+    emit,
     for_each,
     parallelize,
     transform,
@@ -21,6 +23,10 @@ from daemon.workflow.codec import Json
 from tests.contract.engine.bench import Bench, abc, ended, refusal
 from tests.contract.engine.mortal import living
 from tests.contract.engine.processes import Process
+
+
+class Told(Event, name="rerunning.told"):
+    """Something happened."""
 
 
 async def test_what_comes_before_a_step_keeps_its_outcome(shop: Process, clock: ManualClock, bench: Bench) -> None:
@@ -175,6 +181,24 @@ async def test_a_loop_runs_again_with_all_its_items_or_with_edited_ones(shop: Pr
     assert await refusal(shop, "r-1", from_step="a[0]") == (
         "Run 'r-1' cannot be rerun from 'a[0]': workflow 'looping' has no such step. There are: a, b."
     )
+
+
+async def test_what_comes_after_an_event_that_is_emitted_anew_is_made_of_a_loops_outputs(
+    shop: Process, bench: Bench
+) -> None:
+    a = bench.step("a")
+
+    @workflow("telling")
+    def telling(texts: Ref[list[str]]) -> Ref[int]:
+        with when(texts, bool) as some:
+            made = for_each(texts, a)
+        emit(transform(texts, lambda _: Told()))
+        return transform(some.output(made), lambda found: len(found or []))
+
+    first = await telling(shop.container).run(["x", "y"], run_id="t-1")
+    second = await shop.engine.rerun("t-1", from_step="emit-1", wait=True)
+
+    assert (first.result, second.result) == (2, 2)
 
 
 async def test_a_loop_that_did_not_complete_cannot_be_passed_over(shop: Process, bench: Bench) -> None:
