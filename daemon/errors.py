@@ -39,7 +39,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from daemon.workflow.run import WorkflowRun
 
 
 class _LeftOut:
@@ -215,7 +218,7 @@ class WatcherBehindError(DaemonError):
 class WorkflowFailed(DaemonError):  # noqa: N818 - an outcome
     """A run ended without a result; `run` has its errors, and `__cause__` is the step's exception."""
 
-    def __init__(self, run: Any, message: str) -> None:
+    def __init__(self, run: "WorkflowRun[Any]", message: str) -> None:
         self.run = run
         super().__init__(message)
 

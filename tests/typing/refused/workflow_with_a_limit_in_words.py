@@ -1,0 +1,6 @@
+# Refused by: mypy, pyright, composing
+
+from daemon import workflow
+
+
+decorator = workflow("place-order", max_concurrency="three")  # refused
