@@ -152,7 +152,9 @@ def _target(asked: Rerun, run: Execution) -> Node:
     steps = {node.name: node for node in walk(run.graph.nodes) if not isinstance(node, _NO_STEPS)}
     found = next((node for name, node in steps.items() if name == asked.from_step), None)
     if found is None:
-        hint = did_you_mean(str(asked.from_step), steps)
+        name = str(asked.from_step)
+        whole = name.partition("[")[0]
+        hint = f" {whole!r} is run again as a whole." if whole in steps else did_you_mean(name, steps)
         what = f"workflow {run.workflow.name!r} has no such step.{hint} There are: {', '.join(steps) or 'none'}."
         raise _refusal(asked, what)
     return found

@@ -179,7 +179,8 @@ async def test_a_loop_runs_again_with_all_its_items_or_with_edited_ones(shop: Pr
     assert (again.result, sorted(at_a)) == (["x-a", "y-a"], ["a x", "a y", "b after"])
     assert edited.result == ["z-a"]
     assert await refusal(shop, "r-1", from_step="a[0]") == (
-        "Run 'r-1' cannot be rerun from 'a[0]': workflow 'looping' has no such step. There are: a, b."
+        "Run 'r-1' cannot be rerun from 'a[0]': workflow 'looping' has no such step. 'a' is run again as a whole. "
+        "There are: a, b."
     )
 
 
