@@ -3,58 +3,24 @@
 import dataclasses
 import json
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, time, timedelta, timezone
+from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from enum import Enum, IntEnum, StrEnum
+from enum import IntEnum
 from pathlib import PurePosixPath
 from typing import Any, Literal, NamedTuple, Optional
 from uuid import UUID
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel
 from typing_extensions import TypedDict
 
 from daemon.errors import CodecError, PayloadTooLargeError
-from daemon.workflow.codec import Codec, Held, taken
-
-LIMIT = 1 << 20
-SECRET = "hunter2-swordfish"
-
-
-class Colour(Enum):
-    RED = "red"
-    BLUE = "blue"
+from daemon.workflow.codec import Codec, Held
+from tests.unit.workflow.coded import LIMIT, LINE, MOMENT, ORDER, SECRET, Colour, Kind, Line, Order, Socket, round_trip
 
 
 class Size(IntEnum):
     SMALL = 1
-
-
-class Kind(StrEnum):
-    A = "a"
-
-
-class Line(BaseModel):
-    sku: str
-    price: Decimal
-
-
-class Order(BaseModel):
-    id: UUID
-    placed: datetime
-    day: date
-    for_: timedelta = Field(alias="for")
-    lines: list[Line]
-    tags: set[str]
-    by_colour: dict[Colour, int]
-    pair: tuple[int, Line]
-    note: str | None = None
-
-    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
-
-
-class Gift(Line):
-    wrapped: bool
 
 
 @dataclasses.dataclass
@@ -81,26 +47,6 @@ class Cat(BaseModel):
 class Dog(BaseModel):
     kind: Literal["dog"] = "dog"
     tricks: list[str]
-
-
-MOMENT = datetime(2026, 3, 29, 1, 30, 0, 123456, tzinfo=UTC)
-LINE = Line(sku="A-1", price=Decimal("1.10"))
-ORDER = Order(
-    id=UUID(int=1),
-    placed=MOMENT,
-    day=date(2026, 3, 29),
-    for_=timedelta(days=1, microseconds=1),
-    lines=[LINE],
-    tags={"a", "b"},
-    by_colour={Colour.RED: 1},
-    pair=(1, LINE),
-)
-
-
-def round_trip(value: Any, type_: Any) -> Any:
-    """Return a value as a step after a crash gets it: from its stored JSON alone."""
-    data, _ = Codec(type_).hold(value, LIMIT, "the value")
-    return taken(Codec(type_).restore(data))
 
 
 @pytest.mark.parametrize(
@@ -167,106 +113,6 @@ def test_a_set_in_a_model_and_a_key_that_is_no_text_come_back() -> None:
     assert isinstance(back.lines[0].price, Decimal)
     assert list(back.by_colour) == [Colour.RED]
     assert isinstance(back.pair, tuple)
-
-
-class Hidden(BaseModel):
-    shown: int
-    _hidden: int = PrivateAttr(default=0)
-
-
-class Excluded(BaseModel):
-    shown: int
-    password: str = Field(exclude=True)
-
-
-class Lossy(BaseModel):
-    ratio: float
-
-
-class Blob(BaseModel):
-    content: bytes
-
-
-@dataclasses.dataclass
-class Chunk:
-    content: bytes
-    blobs: list[Blob]
-
-
-class Hexed(BaseModel):
-    model_config = ConfigDict(ser_json_bytes="hex", val_json_bytes="hex")
-
-    content: bytes
-
-
-class Socket:
-    """Has no JSON form."""
-
-
-@pytest.mark.parametrize(
-    ("value", "type_", "says"),
-    [
-        (float("nan"), float, "would not come back from JSON as float"),
-        (Lossy(ratio=float("inf")), Lossy, "ratio"),
-        ({"a": [1.0, float("nan")]}, Any, "a[1]"),
-        (MOMENT, object, "datetime would become str"),
-        ({"placed": MOMENT}, dict[str, object], "at placed: datetime would become str"),
-        ([UUID(int=1)], Any, "at [0]: UUID would become str"),
-        ({1: "a"}, dict, "the keys 1 (int) would become '1' (str)"),
-        ((1, 2), Any, "tuple would become list"),
-        ({1}, Any, "set would become list"),
-        (LINE, Any, "Line would become dict"),
-        (Gift(sku="A", price=Decimal(1), wrapped=True), Line, "Gift with wrapped would become Line"),
-        ([Gift(sku="A", price=Decimal(1), wrapped=True)], list[Line], "at [0]"),
-        (Kind.A, str, "Kind would become str"),
-        (True, int, "bool would become int"),
-        (Excluded(shown=1, password=SECRET), Excluded, "password"),
-        ("text", int, "is str where int is declared"),
-        ({"sku": "A"}, Line, "Line"),
-        (Socket(), Any, "cannot be stored as JSON"),
-        ({"a": [1, {"b": Socket()}]}, dict[str, Any], "a[1].b"),
-        (ORDER.model_copy(update={"note": Socket()}), Order, "note"),
-        (ORDER.model_copy(update={"lines": [LINE.model_copy(update={"price": SECRET})]}), Order, "price"),
-        ("\ud800", str, "surrogates not allowed"),
-    ],
-)
-def test_what_would_come_back_different_is_refused_and_named(value: Any, type_: Any, says: str) -> None:
-    with pytest.raises(CodecError) as refused:
-        Codec(type_).hold(value, LIMIT, "the output of step 'x'")
-
-    assert str(refused.value).startswith("the output of step 'x' ")
-    assert says in str(refused.value)
-    assert SECRET not in str(refused.value)
-
-
-def test_bytes_in_models_come_back_whatever_they_are() -> None:
-    every = bytes(range(256))
-    value = Chunk(every, [Blob(content=every)])
-
-    assert round_trip(value, Chunk) == value
-    assert round_trip({"a": Hexed(content=every)}, dict[str, Hexed]) == {"a": Hexed(content=every)}
-    assert every.hex().encode() in Codec(Hexed).hold(Hexed(content=every), LIMIT, "the value")[0]
-
-
-def test_a_private_attribute_that_would_be_lost_is_refused() -> None:
-    value = Hidden(shown=1)
-    value._hidden = 7
-
-    with pytest.raises(CodecError, match="_hidden"):
-        Codec(Hidden).hold(value, LIMIT, "the value")
-
-
-def test_a_number_of_too_many_digits_is_refused() -> None:
-    with pytest.raises(CodecError, match=r"the value cannot be stored as JSON: .* digits"):
-        Codec(int).hold(10**5000, LIMIT, "the value")
-
-
-def test_a_cycle_is_refused() -> None:
-    value: list[Any] = []
-    value.append(value)
-
-    with pytest.raises(CodecError, match="the value"):
-        Codec(list[Any]).hold(value, LIMIT, "the value")
 
 
 def test_stored_json_that_no_longer_fits_names_every_field_and_no_value() -> None:
