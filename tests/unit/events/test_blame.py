@@ -12,6 +12,9 @@ from daemon.errors import PermanentFailure, Reject, RemoteError, StepTimeout, St
 from daemon.events.blame import Blame, blame
 
 
+A_RUN: Any = None  # which one it was tells nothing
+
+
 class OrderRefusedError(Exception):
     """What an application defines."""
 
@@ -34,7 +37,7 @@ def raised_from(cause: BaseException) -> Exception:
 
 
 def of_a_run(cause: BaseException) -> WorkflowFailed:
-    failed = WorkflowFailed(None, "charge-card failed")
+    failed = WorkflowFailed(A_RUN, "charge-card failed")
     failed.__cause__ = cause
     return failed
 
@@ -69,7 +72,7 @@ def of_a_run(cause: BaseException) -> WorkflowFailed:
         (HttpStatusError(None), Blame.UNCLEAR),
         (raised_from(KeyError()), Blame.UNCLEAR),
         (of_a_run(RemoteError("shop.OrderRefused", "")), Blame.UNCLEAR),
-        (WorkflowFailed(None, "cancelled"), Blame.UNCLEAR),
+        (WorkflowFailed(A_RUN, "cancelled"), Blame.UNCLEAR),
     ],
 )
 def test_whose_failure_it_is_shows_in_the_exception_and_in_what_caused_it(error: Exception, whose: Blame) -> None:
