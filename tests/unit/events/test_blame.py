@@ -11,7 +11,6 @@ import pytest
 from daemon.errors import PermanentFailure, Reject, RemoteError, StepTimeout, StoreUnavailableError, WorkflowFailed
 from daemon.events.blame import Blame, blame
 
-
 A_RUN: Any = None  # which one it was tells nothing
 
 
