@@ -42,7 +42,9 @@ def add_parallel(composer: "Composer", refs: tuple[Any, ...], name: str | None) 
 
 def _member(composer: "Composer", ref: Any, where: str) -> Member:
     if not isinstance(ref, Ref):
-        raise CompositionError(f"{where}: parallelize takes results of steps, not {type(ref).__name__}.")
+        many = isinstance(ref, (list, tuple))
+        instead = "parallelize(*refs)" if many else "parallelize(a_step(x), another_step(y))"
+        raise CompositionError(f"{where}: parallelize takes results of steps, not {type(ref).__name__}: {instead}.")
     operand = composer.own(ref, where)
     node = composer.producers.get(operand.index)
     if not isinstance(node, (StepNode, LoopNode, ChildNode)) or operand.path:

@@ -18,7 +18,8 @@ def check_loop(items: object, step: object, concurrency: object, where: str) -> 
             "composing, loop with for, and give each use of the step its own name."
         )
     if not isinstance(step, BoundStep):
-        raise CompositionError(f"{where}: for_each takes a step, uncalled: for_each(items, my_step).")
+        found = type(step).__name__
+        raise CompositionError(f"{where}: for_each takes a step, uncalled, not {found}: for_each(items, my_step).")
     if step.definition.arity == 0:
         raise CompositionError(f"{where}: for_each gives every item to step {step.name!r}, which takes no input.")
     if type(concurrency) is not int or concurrency < 1:

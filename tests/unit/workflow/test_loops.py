@@ -35,7 +35,10 @@ WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
     "a model": (lambda order: for_each(order, take), "is no list but a value of Order;"),
     "a text": (lambda order: for_each(order.pick(lambda o: o.id), take), "is no list but a value of str;"),
     "what may be none": (over_what_may_be_none, "may be None; write transform("),
-    "no step": (lambda order: for_each(order.pick(lambda o: o.lines), len), "takes a step, uncalled:"),  # type: ignore[arg-type]
+    "no step": (
+        lambda order: for_each(order.pick(lambda o: o.lines), len),  # type: ignore[arg-type]
+        "takes a step, uncalled, not builtin_function_or_method:",
+    ),
     "a step without an input": (
         lambda order: for_each(order.pick(lambda o: o.lines), nothing),  # type: ignore[arg-type]
         "for_each gives every item to step 'nothing', which takes no input.",

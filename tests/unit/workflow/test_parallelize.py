@@ -119,9 +119,18 @@ REFUSALS: dict[str, tuple[Callable[[Any], object], str]] = {
         lambda _: parallelize(),
         "parallelize takes the results of the steps that run at the same time; it got none.",
     ),
-    "a value": (lambda order: parallelize(first(order), 1), "parallelize takes results of steps, not int."),
-    "a step": (lambda order: parallelize(first(order), second), "parallelize takes results of steps, not Step."),
-    "a list": (lambda order: parallelize([first(order)]), "parallelize takes results of steps, not list."),
+    "a value": (
+        lambda order: parallelize(first(order), 1),
+        "parallelize takes results of steps, not int: parallelize(a_step(x), another_step(y)).",
+    ),
+    "a step": (
+        lambda order: parallelize(first(order), second),
+        "parallelize takes results of steps, not Step: parallelize(a_step(x), another_step(y)).",
+    ),
+    "a list": (
+        lambda order: parallelize([first(order)]),
+        "parallelize takes results of steps, not list: parallelize(*refs).",
+    ),
     "a transform": (
         lambda order: parallelize(first(order), transform(order, len)),
         f"<ref to the result of 'transform-1'> {NO_RESULT}",
