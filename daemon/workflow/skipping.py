@@ -1,6 +1,6 @@
 """Where a failed step may go on: what `SkipTo` names comes later."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from daemon.errors import CompositionError
@@ -16,6 +16,14 @@ class _Place(NamedTuple):
     nodes: Sequence[Node]
     at: int
     around: "_Place | None"
+    places: Mapping[str, tuple[int, int]]
+
+    def comes_before(self, name: str) -> bool:
+        """Tell whether a node, or a group's member, of this name comes later, here or in the blocks around."""
+        found = self.places.get(name)
+        if found is not None and found[0] == id(self.nodes):
+            return found[1] > self.at
+        return self.around is not None and self.around.comes_before(name)
 
     def later(self) -> Iterator[str]:
         """Iterate over the names of what comes later, here and in the blocks around."""
@@ -33,18 +41,24 @@ class _Place(NamedTuple):
 
 def check_skips(workflow: str, nodes: Sequence[Node]) -> None:
     """Raise `CompositionError` for a step that skips to what does not come later, in its block or one around it."""
-    _check(workflow, nodes, nodes, None)
+    _check(workflow, nodes, nodes, None, dict(_places(nodes)))
 
 
-def _check(workflow: str, everything: Sequence[Node], nodes: Sequence[Node], around: _Place | None) -> None:
+def _check(
+    workflow: str,
+    everything: Sequence[Node],
+    nodes: Sequence[Node],
+    around: _Place | None,
+    places: Mapping[str, tuple[int, int]],
+) -> None:
     for at, node in enumerate(nodes):
-        place = _Place(nodes, at, around)
+        place = _Place(nodes, at, around, places)
         if isinstance(node, (WhenNode, OtherwiseNode)):
-            _check(workflow, everything, node.nodes, place)
+            _check(workflow, everything, node.nodes, place, places)
             continue
         for name, target, where in _skips(node):
-            later = list(place.later())
-            if target not in later:
+            if not place.comes_before(target):
+                later = list(place.later())
                 shown = ", ".join(later[:_SHOWN_MAX]) + (", ..." if len(later) > _SHOWN_MAX else "")
                 shown = shown or 'nothing does, so write on_failure="continue"'
                 raise CompositionError(
@@ -52,6 +66,15 @@ def _check(workflow: str, everything: Sequence[Node], nodes: Sequence[Node], aro
                     f"{_instead(workflow, everything, place, name, target)}. Name what comes later in its block or in "
                     f"one around it: {shown}."
                 )
+
+
+def _places(nodes: Sequence[Node]) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Iterate over everything that has a name, with the identity of its block and its place in there."""
+    for at, node in enumerate(nodes):
+        for name in _names((node,)):
+            yield name, (id(nodes), at)
+        if isinstance(node, (WhenNode, OtherwiseNode)):
+            yield from _places(node.nodes)
 
 
 def _skips(node: Node) -> Iterator[tuple[str, str, str]]:
