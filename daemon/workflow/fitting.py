@@ -60,7 +60,7 @@ def _may_be(given: Any, wanted: Any) -> bool:
     if not issubclass(kind, other) and not issubclass(other, kind):
         return False
     items, others = get_args(given), get_args(wanted)
-    if kind is other and len(items) == len(others) and kind in _ITEMS_ARE_FIRST:
+    if kind is other and kind in _ITEMS_ARE_FIRST and len(items) == len(others) == 1:
         return fits(items[0], others[0])
     return True
 

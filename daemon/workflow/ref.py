@@ -1,5 +1,6 @@
 """Refs: placeholders for values that exist only in a run."""
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, final
@@ -180,10 +181,11 @@ def hidden_ref(value: Any, depth: int = 0) -> Ref[Any] | None:
     items: Any = ()
     if isinstance(value, dict):
         items = [*value.keys(), *value.values()]
-    elif isinstance(value, (list, tuple, set, frozenset)):
+    elif isinstance(value, (list, tuple, set, frozenset, deque)):
         items = value
     elif isinstance(value, BaseModel):
-        items = [*value.__dict__.values(), *(value.__pydantic_extra__ or {}).values()]
+        inside = (value.__dict__, value.__pydantic_extra__ or {}, value.__pydantic_private__ or {})
+        items = [item for each in inside for item in each.values()]
     elif is_dataclass(value) and not isinstance(value, type):
         items = [getattr(value, field.name) for field in fields(value)]
     return next((found for item in items if (found := hidden_ref(item, depth + 1)) is not None), None)

@@ -1,8 +1,9 @@
 """What is refused while composing because a declared type cannot be what is declared where it is used."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Literal, NamedTuple, NewType, TypedDict, TypeVar
@@ -10,7 +11,20 @@ from typing import Annotated, Any, Literal, NamedTuple, NewType, TypedDict, Type
 import pytest
 from pydantic import AwareDatetime, BaseModel, Field, SecretStr
 
-from daemon import CompositionError, Event, Hook, Ref, StepResponse, step, transform, wait_for_event, when, workflow
+from daemon import (
+    CodecError,
+    CompositionError,
+    Event,
+    Hook,
+    Ref,
+    StepResponse,
+    step,
+    transform,
+    wait_for_event,
+    when,
+    workflow,
+)
+from daemon.workflow.codec import Codec
 from daemon.workflow.fitting import fits
 
 T = TypeVar("T")
@@ -100,6 +114,8 @@ def test_a_type_of_which_some_value_cannot_be_another_does_not_fit(given: Any, w
         (Any, int),
         (int, object),
         (list, list[int]),
+        (list, list),
+        (set, set),
         (list[int], Sequence[int]),
         (Row, dict[str, Any]),
         (Pair, tuple[int, int]),
@@ -115,6 +131,43 @@ def test_a_type_of_which_some_value_cannot_be_another_does_not_fit(given: Any, w
 )
 def test_a_type_fits_where_its_values_may_be_what_is_declared_or_nobody_knows(given: Any, wanted: Any) -> None:
     assert fits(given, wanted)
+
+
+VALUES: list[tuple[Any, object]] = [
+    (int, 3),
+    (float, 3.0),
+    (bool, True),
+    (str, "a"),
+    (bytes, b"a"),
+    (type(None), None),
+    (list, [1]),
+    (list[int], [1]),
+    (list[str], ["a"]),
+    (tuple[int, ...], (1,)),
+    (set[int], {1}),
+    (frozenset[int], frozenset({1})),
+    (dict, {"id": "a"}),
+    (dict[str, str], {"id": "a"}),
+    (Row, {"id": "a"}),
+    (Order, Order(id="a")),
+    (Gift, Gift(id="a", card="b")),
+    (Parcel, Parcel(1)),
+    (Pair, Pair(1, 2)),
+    (Colour, Colour.RED),
+    (Decimal, Decimal("1.5")),
+    (date, date(2020, 1, 1)),
+    (datetime, datetime(2020, 1, 1, tzinfo=UTC)),
+]
+
+
+@pytest.mark.parametrize("wanted", [type_ for type_, _ in VALUES], ids=str)
+def test_nothing_is_refused_that_a_run_would_take(wanted: Any) -> None:
+    codec = Codec(wanted)
+
+    for given, value in VALUES:
+        with suppress(CodecError):
+            codec.hold(value, 1_000, "it")
+            assert fits(given, wanted)
 
 
 def refused(fn: Any) -> str:

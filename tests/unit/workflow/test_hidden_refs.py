@@ -1,5 +1,6 @@
 """Refs that are put where no run could resolve them are found while composing."""
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,11 @@ class Parcel:
 class Box(BaseModel):
     content: Any = None
     extra: dict[str, Any] = {}
+    _private: Any = None
+
+    def _with(self, value: Any) -> "Box":
+        self._private = value
+        return self
 
 
 HIDDEN: dict[str, Callable[[Any], object]] = {
@@ -27,9 +33,11 @@ HIDDEN: dict[str, Callable[[Any], object]] = {
     "list": lambda ref: [1, ref],
     "tuple": lambda ref: (1, ref),
     "set": lambda ref: {ref},
+    "deque": lambda ref: deque([ref]),
     "frozenset": lambda ref: frozenset([ref]),
     "dataclass": Parcel,
     "model": lambda ref: Box(content=ref),
+    "private attribute": lambda ref: Box()._with(ref),
     "nested": lambda ref: Box(content=[Parcel({"deep": (ref,)})]),
     "not validated": lambda ref: Order.model_construct(id=ref, lines=[]),
 }
