@@ -1,5 +1,6 @@
 """What the pages are as texts: their links lead somewhere, and their code is what a type checker accepts."""
 
+import json
 import re
 import subprocess
 import sys
@@ -79,19 +80,30 @@ def test_no_two_pages_save_a_file_under_one_name() -> None:
     assert [file for file, times in saved.items() if times > 1] == []
 
 
-def test_the_code_that_is_shown_is_what_a_type_checker_accepts(tmp_path: Path) -> None:
+MYPY = (
+    *("mypy", "--config-file", str(SHIPPED / "pyproject.toml")),
+    *("--cache-dir", str(SHIPPED / ".mypy_cache" / "pages"), "."),
+)
+PYRIGHT = {
+    "extraPaths": [str(SHIPPED)],
+    "pythonVersion": "3.11",
+    "typeCheckingMode": "strict",
+    "reportDeprecated": False,  # how others' decorators want to be used from the next Python on
+}
+
+
+@pytest.mark.parametrize("checker", [MYPY, ("pyright", "--pythonpath", sys.executable)], ids=("mypy", "pyright"))
+def test_the_code_that_is_shown_is_what_a_type_checker_accepts(checker: tuple[str, ...], tmp_path: Path) -> None:
     application = Application(tmp_path)
-    files = [block for page in PAGES for block in blocks_of(page) if block.language == "python" and block.file]
-    for block in files:
-        application.add(str(block.file), block.text)
+    for block in (block for page in PAGES for block in blocks_of(page)):
+        if block.language == "python" and block.file:
+            application.add(block.file, block.text)
+    application.add("pyrightconfig.json", json.dumps(PYRIGHT))
 
     checked = subprocess.run(
-        [
-            *(sys.executable, "-m", "mypy", "--config-file", str(SHIPPED / "pyproject.toml")),
-            *("--cache-dir", str(SHIPPED / ".mypy_cache" / "pages"), "."),
-        ],
+        [sys.executable, "-m", *checker],
         cwd=tmp_path,
-        env={"MYPYPATH": f"{tmp_path}:{SHIPPED}"},
+        env={"MYPYPATH": f"{tmp_path}:{SHIPPED}", "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1", "HOME": str(Path.home())},
         capture_output=True,
         text=True,
         timeout=300,
