@@ -150,7 +150,7 @@ def check_advance(delta: timedelta) -> None:
         raise ValueError(msg)
 
 
-class ManualClock:
+class ManualClock(Clock):
     """A clock that stands still until it is moved: a day's timer takes no time in a test.
 
     Wall and monotonic time advance together with `advance`; `jump` moves the wall clock alone, as an operator or a

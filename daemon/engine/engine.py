@@ -21,7 +21,7 @@ from daemon.workflow.run import SHOWN, WorkflowRun
 
 
 class WorkflowEngine(RunStarter):
-    """Starts, joins, resumes and shows the runs of one application; as `RunDriver` is made.
+    """Starts, joins, resumes and shows the runs of one application: `await container.aget(WorkflowEngine)`.
 
     Attributes:
         incoming: Takes in the events that workflows wait for; for machinery.
@@ -102,15 +102,15 @@ class WorkflowEngine(RunStarter):
             run_id: Its latest attempt is meant.
             from_step: A step, a loop with all its items, a child, a timer or a wait. What comes before it must have
                 completed, and must not have been undone; and the workflow must be as it was.
-            input: Of the workflow's type, or with `from_step` of that step's; or `Json`, which is read as that. Left
-                out: as before.
+            input: Of the workflow's type, or with `from_step` of that step's; left out: as before. (Machinery gives
+                `Json`, which is read as that.)
             wait: True waits for the end, None until it ends or is parked.
             here: It goes on here if its workflow is known here; else, or with False, in a daemon.
 
         Raises:
             RunNotFound: No run has this id.
             RunStateError: It has not ended, is a child of another run, or cannot go on from this step; says why.
-            CodecError: The input does not fit; a `MisfitError` for `Json`.
+            CodecError: The input does not fit.
             PayloadTooLargeError: It is above the limit.
         """
         asked = Rerun(run_id, from_step, input, here=here and not self._closing)
@@ -123,12 +123,12 @@ class WorkflowEngine(RunStarter):
         Args:
             run_id: Of the run that the step is in; a child has its own.
             step: Its name.
-            output: Of the step's declared type; or `Json`, which is read as that.
+            output: Of the step's declared type. (Machinery gives `Json`, which is read as that.)
 
         Raises:
             RunNotFound: No run has this id.
             RunStateError: The step does not wait for a report; the message says in what state it is.
-            CodecError: The output does not fit the step's type; a `MisfitError` for `Json`.
+            CodecError: The output does not fit the step's type.
             PayloadTooLargeError: It is above the limit.
         """
         await report_output(self._ports, self._workflows, run_id, step, output)

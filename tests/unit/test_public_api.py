@@ -23,7 +23,9 @@ def callables_of(value: Any) -> Iterator[Any]:
     if inspect.isclass(value):
         for each in value.__mro__:
             if each.__module__.startswith("daemon."):
-                yield from (member for name, member in vars(each).items() if inspect.isfunction(member))
+                yield from (
+                    member for name, member in vars(each).items() if inspect.isfunction(member) and name != "__hash__"
+                )
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
@@ -44,6 +46,13 @@ def test_a_public_name_says_what_it_is(name: str, value: Any) -> None:
     assert value.__doc__, name
     assert value.__doc__ != base
     assert not value.__doc__.startswith(f"{name}("), "what a dataclass says of itself"
+
+
+@pytest.mark.parametrize(("name", "value"), PUBLIC, ids=NAMES)
+def test_a_public_method_says_what_it_does(name: str, value: Any) -> None:
+    methods = [each for each in callables_of(value) if inspect.isfunction(each) and not each.__name__.startswith("_")]
+
+    assert [each.__qualname__ for each in methods if not inspect.getdoc(each)] == [], name
 
 
 @pytest.mark.parametrize(("name", "value"), PUBLIC, ids=NAMES)
