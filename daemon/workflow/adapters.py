@@ -4,7 +4,7 @@ import re
 import sys
 import types
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, Never, NoReturn, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation, PydanticUserError
@@ -68,7 +68,7 @@ def _cached(type_: Any, _: str) -> Adapter:
 def _build(type_: Any) -> Adapter:
     kind = portable(type_) if _LACKS_TYPED_DICTS else type_
     try:
-        adapter = _adapter(None if type_ in (Never, NoReturn) else kind)
+        adapter = _adapter(kind)
         adapter.rebuild()
         schema: Any = adapter.core_schema
     except PydanticSchemaGenerationError as error:
@@ -167,8 +167,17 @@ def _by_name(schema: Any) -> core_schema.CoreSchema:
 
 
 def type_name(type_: Any) -> str:
-    """Return a type as it is written in code."""
-    return type_.__qualname__ if isinstance(type_, type) and not get_args(type_) else str(type_).replace("typing.", "")
+    """Return a type as it is written in code, but for the modules, and what `Annotated` says."""
+    origin, arguments = get_origin(type_), get_args(type_)
+    if origin is Annotated:
+        return type_name(arguments[0])
+    if isinstance(type_, type) and not arguments:
+        return type_.__qualname__
+    if origin in (Union, types.UnionType):
+        return " | ".join("None" if each is types.NoneType else type_name(each) for each in arguments)
+    if isinstance(origin, type) and arguments:
+        return f"{origin.__qualname__}[{', '.join('...' if each is ... else type_name(each) for each in arguments)}]"
+    return str(type_).replace("typing.", "")
 
 
 def type_text(type_: Any) -> str:

@@ -19,7 +19,7 @@ from daemon.workflow.graph import Graph
 from daemon.workflow.group import add_parallel
 from daemon.workflow.operand import Slot
 from daemon.workflow.ref import Ref
-from daemon.workflow.signature import accepts_none, codec_for, hints_of, is_applications, relative, where_defined
+from daemon.workflow.signature import accepts_none, bare, codec_for, hints_of, is_applications, relative, where_defined
 from daemon.workflow.step import Step
 
 A = TypeVar("A")
@@ -98,6 +98,7 @@ def _raised_at(error: BaseException) -> str:
 
 
 def _check_is_ref(type_: Any, parameter: str, fn: Callable[..., Any]) -> None:
+    type_ = bare(type_)
     if type_ is not Any and type_ is not Ref and get_origin(type_) is not Ref:
         shown = type_name(_inside_ref(type_))
         raise CompositionError(
@@ -117,6 +118,7 @@ def _check_returns(type_: Any, returned: object, fn: Callable[..., Any]) -> None
 
 
 def _inside_ref(type_: Any) -> Any:
+    type_ = bare(type_)
     if get_origin(type_) in (Union, types.UnionType):
         return Union[tuple(map(_inside_ref, get_args(type_)))]  # noqa: UP007 - known at run time
     if get_origin(type_) is Ref:

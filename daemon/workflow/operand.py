@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
@@ -105,6 +105,8 @@ def path_of(text: str) -> tuple[tuple[str, Any], ...]:
 def type_at(type_: Any, path: Sequence[tuple[str, Any]]) -> Any:
     """Return the declared type at the end of a path of attributes and items, or `Any` where it is not known."""
     for how, part in path:
+        if get_origin(type_) is Annotated:
+            type_ = get_args(type_)[0]
         origin, arguments = get_origin(type_), get_args(type_)
         if how == ".":
             type_ = _attribute_type(type_, part)
@@ -124,8 +126,10 @@ def _attribute_type(type_: Any, name: str) -> Any:
         return Any
     if issubclass(type_, BaseModel):  # knows what the parameters of a generic model stand for
         field = type_.model_fields.get(name)
-        return field.annotation if field is not None else Any
+        if field is None:
+            return Any
+        return Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
     try:
-        return get_type_hints(type_).get(name, Any)
+        return get_type_hints(type_, include_extras=True).get(name, Any)
     except (NameError, TypeError):
         return Any

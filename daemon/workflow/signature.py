@@ -94,13 +94,13 @@ def _kebab(name: str) -> str:
 
 
 def hints_of(fn: Callable[..., Any]) -> dict[str, Any]:
-    """Return a function's resolved annotations.
+    """Return a function's resolved annotations, with what `Annotated` says of their values.
 
     Raises:
         CompositionError: One names a type that does not exist when the module runs.
     """
     try:
-        return get_type_hints(fn)
+        return get_type_hints(fn, include_extras=True)
     except (NameError, AttributeError) as error:
         raise CompositionError(
             f"{where_defined(fn)}: the annotation {error.name!r} of {fn.__name__} is not known when the module runs. "
@@ -169,8 +169,7 @@ def codec_or_any(type_: Any) -> Codec:
 
 def may_be(type_: Any, kind: type) -> bool:
     """Tell whether every value of a declared type may be one of `kind`, as far as the type is known."""
-    if get_origin(type_) is Annotated:
-        type_ = get_args(type_)[0]
+    type_ = bare(type_)
     if get_origin(type_) in (Union, types.UnionType):
         return all(may_be(option, kind) for option in get_args(type_))
     plain = get_origin(type_) or type_
@@ -179,8 +178,14 @@ def may_be(type_: Any, kind: type) -> bool:
     return issubclass(plain, kind) or plain.__module__.startswith("pydantic")  # AwareDatetime stands for datetime
 
 
+def bare(type_: Any) -> Any:
+    """Return a type without what `Annotated` says of it."""
+    return get_args(type_)[0] if get_origin(type_) is Annotated else type_
+
+
 def accepts_none(type_: Any) -> bool:
     """Tell whether a declared type takes None: `X | None`, `None`, `Any`, `object`, or no declaration."""
+    type_ = bare(type_)
     if type_ in (Any, object, None, types.NoneType, inspect.Parameter.empty):
         return True
     return get_origin(type_) in (Union, types.UnionType) and any(accepts_none(option) for option in get_args(type_))

@@ -13,7 +13,7 @@ from daemon.workflow.context import StepContext
 from daemon.workflow.definition import BoundStep, Compensation, StepDefinition, Undo
 from daemon.workflow.functions import needs_task
 from daemon.workflow.ref import Ref
-from daemon.workflow.signature import codec_for, function_parameters, hints_of, where_defined
+from daemon.workflow.signature import bare, codec_for, function_parameters, hints_of, where_defined
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -124,9 +124,10 @@ def define(fn: Callable[..., Any], kind: str = "step", shape: str = "(), (input)
     parameters = function_parameters(fn, kind, shape)
     hints = hints_of(fn)
     returns = hints.get("return", Any)
-    if returns is StepResponse or get_origin(returns) is StepResponse:
-        output, undo = (*get_args(returns), Any, Any)[:2]
-    elif any(each is StepResponse or get_origin(each) is StepResponse for each in get_args(returns)):
+    response = bare(returns)
+    if response is StepResponse or get_origin(response) is StepResponse:
+        output, undo = (*get_args(response), Any, Any)[:2]
+    elif any(each is StepResponse or get_origin(each) is StepResponse for each in get_args(response)):
         raise CompositionError(
             f"{where_defined(fn)}: {fn.__name__} returns a StepResponse or something else. Always return one: "
             "StepResponse(output), or StepResponse.skip() if there was nothing to do."

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from enum import Enum
 from socket import socket
-from typing import Annotated, Any, Never, NoReturn
+from typing import Annotated, Any
 
 import pytest
 from pydantic import AfterValidator, BaseModel, create_model
 
 from daemon.errors import CodecError, MisfitError
-from daemon.workflow.codec import Codec, Json, taken
+from daemon.workflow.codec import Codec, Json
 
 LIMIT_BYTES = 1_000_000
 
@@ -73,10 +73,3 @@ def test_a_type_that_is_no_data_is_refused_when_it_is_declared(type_: Any, sente
 
     assert sentence in str(unfit.value)
     assert "arbitrary_types_allowed" not in str(unfit.value)
-
-
-@pytest.mark.parametrize("type_", [NoReturn, Never])
-def test_what_never_returns_gives_nothing(type_: Any) -> None:
-    data, _ = Codec(type_).hold(None, LIMIT_BYTES, "the value")
-
-    assert taken(Codec(type_).restore(data)) is None
