@@ -2,7 +2,7 @@
 
     DaemonError
     +-- DefinitionError             a decorator was given something it cannot accept
-    |   +-- CompositionError        a workflow's composition says something that no run could do
+    |   +-- CompositionError        a step or a workflow says something that no run could do
     |   +-- CronError               a schedule is wrong, or can never fire (also a ValueError)
     +-- ConfigurationError          config.toml or the application's modules have mistakes; exit status 78
     +-- ServiceNotRegisteredError   the container was asked for a type nobody provides
@@ -68,7 +68,7 @@ class DefinitionError(DaemonError):
 
 
 class CompositionError(DefinitionError):
-    """A workflow's composition says something that no run could do."""
+    """A step or a workflow says something that no run could do: its function, an option, the composition."""
 
 
 class CronError(DefinitionError, ValueError):
