@@ -14,6 +14,7 @@ from daemon.workflow.definition import BoundStep, StepOptions, Undo
 from daemon.workflow.fitting import check_fits
 from daemon.workflow.functions import function_name
 from daemon.workflow.nodes import HookNode, walk
+from daemon.workflow.operand import Constant, Slot
 from daemon.workflow.ref import Ref
 from daemon.workflow.signature import check_identity, where_called, where_defined
 from daemon.workflow.step import SourceStep, Step, StepResponse, define
@@ -130,7 +131,8 @@ class HandlerDecorator(Generic[T]):
 
 def _place(handler: BoundStep) -> tuple[str, int]:
     fn = inspect.unwrap(handler.definition.fn)
-    return fn.__module__, fn.__code__.co_firstlineno
+    code = getattr(fn, "__code__", None)  # a built-in function has none
+    return fn.__module__ or "", code.co_firstlineno if code is not None else 0
 
 
 def check_hook(workflow: "WorkflowBase", hook: object) -> None:
@@ -141,10 +143,20 @@ def check_hook(workflow: "WorkflowBase", hook: object) -> None:
             f"{where}: on takes a hook, not {hook!r}: @my_workflow.on(order_validated), where order_validated is "
             'Hook[Order]("order-validated").'
         )
-    called = [node.name for node in walk(workflow.graph.nodes) if isinstance(node, HookNode)]
-    if hook.name not in called:
+    called = {node.name: node.operand for node in walk(workflow.graph.nodes) if isinstance(node, HookNode)}
+    operand = called.get(hook.name)
+    if operand is None:
         known = f"It calls {', '.join(called)}.{did_you_mean(hook.name, called)}" if called else "It calls no hook."
         raise CompositionError(
             f"{where}: workflow {workflow.name!r} never calls {hook!r}, so no handler would run. Call it in the "
             f"composition: my_hook(ref). {known}"
         )
+    given = operand.type if isinstance(operand, Slot) else operand.codec.type if isinstance(operand, Constant) else Any
+    check_fits(
+        given,
+        hook.codec().type,
+        subject=f"what workflow {workflow.name!r} calls {hook!r} with",
+        what="that of the hook given here",
+        where=where,
+        instead="Name the hook that it calls",
+    )

@@ -193,3 +193,17 @@ def test_a_handler_is_a_function_of_a_value_and_a_context() -> None:
         composed().on(order_validated)(anything)
     with pytest.raises(DefinitionError, match=r"a step's timeout is above zero"):
         composed().on(order_validated, timeout=timedelta(0))
+
+
+def test_another_hook_of_the_same_name_has_the_same_type() -> None:
+    with pytest.raises(CompositionError, match=r"with is declared as Order, and that of the hook given here as int\."):
+        composed().on(Hook[int](order_validated.name))
+
+
+def test_a_built_in_function_handles_a_hook() -> None:
+    hooked = composed()
+    anything: Any = repr
+
+    hooked.on(order_validated)(anything)
+
+    assert [each.name for each in hooked.handlers[order_validated.name]] == ["order-validated[builtins.repr]"]
