@@ -108,12 +108,18 @@ class WorkflowBase:
         )
         return HandlerDecorator(self, hook, options)
 
-    def _check_not_composing(self) -> None:
+    def _check_call(self, container: object) -> None:
         if composition.get() is not None:
             raise CompositionError(
                 f"{where_called()}: workflow {self.name!r} is called inside a composition, where nothing runs yet; to "
                 "make it a step, write my_workflow.as_step(...)."
             )
+        if container is not None and not isinstance(container, svcs.Container):
+            msg = (
+                f"{where_called()}: workflow {self.name!r} is called with a container, not with a "
+                f"{type(container).__name__}: write my_workflow(ctx.container).run(...), with the input in run."
+            )
+            raise TypeError(msg)
 
 
 class Workflow(WorkflowBase, Generic[In, Out]):
@@ -121,7 +127,7 @@ class Workflow(WorkflowBase, Generic[In, Out]):
 
     def __call__(self, container: svcs.Container | None = None) -> "BoundWorkflow[In, Out]":
         """Return the workflow on the engine of `container`; without one, on an in-memory engine of its own."""
-        self._check_not_composing()
+        self._check_call(container)
         return BoundWorkflow(self, container)
 
     def as_step(self, value: In | Ref[In], /, *, name: str | None = None) -> Ref[Out]:
@@ -142,7 +148,7 @@ class SourceWorkflow(WorkflowBase, Generic[Out]):
 
     def __call__(self, container: svcs.Container | None = None) -> "BoundSource[Out]":
         """Return the workflow on the engine of `container`; without one, on an in-memory engine of its own."""
-        self._check_not_composing()
+        self._check_call(container)
         return BoundSource(self, container)
 
     def as_step(self, *, name: str | None = None) -> Ref[Out]:

@@ -1,6 +1,7 @@
 """What no container can give, and what is said of it."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,6 +60,21 @@ async def test_a_run_without_a_container_says_that_it_needs_one() -> None:
     assert str(error) == (
         "ServiceNotRegisteredError: No service is registered for Stock. This run has no container: write "
         "my_workflow(container).run(...), in a test with memory_container(...) around it. Registered: WorkflowEngine."
+    )
+
+
+@pytest.mark.parametrize("given", ["an input", {"input": 1}, Stock()], ids=lambda value: type(value).__name__)
+def test_what_is_no_container_is_refused_where_it_is_given(given: Any) -> None:
+    @workflow("nothing")
+    def nothing() -> None: ...
+
+    with pytest.raises(TypeError) as error:
+        nothing(given)
+
+    assert re.fullmatch(
+        rf"tests/unit/container/test_refusals\.py:\d+: workflow 'nothing' is called with a container, not with a "
+        rf"{type(given).__name__}: write my_workflow\(ctx\.container\)\.run\(\.\.\.\), with the input in run\.",
+        str(error.value),
     )
 
 
