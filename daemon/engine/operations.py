@@ -164,11 +164,22 @@ async def _awaited(ports: Ports, record: RunRecord, name: str, known: Mapping[st
         what = f"the run is {record.status}, and has not come to a step of this name"
         workflow = known.get(record.workflow)
         names = {each.name for each in steps} | {each.name for each in (workflow.graph.steps() if workflow else ())}
-        raise _no_report(record, name, what, "" if name in names else did_you_mean(str(name), names))
+        hint = await _other_place(ports, record, name) or ("" if name in names else did_you_mean(str(name), names))
+        raise _no_report(record, name, what, hint)
     if not step.awaits:
         is_between = step.state is StepState.WAITING
         raise _no_report(record, name, "it waits for its next attempt" if is_between else f"it is {step.state}")
     return step.awaits
+
+
+async def _other_place(ports: Ports, record: RunRecord, name: str) -> str:
+    """Say in which child, or as which call of a loop, a step waits that does not by this run id and name."""
+    root_key = record.root_key or record.key
+    runs = [record, *(await ports.store.children([root_key]))[root_key]]
+    stored = await ports.store.steps([each.key for each in runs])
+    waiting = [(run.run_id, step.name) for run in runs for step in stored[run.key] if step.awaits]
+    found = [place for place in waiting if place[1].partition("[")[0] == name]
+    return f" Step {found[0][1]!r} of run {found[0][0]!r} waits for one." if found else ""
 
 
 def _no_report(record: RunRecord, step: str, what: str, hint: str = "") -> RunStateError:

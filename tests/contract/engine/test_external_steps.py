@@ -227,6 +227,8 @@ async def test_the_items_of_a_loop_are_reported_by_their_names_and_no_more_wait_
 
     await poll(shop.container).run(["Ann", "Bob", "Cid"], run_id="p-1")
     first = list(journal)
+    with pytest.raises(RunStateError, match=r"Step 'ask\[0\]' of run 'p-1' waits for one\.$"):
+        await shop.engine.complete_step("p-1", "ask", BOB)
     await shop.engine.complete_step("p-1", "ask[1]", BOB)
     await reached(shop, "p-1", RunStatus.WAITING, lambda run: "ask[2]" in run.steps)
     await shop.engine.complete_step("p-1", "ask[2]", Approval(by="Cid"))
