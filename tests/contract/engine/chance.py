@@ -19,6 +19,7 @@ from tests.contract.engine.plan import (
     Step,
     Transform,
     Undoes,
+    Wait,
     When,
 )
 
@@ -50,7 +51,7 @@ class _Drawing:
 
     def block(self, depth: int, later: Sequence[str]) -> tuple[Node, ...]:
         """Draw some nodes, with blocks inside them down to this depth."""
-        flat: list[Draws] = [self._step, self._step, self._step, self._group, self._loop, self._transform]
+        flat: list[Draws] = [self._step, self._step, self._step, self._group, self._loop, self._transform, self._wait]
         kinds = [*flat, self._condition, self._child] if depth else flat
         nodes: list[Node] = []
         for _ in range(self._between(0 if depth < _DEPTH else 2, 4)):
@@ -70,6 +71,9 @@ class _Drawing:
 
     def _transform(self, *_: object) -> Transform:
         return Transform(self._name("compute"), fails=self._between(0, 9) == 9)
+
+    def _wait(self, *_: object) -> Wait:
+        return Wait(self._name("wait"))
 
     def _loop(self, depth: int, later: Sequence[str]) -> Loop:
         step = self._step(depth, later)

@@ -7,7 +7,6 @@ back (`_undo`). Everything takes `then`: what happens after it, with the names o
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 
 from tests.contract.engine.plan import (
@@ -19,74 +18,14 @@ from tests.contract.engine.plan import (
     Parallel,
     Step,
     Transform,
+    Wait,
     When,
+    awaiting,
     doing,
     undoing,
 )
+from tests.contract.engine.seen import Group, Nested, Seen, Trail, Undo
 
-
-@dataclass(slots=True)
-class Seen:
-    """What is seen of a run.
-
-    Attributes:
-        states: Of the steps that were started.
-        errors: Step and phase of what finally failed, also inside children.
-        children: By the name that they have as steps.
-        doubts: The steps that may have left an effect that nobody can undo, should it come to that.
-    """
-
-    status: str = "running"
-    states: dict[str, str] = field(default_factory=dict)
-    errors: list[tuple[str, str]] = field(default_factory=list)
-    compensated: list[str] = field(default_factory=list)
-    children: "dict[str, Seen]" = field(default_factory=dict)
-    doubts: list[str] = field(default_factory=list)
-    parent: "Seen | None" = None
-
-    @property
-    def gave_up(self) -> bool:
-        """Whether something is left that should have been undone."""
-        return any(phase == "compensate" for _, phase in self.errors)
-
-    def note(self, name: str, phase: str) -> None:
-        """Note an error here, and in the runs around it."""
-        self.errors.append((name, phase))
-        if self.parent is not None:
-            self.parent.note(name, phase)
-
-    def family(self) -> "list[Seen]":
-        """Return this run and all inside it."""
-        return [self, *(each for child in self.children.values() for each in child.family())]
-
-
-@dataclass(frozen=True, slots=True)
-class Undo:
-    """A step to undo, and what its compensation gets."""
-
-    step: Step
-    given: str
-    run: Seen
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """What is undone at the same time."""
-
-    trails: "list[Trail]"
-
-
-@dataclass(frozen=True, slots=True)
-class Nested:
-    """A child to undo as a unit."""
-
-    child: Seen
-    name: str
-    run: Seen
-    trail: "Trail"
-
-
-Trail = list[Undo | Group | Nested]
 To = frozenset[str]  # names of nodes up to which everything is skipped: up to the last of them
 NOWHERE: To = frozenset()
 Then = Callable[[To], None]
@@ -98,12 +37,14 @@ class Model:
     Attributes:
         going: The effects that are going on, each with what happens when it ends.
         late: Those of them that end because their time is over.
+        awaited: Those of them that end when an event comes, or the run fails.
         forward: Whether the run still goes forward, or waits for what runs to end.
     """
 
     def __init__(self, nodes: Sequence[Node]) -> None:
         self.going: dict[str, Callable[[], None]] = {}
         self.late: set[str] = set()
+        self.awaited: dict[str, str] = {}
         self.run = Seen()
         self.forward = True
         self._failing = self._cancelled = self._out_of_time = False
@@ -116,7 +57,8 @@ class Model:
 
     def cancel(self) -> None:
         """Have somebody ask for the end of the run."""
-        self._failing = self._cancelled = True
+        self._cancelled = True
+        self._begin_to_fail()
 
     def run_out(self) -> None:
         """Have the run's own time be over: whatever runs counts as timed out."""
@@ -139,6 +81,8 @@ class Model:
         match node:
             case Step():
                 self._step(node, run, trail, then)
+            case Wait():
+                self._wait(node, run, then)
             case Transform():
                 self._compute(node.name, run, then, fails=node.fails)
             case When(holds=None):
@@ -155,6 +99,23 @@ class Model:
                 trail.append(nested := Nested(child, node.name, run, []))
                 self._block(node.nodes, child, nested.trail, lambda _: self._leave(nested, then))
 
+    def _wait(self, wait: Wait, run: Seen, then: Then) -> None:
+        effect = awaiting(wait.name)
+        run.states[wait.name] = "waiting"
+        self.awaited[effect] = wait.name
+
+        def ended() -> None:
+            run.states[wait.name] = "skipped" if self._failing else "completed"
+            then(NOWHERE)
+
+        self.going[effect] = ended
+
+    def _begin_to_fail(self) -> None:
+        """Wait for nothing any more, but for what runs."""
+        self._failing = True
+        for effect in self.going.keys() & self.awaited.keys():
+            self.end(effect)
+
     def _leave(self, nested: Nested, then: Then) -> None:
         """Go on after a child: it has completed, unless the run fails."""
         nested.child.status = "running" if self._failing else "completed"
@@ -163,7 +124,7 @@ class Model:
 
     def _compute(self, name: str, run: Seen, then: Then, *, fails: bool) -> None:
         if fails:
-            self._failing = True
+            self._begin_to_fail()
             run.note(name, "invoke")
         then(NOWHERE)
 
@@ -217,7 +178,8 @@ class Model:
                 run.note(step.name, "invoke")
                 given = "partial" if gives == "partial" else "None"
                 self._fail(step, run, trail, given, is_known="late" not in step.gives[:attempt])
-                self._failing |= step.on_failure == ROLLBACK
+                if step.on_failure == ROLLBACK:
+                    self._begin_to_fail()
                 then(frozenset({step.on_failure} - {ROLLBACK, CONTINUE}))
 
         self.going[effect] = ended

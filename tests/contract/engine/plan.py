@@ -36,6 +36,13 @@ class Transform:
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """A wait for an event."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Loop:
     """A step for each item: what the attempts do, item by item."""
 
@@ -83,12 +90,17 @@ class When:
     otherwise: "tuple[Node, ...]" = ()
 
 
-Node = Step | Transform | Loop | Child | Parallel | When
+Node = Step | Transform | Wait | Loop | Child | Parallel | When
 
 
 def doing(name: str, attempt: int) -> str:
     """Return how the effect of an attempt of a step is called."""
     return f"{name}, attempt {attempt}"
+
+
+def awaiting(name: str) -> str:
+    """Return how a wait for an event is called, as long as it goes on."""
+    return f"await {name}"
 
 
 def undoing(name: str, attempt: int, given: object) -> str:

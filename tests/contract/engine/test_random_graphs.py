@@ -13,7 +13,7 @@ from daemon.store.port import Store
 from tests.contract.engine.chance import choices, plans, stops
 from tests.contract.engine.lockstep import Stop, perform
 from tests.contract.engine.model import Model
-from tests.contract.engine.plan import CONTINUE, Child, Loop, Node, Parallel, Step, Transform, When
+from tests.contract.engine.plan import CONTINUE, Child, Loop, Node, Parallel, Step, Transform, Wait, When
 
 ON_ONE_STORE = [HealthCheck.function_scoped_fixture]  # every example has a workflow and a run of its own
 FIRST, LAST = [0], [-1]  # of what goes on, the one that ends next
@@ -47,6 +47,12 @@ SHAPES: dict[str, tuple[Node, ...]] = {
     "children at the same time": (A, Parallel("group", (Child("child-1", (B, C)), Child("child-2", (D, E))))),
     "a child with nothing to undo": (A, Child("child", (replace(B, undo=()), Transform("compute"))), C),
     "a child of a child beside a step": (Parallel("group", (Child("outer", (A, Child("inner", (B, C)))), D)), E),
+    "an event that comes after a step": (A, Wait("paid"), B),
+    "events in children beside a step": (
+        A,
+        Parallel("group", (Child("child-1", (B, Wait("paid"), C)), Child("child-2", (Wait("sent"),)), D)),
+        E,
+    ),
     "a step that the run goes on without": (A, replace(B, on_failure=CONTINUE), C, D),
     "a step that skips out of its block": (
         A,
@@ -133,7 +139,7 @@ def _changed(node: Node, failing: set[str], stuck: set[str]) -> Node:
             return replace(node, nodes=_with(nodes, failing, stuck))
         case Parallel(members=members):
             return replace(node, members=_with(members, failing, stuck))
-        case Transform():
+        case Transform() | Wait():
             return node
 
 

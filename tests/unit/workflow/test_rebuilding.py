@@ -31,8 +31,8 @@ from daemon.workflow.nodes import EmitNode, StepNode
 from daemon.workflow.rebuilding import RESULT, rebuilt
 from daemon.workflow.workflow import WorkflowBase
 from tests.contract.engine.chance import plans
-from tests.contract.engine.lockstep import Stage, composed
 from tests.contract.engine.plan import Node
+from tests.contract.engine.stage import Stage, composed
 from tests.unit.workflow import graphs
 
 
