@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from daemon.activation import activate
 from daemon.engine.attempt import call_within, in_thread
-from daemon.engine.control import Failed, Stop
+from daemon.engine.control import Failed, Parked, Stop
 from daemon.engine.emitting import stage
 from daemon.engine.execution import Execution, log
 from daemon.engine.failures import INVOKE, trimmed
@@ -163,11 +163,15 @@ async def _is_outlasted(run: Execution, record: StepRecord, error: BaseException
     record.become(StepState.WAITING)
     if run.is_debugged:
         log.debug("step_retried", wait_s=AWAY_S, **_ids(run, record), **_why(error))
-    record.attempts -= 1
-    await outlast(run)
+    try:
+        await outlast(run)
+    except Parked:
+        record.attempts -= 1
+        raise
     if run.failing:
-        record.attempts += 1
-    return not run.failing
+        return False
+    record.attempts -= 1
+    return True
 
 
 async def _goes_on(run: Execution, node: StepNode, record: StepRecord, error: BaseException) -> bool:

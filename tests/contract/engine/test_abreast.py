@@ -169,3 +169,35 @@ ENDED: dict[str, tuple[RunStatus, Callable[[WorkflowRun[Any]], bool]]] = {
     "forward": (RunStatus.RUNNING, lambda run: "charge" in run.steps and run.steps["charge"].state == "completed"),
     "back": (RunStatus.COMPENSATING, lambda run: run.steps["charge"].state == "compensated"),
 }
+
+
+async def test_an_item_that_has_ended_is_not_repeated_after_a_crash_however_long_the_others_take(
+    store: Store, clock: ManualClock, journal: Journal
+) -> None:
+    entered, go_on = asyncio.Event(), asyncio.Event()
+
+    @step("charge")
+    async def charge(item: int) -> int:
+        if item:
+            entered.set()
+            await go_on.wait()
+        journal.append(f"charge {item}")
+        return item
+
+    @workflow("charging")
+    def charging(items: Ref[list[int]]) -> Ref[list[int]]:
+        return for_each(items, charge)
+
+    old, new = [await living(store, clock, name) for name in ("old", "new")]
+    await charging(old.container).run([0, 1], run_id="a-1", wait=False)
+    await entered.wait()
+    await reached(old, "a-1", RunStatus.RUNNING, lambda run: "charge[0]" in run.steps)
+    await old.die()
+    entered.clear()
+    await new.take_over(charging)
+    await entered.wait()
+    go_on.set()
+    run = await ended(new, "a-1")
+
+    assert run.status is RunStatus.COMPLETED
+    assert journal == ["charge 0", "charge 1"]

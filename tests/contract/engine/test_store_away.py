@@ -110,6 +110,10 @@ async def _asking(process: Process, journal: Journal) -> SourceStep[str, str]:
         journal.append("ask")
         return (await process.engine.get("k-1")).run_id
 
+    @ask.compensate
+    async def take_back(found: str | None) -> None:
+        journal.append(f"undo ask {found}")
+
     await knowing(process.container).run(run_id="k-1")
     journal.clear()
     return ask
@@ -189,7 +193,8 @@ async def test_a_run_that_is_cancelled_while_its_step_misses_the_store_ends_at_o
     await until(lambda: clock.next_due_s() is not None)
     run = await process.engine.cancel("a-1", wait=True)
 
-    assert (run.status, journal) == (RunStatus.CANCELLED, ["ask"])
+    assert (run.status, journal) == (RunStatus.CANCELLED, ["ask", "undo ask None"])
+    assert run.steps["ask"].attempts == 1
     assert [(error.step, error.attempts[0].type) for error in run.errors] == [("ask", "StoreUnavailableError")]
 
 
@@ -212,4 +217,4 @@ async def test_a_run_whose_time_is_up_while_its_step_misses_the_store_is_undone(
     clock.advance(SECOND)
     run = await running
 
-    assert (run.status, journal) == (RunStatus.REVERTED, ["first", "ask", "undo first"])
+    assert (run.status, journal) == (RunStatus.REVERTED, ["first", "ask", "undo ask None", "undo first"])

@@ -12,6 +12,7 @@ from daemon import (
     CodecError,
     PayloadTooLargeError,
     Ref,
+    Retry,
     RunStatus,
     StepContext,
     StepResponse,
@@ -80,6 +81,23 @@ async def test_what_a_step_does_to_its_input_nobody_else_sees(shop: Process) -> 
     run = await spoiling(shop.container).run()
 
     assert run.result == [[1], [1, 99], [1]]
+
+
+async def test_an_attempt_sees_nothing_of_what_the_one_before_did_to_their_input(shop: Process) -> None:
+    @step("spoil", retry=Retry(max_attempts=2))
+    async def spoil(items: list[int], ctx: StepContext) -> list[int]:
+        items.append(99)
+        if ctx.attempt == 1:
+            raise OSError("not yet")
+        return items
+
+    @workflow("spoiling-twice")
+    def spoiling_twice(items: Ref[list[int]]) -> Ref[list[int]]:
+        return spoil(items)
+
+    run = await spoiling_twice(shop.container).run([1])
+
+    assert (run.result, run.steps["spoil"].attempts) == ([1, 99], 2)
 
 
 async def test_what_was_returned_does_not_change_with_the_object(shop: Process) -> None:
