@@ -1,12 +1,13 @@
 """Steps: named functions that are executed, retried, checkpointed and compensated."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, get_args, get_origin, overload
 
 from typing_extensions import TypeVar
 
 from daemon.errors import LEFT_OUT, CompositionError
+from daemon.workflow.adapters import type_name
 from daemon.workflow.codec import ANY
 from daemon.workflow.composer import composing
 from daemon.workflow.context import StepContext
@@ -118,12 +119,20 @@ def define(fn: Callable[..., Any], kind: str = "step", shape: str = "(), (input)
     """Read the signature of a step's function, or of another `kind` of function that is run as one.
 
     Raises:
-        CompositionError: It is none.
-        CompositionError: One of its types cannot be resolved, or has no JSON form.
+        CompositionError: It is none, or one of its types cannot be resolved, is a ref, or has no JSON form.
     """
     parameters = function_parameters(fn, kind, shape)
     hints = hints_of(fn)
+    for type_ in hints.values():
+        if get_origin(type_) is Ref or type_ is Ref:
+            shown = ", ".join(map(type_name, get_args(type_))) or "Any"
+            raise CompositionError(
+                f"{where_defined(fn)}: {fn.__name__} is annotated with {type_name(type_)}, and a {kind} is called in a "
+                f"run, where values are: write {shown}."
+            )
     returns = hints.get("return", Any)
+    if get_origin(returns) in (Awaitable, Coroutine):  # of a plain function: what it returns is awaited
+        returns = get_args(returns)[-1]
     response = bare(returns)
     if response is StepResponse or get_origin(response) is StepResponse:
         output, undo = (*get_args(response), Any, Any)[:2]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import svcs
 
-from daemon import CompositionError, DefinitionError, StepContext, StepResponse, Trigger, step
+from daemon import CompositionError, DefinitionError, Ref, StepContext, StepResponse, Trigger, step
 from daemon.workflow.context import RunScope
 
 HERE = "tests/unit/workflow/test_steps.py"
@@ -175,6 +175,10 @@ def variadic(*values: int) -> None: ...
 def keywords(**values: int) -> None: ...
 
 
+def of_a_ref(a: Ref[int]) -> int:
+    return 1
+
+
 def generator(a: int) -> Iterator[int]:
     yield a
 
@@ -197,6 +201,7 @@ SHAPES: dict[str, tuple[Any, str]] = {
     "keyword only": (keyword_only, NOT_FIT),
     "variadic": (variadic, NOT_FIT),
     "keywords": (keywords, NOT_FIT),
+    "a ref": (of_a_ref, "step is called in a run, where values are: write int."),
     "generator": (
         generator,
         "step generator is a generator, which would do nothing when it is called; write it without yield.",
