@@ -69,6 +69,14 @@ class Branch:
     def __repr__(self) -> str:
         return f"<branch {self._name!r} at {self.where}>"
 
+    if not TYPE_CHECKING:  # a type checker knows that it would always be true
+
+        def __bool__(self) -> bool:
+            raise CompositionError(
+                f"{where_called()}: {self!r} is neither true nor false while composing; what depends on it stands in a "
+                "block: with when(...) as branch:, or with branch.otherwise() as other:."
+            )
+
     def __enter__(self) -> Self:
         what = f"when(...) {self._name!r}" if self._fn is not None else f"otherwise() of {self._condition!r}"
         self._block = self._composer.enter(self, f"{what} at {self.where}")

@@ -131,6 +131,15 @@ def test_a_condition_that_no_run_could_follow_is_refused_with_its_place(
     assert HERE in message
 
 
+def test_a_condition_is_neither_true_nor_false() -> None:
+    def composition(order: Ref[Order]) -> None:
+        if when(order, is_large):  # type: ignore[truthy-bool]
+            take(order)
+
+    with pytest.raises(CompositionError, match=r"<branch 'when-1' at .*> is neither true nor false while composing;"):
+        workflow("conditioned")(composition)
+
+
 def test_a_condition_that_is_never_left_is_refused() -> None:
     def composition(order: Ref[Order]) -> None:
         when(order, is_large).__enter__()
