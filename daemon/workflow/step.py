@@ -2,12 +2,13 @@
 
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Generic, get_args, get_origin, overload
+from typing import TYPE_CHECKING, Any, Generic, get_args, get_origin, overload
 
 from typing_extensions import TypeVar
 
 from daemon.errors import LEFT_OUT, CompositionError
 from daemon.workflow.adapters import type_name
+from daemon.workflow.arguments import in_words
 from daemon.workflow.codec import ANY
 from daemon.workflow.composer import composing
 from daemon.workflow.context import StepContext
@@ -105,6 +106,11 @@ class SourceStep(BoundStep, Generic[Out, Undo]):
     def compensate(self, fn: Compensation[Undo]) -> Compensation[Undo]:
         """Make `fn` this step's compensation; it takes (data), (data, ctx) or ()."""
         return super().compensate(fn)
+
+
+if not TYPE_CHECKING:  # which sees the signatures themselves
+    Step.__call__ = in_words(Step.__call__, "step {} takes one input, a value or a ref: my_step(ref)")
+    SourceStep.__call__ = in_words(SourceStep.__call__, "step {} takes no input: my_step()")
 
 
 async def call_bare(definition: StepDefinition, value: Any, ctx: StepContext | None) -> Any:

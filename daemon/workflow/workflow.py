@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Generic, overload
+from typing import TYPE_CHECKING, Any, Generic, overload
 
 import svcs
 from typing_extensions import TypeVar
@@ -12,6 +12,7 @@ from typing_extensions import TypeVar
 from daemon.errors import CodecError, CompositionError
 from daemon.retry import Retry
 from daemon.schedule.options import Schedule
+from daemon.workflow.arguments import in_words
 from daemon.workflow.bound import BoundSource, BoundWorkflow
 from daemon.workflow.child import add_child
 from daemon.workflow.compose import compose
@@ -154,6 +155,13 @@ class SourceWorkflow(WorkflowBase, Generic[Out]):
     def as_step(self, *, name: str | None = None) -> Ref[Out]:
         """Record this workflow as a step of the one that is being composed; as `Workflow.as_step`."""
         return add_child(self, name)
+
+
+if not TYPE_CHECKING:  # which sees the signatures themselves
+    Workflow.as_step = in_words(Workflow.as_step, "workflow {} takes one input: my_workflow.as_step(ref, name=...)")
+    SourceWorkflow.as_step = in_words(
+        SourceWorkflow.as_step, "workflow {} takes no input: my_workflow.as_step(name=...)"
+    )
 
 
 class WorkflowDecorator:

@@ -1,4 +1,4 @@
-# Refused by: mypy, pyright
+# Refused by: mypy, pyright, composing
 
 from daemon import Ref, step, workflow
 

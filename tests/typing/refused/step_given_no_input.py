@@ -1,8 +1,8 @@
-# Refused by: mypy, pyright
+# Refused by: mypy, pyright, composing
 
 from pydantic import BaseModel
 
-from daemon import Ref, step
+from daemon import Ref, step, workflow
 
 
 class Order(BaseModel):
@@ -16,5 +16,6 @@ async def charge(order: Order) -> int:
     return order.total_cents
 
 
+@workflow("place-order")
 def place_order() -> Ref[int]:
     return charge()  # refused

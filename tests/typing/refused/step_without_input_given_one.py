@@ -1,6 +1,6 @@
-# Refused by: mypy, pyright
+# Refused by: mypy, pyright, composing
 
-from daemon import Ref, step
+from daemon import Ref, step, workflow
 
 
 @step("count")
@@ -8,5 +8,6 @@ async def count() -> int:
     return 1
 
 
+@workflow("place-order")
 def place_order(order: Ref[str]) -> Ref[int]:
     return count(order)  # refused

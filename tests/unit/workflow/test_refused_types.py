@@ -213,3 +213,45 @@ def test_an_attribute_that_only_a_value_knows_is_accepted() -> None:
         return value.pick(lambda v: v.colour)  # type: ignore[attr-defined]
 
     assert opened.graph.result is not None
+
+
+@step("make")
+async def make() -> int:
+    return 1
+
+
+@workflow("of-none")
+def of_none() -> None:
+    make()
+
+
+@workflow("of-text")
+def of_text(text: Ref[str]) -> None:
+    measure(text)
+
+
+taking: Any = measure
+making: Any = make
+child_of_none: Any = of_none
+child_of_text: Any = of_text
+
+
+@pytest.mark.parametrize(
+    ("use", "said"),
+    [
+        (lambda _: taking(), "step 'measure' takes one input, a value or a ref: my_step(ref)."),
+        (lambda order: taking(order, order), "step 'measure' takes one input, a value or a ref: my_step(ref)."),
+        (lambda order: taking(text=order), "step 'measure' takes one input, a value or a ref: my_step(ref)."),
+        (making, "step 'make' takes no input: my_step()."),
+        (
+            child_of_none.as_step,
+            "workflow 'of-none' takes no input: my_workflow.as_step(name=...).",
+        ),
+        (lambda _: child_of_text.as_step(), "workflow 'of-text' takes one input: my_workflow.as_step(ref, name=...)."),
+    ],
+)
+def test_too_many_inputs_or_too_few_are_told_in_words(use: Callable[[Any], object], said: str) -> None:
+    def composition(order: Ref[Order]) -> None:
+        use(order)
+
+    assert refused(composition).endswith(said)
