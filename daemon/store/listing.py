@@ -15,14 +15,20 @@ def matches(record: RunRecord, wanted: RunFilter) -> bool:
         and wanted.status in (None, record.status)
         and (wanted.since_us is None or record.created_us >= wanted.since_us)
         and (wanted.trigger is None or wanted.trigger in _trigger_names(record.trigger))
-        and (wanted.text is None or contains(wanted.text, _searched(record)))
+        and (wanted.text is None or any(contains(each, _searched(record)) for each in spellings(wanted.text)))
     )
+
+
+def spellings(text: str) -> list[str]:
+    """Return how a text is written where it occurs: as it is, and as JSON has it inside a string."""
+    within = json.dumps(text, ensure_ascii=False)[1:-1]
+    return [text] if within == text else [text, within]
 
 
 def contains(wanted: str, texts: Iterable[str | bytes | None]) -> bool:
     """Tell whether a text occurs in one of several, ignoring case; bytes are UTF-8."""
-    folded = wanted.casefold()
-    return any(folded in _text(each).casefold() for each in texts)
+    lower = wanted.lower()  # as databases do it: "SS" is no "ß"
+    return any(lower in _text(each).lower() for each in texts)
 
 
 def in_order(events: Sequence[OutgoingEvent]) -> list[OutgoingEvent]:

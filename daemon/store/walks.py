@@ -10,10 +10,11 @@ Both databases are asked in the same way; a `Dialect` has what they say differen
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Protocol, TypeVar
 
 from daemon.clock import first_id
-from daemon.store.listing import matches
+from daemon.store.listing import matches, spellings
 from daemon.store.model import RunRecord, RunStatus
 from daemon.store.port import FoundRuns, RunFilter
 from daemon.store.sql import RUN_COLUMNS, Row, marks, run_record
@@ -158,7 +159,8 @@ def _conditions(dialect: Dialect, app: str, wanted: RunFilter, *, known: Sequenc
     if wanted.since_us is not None:
         found.append(("created_us >= ?", [wanted.since_us]))
     if wanted.text is not None:
-        found.append(dialect.contains(wanted.text))
+        queries, values = zip(*map(dialect.contains, spellings(wanted.text)), strict=True)
+        found.append((f"({' OR '.join(queries)})", [*chain(*values)]))
     return found
 
 

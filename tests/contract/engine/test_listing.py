@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from daemon import RunNotFound, RunStatus, workflow
+from daemon import Ref, RunNotFound, RunStatus, workflow
 from tests.contract.engine.processes import Process
 
 
@@ -36,6 +36,36 @@ async def test_a_filter_that_fits_no_run_at_all_is_refused(shop: Process, asked:
         await shop.engine.list(**asked)
 
     assert str(refused.value).startswith(said)
+
+
+@pytest.mark.parametrize("text", ['say "hi"', "C:\\dir", "one\ntwo", '{"said":', "SAY"])
+async def test_a_text_is_found_as_it_is_in_a_value_and_as_it_is_in_json(shop: Process, text: str) -> None:
+    @workflow("saying")
+    def saying(what: Ref[dict[str, str]]) -> None:
+        """Do nothing."""
+
+    run = await saying(shop.container).run({"said": 'say "hi" in C:\\dir\none\ntwo'})
+    await listed(shop.container).run()
+
+    page = await shop.engine.list(text=text)
+
+    assert [each.run_id for each in page.items] == [run.run_id]
+
+
+async def test_a_text_is_found_in_upper_and_lower_case_and_not_spelt_otherwise(shop: Process) -> None:
+    @workflow("sending")
+    def sending(where: Ref[str]) -> None:
+        """Do nothing."""
+
+    run = await sending(shop.container).run("Große Straße", run_id="there")
+
+    found = {text: (await shop.engine.list(text=text)).items for text in ("GROßE", "große", "GROSSE")}
+
+    assert {text: [each.run_id for each in items] for text, items in found.items()} == {
+        "GROßE": [run.run_id],
+        "große": [run.run_id],
+        "GROSSE": [],
+    }
 
 
 @pytest.mark.parametrize("odd", ["\0", "\ud800"])
