@@ -1,5 +1,6 @@
 """`Harness`: a whole application in memory, on a clock that a test moves."""
 
+import asyncio
 import json
 from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack
@@ -103,6 +104,7 @@ class Harness:
         self._stand_ins = dict(services or {})
         self._rest = Rest(self.clock, patience_s)
         self._stack = AsyncExitStack()
+        self._deleting: asyncio.Task[dict[str, int]] | None = None
 
     async def __aenter__(self) -> Self:
         if self._is_open:
@@ -139,6 +141,10 @@ class Harness:
         self.container = await stack.enter_async_context(self._app.services.handler_container())
 
     async def _close(self) -> None:
+        if self._deleting is not None:
+            self._deleting.cancel()
+            await asyncio.wait([self._deleting])
+            self._deleting = None
         await self._rest.moving(Work(self._app).aclose())
         await self._rest.moving(self._app.aclose())
 
@@ -173,6 +179,8 @@ class Harness:
     async def advance(self, delta: timedelta) -> None:
         """Move the time on, and settle whenever something is due on the way: retries, timeouts, timers, jobs.
 
+        At its end what is old is deleted, as a daemon does it every minute: runs whose `retention` is over, for one.
+
         Raises:
             TypeError: `delta` is no `timedelta`.
             ValueError: It is below zero.
@@ -180,6 +188,12 @@ class Harness:
         """
         self._check_open()
         await self._rest.advance(delta)
+        if self._deleting is None:
+            self._deleting = asyncio.create_task(self._app.retention.apply(), name="retention")
+            await self._rest.settle()
+        if self._deleting.done():  # else it rests between two batches, and goes on as the time does
+            deleting, self._deleting = self._deleting, None
+            deleting.result()
 
     def _check_open(self) -> None:
         if not self._is_open:

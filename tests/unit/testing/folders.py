@@ -55,6 +55,16 @@ def pack_order(order_id: Ref[str]) -> Ref[str]:
 async def pack_it(event: OrderPlaced, ctx: SubscriberContext) -> None:
     await pack_order(ctx.container).run(event.id)
 """
+KEPT = """
+from datetime import timedelta
+
+from daemon import workflow
+
+
+@workflow("kept", retention=timedelta(days=3))
+def kept() -> None:
+    pass
+"""
 OTHER = """
 from daemon import step, workflow
 

@@ -10,7 +10,7 @@ import pytest
 from daemon import ConfigurationError, DefinitionError, Event, WorkflowEngine
 from daemon.discovery import PACKAGES
 from daemon.testing import Harness, ManualClock
-from tests.unit.testing.folders import CIRCLE, MINUTES, OTHER, SHOP, STUCK, application
+from tests.unit.testing.folders import CIRCLE, KEPT, MINUTES, OTHER, SHOP, STUCK, application
 
 
 class OrderPlaced(Event, name="order.placed"):
@@ -109,6 +109,18 @@ async def test_a_year_in_which_nothing_happens_is_over_at_once(tmp_path: Path) -
         await app.advance(timedelta(days=365))
 
         assert app.clock.now() == datetime(2027, 1, 1, tzinfo=UTC)
+
+
+async def test_a_run_is_deleted_when_it_was_kept_for_long_enough(tmp_path: Path) -> None:
+    async with Harness(application(tmp_path, workflows__kept=KEPT)) as app:
+        engine = await app.container.aget(WorkflowEngine)
+        kept = engine.workflows["kept"]
+        await kept(app.container).run()  # type: ignore[operator]
+        await app.advance(timedelta(days=2))
+        before = app.runs(workflow="kept")
+        await app.advance(timedelta(days=1, minutes=1))
+
+        assert (len(before), app.runs(workflow="kept")) == (1, [])
 
 
 async def test_work_that_never_ends_is_named(tmp_path: Path) -> None:
