@@ -71,11 +71,12 @@ class Codec:
         type_: The declared type; `Any` takes what is JSON already.
     """
 
-    __slots__ = ("_decode", "_encode", "_plain", "_proof", "type")
+    __slots__ = ("_decode", "_encode", "_plain", "_proof", "type", "validator")
 
     def __init__(self, type_: Any) -> None:
         self.type = type_
         serializer, validator, self._proof = adapter_of(type_)
+        self.validator = validator
         self._encode = serializer.to_json
         self._decode = validator.validate_json
         if not self._proof:  # stored by name, whatever aliases a model has
@@ -129,9 +130,13 @@ class Codec:
     def takes(self, other: "Codec") -> bool:
         """Tell whether a value of the other's type is one of this one's as it is."""
         mine, its = self.type, other.type
-        if mine is its or mine is Any or mine is object or mine == its:
+        if mine is its or mine is Any or mine is object or self.reads_as(other):
             return True
         return isinstance(mine, type) and isinstance(its, type) and issubclass(its, mine)
+
+    def reads_as(self, other: "Codec") -> bool:
+        """Tell whether both read the same JSON as the same value; unions of another order are equal, and do not."""
+        return self.validator is other.validator
 
     def restore(self, data: bytes) -> Any:
         """Return stored JSON as a value at rest."""

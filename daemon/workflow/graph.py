@@ -98,7 +98,7 @@ class Graph:
         if result is None:
             return None
         if type(result) is not Slot:
-            return _Holding(values, limit_bytes, is_missing, "a part of the workflow's result").structure(result)
+            return _Holding(values, limit_bytes, is_missing).structure(result, "the workflow's result")
         stored, what = values[result.index], "the workflow's result"
         if not result.path:
             if type(stored) is not Held:
@@ -107,9 +107,9 @@ class Graph:
                 except CodecError:
                     if not is_missing(result.index):
                         raise
-            elif stored.codec.type == self.result_codec.type:
+            elif stored.codec.reads_as(self.result_codec):
                 return stored.data
-        return _Holding(values, limit_bytes, is_missing, what).slot(result, self.result_codec)
+        return _Holding(values, limit_bytes, is_missing).slot(result, self.result_codec, what)
 
     def decode_result(self, data: bytes) -> Any:
         """Return what a stored result stands for."""
@@ -180,26 +180,26 @@ class _Holding:
     values: Sequence[Any]
     limit_bytes: int
     is_missing: IsMissing
-    what: str
 
-    def slot(self, slot: Slot, codec: Codec) -> bytes:
+    def slot(self, slot: Slot, codec: Codec, what: str) -> bytes:
         stored = self.values[slot.index]
-        if type(stored) is Held and not slot.path and stored.codec.type == codec.type:
+        if type(stored) is Held and not slot.path and stored.codec.reads_as(codec):
             return stored.data
         value = slot.resolve(self.values)
         try:
-            return codec.hold(value, self.limit_bytes, self.what)[0]
+            return codec.hold(value, self.limit_bytes, what)[0]
         except CodecError:
             if slot.path or not self.is_missing(slot.index):
                 raise
-            return _or_none(codec).hold(value, self.limit_bytes, self.what)[0]
+            return _or_none(codec).hold(value, self.limit_bytes, what)[0]
 
-    def structure(self, operand: Operand) -> bytes:
+    def structure(self, operand: Operand, what: str) -> bytes:
         if isinstance(operand, Constant):
             return operand.data
         if isinstance(operand, Slot):
-            return self.slot(operand, Codec(operand.type))
-        parts = [self.structure(item) for item in operand.items]
+            return self.slot(operand, Codec(operand.type), what)
+        keys = operand.keys or range(len(operand.items))
+        parts = [self.structure(item, f"{what}[{key!r}]") for key, item in zip(keys, operand.items, strict=True)]
         if operand.kind is dict:
             parts = [json.dumps(key).encode() + b":" + part for key, part in zip(operand.keys, parts, strict=True)]
             return b"{" + b",".join(parts) + b"}"

@@ -27,6 +27,14 @@ def test_unions_of_another_order_are_other_types() -> None:
     assert Codec(str | datetime).decode(f'"{text}"'.encode()) == text
 
 
+def test_a_value_of_a_union_of_another_order_is_not_taken_as_it_is() -> None:
+    mine, its = Codec(datetime | str), Codec(str | datetime)
+
+    assert mine.type == its.type
+    assert not mine.takes(its)
+    assert mine.takes(Codec(datetime | str))
+
+
 def refused(value: int) -> int:
     raise KeyError(value)
 
