@@ -232,7 +232,10 @@ def _cause(error: Exception) -> Exception | None:
 
 def _hint(became: str) -> str:
     if became == ANOTHER_VALUE:
-        return "JSON has no form for it, or a validator or serializer changes it: pass on what it is made from."
+        return (
+            "JSON has no form for it, a validator or serializer changes it, or its class has no __eq__: pass on "
+            "what it is made from."
+        )
     return "Declare its exact type, so that it is stored as what it is."
 
 
