@@ -2,31 +2,27 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import pytest
 
 from daemon import (
-    PermanentFailure,
     Ref,
     Retry,
     RunStatus,
     SourceStep,
-    SourceWorkflow,
     StepContext,
     WorkflowRun,
     for_each,
     parallelize,
-    sleep,
     step,
-    wait_for_event,
     workflow,
 )
 from daemon.clock import ManualClock
 from daemon.store.port import Store
 from daemon.store.writes import PutStep, Write
+from tests.contract.engine.beside import Slow, paying, put_beside, sleeping, waiting_beside
 from tests.contract.engine.mortal import living
 from tests.contract.engine.outside import DAY, HOUR, SECOND, Paid, ended, reached, tell
 from tests.contract.engine.processes import CountingStore, Journal, Process, until
@@ -34,71 +30,9 @@ from tests.contract.engine.processes import CountingStore, Journal, Process, unt
 IN_AN_HOUR = Retry(max_attempts=2, delay=HOUR, max_delay=HOUR, jitter=0)
 
 
-class Slow:
-    """A step that goes on until it is told to end."""
-
-    def __init__(self, journal: Journal, *, fails: bool = False) -> None:
-        self.entered, self.go_on = asyncio.Event(), asyncio.Event()
-        self.step: SourceStep[None, Any] = self._make(journal, fails=fails)
-
-    def _make(self, journal: Journal, *, fails: bool) -> SourceStep[None, Any]:
-        @step("slow")
-        async def slow() -> None:
-            self.entered.set()
-            await self.go_on.wait()
-            journal.append("slow")
-            if fails:
-                raise PermanentFailure("it broke")
-
-        return slow
-
-
-def _paid(journal: Journal, *, timeout: timedelta | None = None, name: str = "paid") -> SourceWorkflow[Any]:
-    """Return a workflow that waits for a payment, and then has something to do."""
-    first, last = journal.step(f"first-{name}"), journal.step(f"last-{name}")
-
-    @workflow(name, timeout=timeout)
-    def paid() -> Ref[Paid]:
-        first()
-        event = wait_for_event(Paid, key=name, match=lambda event: event.order_id)
-        last()
-        return event
-
-    return paid
-
-
-def _slept(journal: Journal, delay: timedelta, name: str = "slept") -> SourceWorkflow[Any]:
-    last = journal.step(f"last-{name}")
-
-    @workflow(name)
-    def slept() -> None:
-        sleep(delay)
-        last()
-
-    return slept
-
-
-def _beside(slow: Slow, *children: SourceWorkflow[Any], timeout: timedelta | None = None) -> SourceWorkflow[None]:
-    @workflow("beside", timeout=timeout)
-    def beside() -> None:
-        parallelize(*(child.as_step() for child in children), slow.step())
-
-    return beside
-
-
-async def _wait_beside(
-    shop: Process, beside: SourceWorkflow[Any], slow: Slow, child: str = "paid"
-) -> asyncio.Task[Any]:
-    """Start a run, and return once its child waits and the step beside it goes on."""
-    running = asyncio.create_task(beside(shop.container).run(run_id="b-1", raise_on_error=False))
-    await slow.entered.wait()
-    await reached(shop, f"b-1:{child}", RunStatus.WAITING)
-    return running
-
-
 async def test_a_child_goes_on_with_its_event_while_the_step_beside_it_runs(shop: Process, journal: Journal) -> None:
     slow = Slow(journal)
-    running = await _wait_beside(shop, _beside(slow, _paid(journal)), slow)
+    running = await waiting_beside(shop, put_beside(slow, paying(journal)), slow)
 
     await tell(shop, Paid(order_id="paid"))
     child = await reached(shop, "b-1:paid", RunStatus.COMPLETED)
@@ -113,11 +47,11 @@ async def test_a_child_goes_on_with_its_event_while_the_step_beside_it_runs(shop
 async def test_its_event_may_be_taken_in_by_another_process(
     store: Store, clock: ManualClock, journal: Journal, *, everything: bool
 ) -> None:
-    slow, paid = Slow(journal), _paid(journal)
-    beside = _beside(slow, paid)
+    slow, paid = Slow(journal), paying(journal)
+    beside = put_beside(slow, paid)
     shop, gate = [await living(store, clock, name) for name in ("shop", "gate")]
     gate.engine.register([beside])
-    running = await _wait_beside(shop, beside, slow)
+    running = await waiting_beside(shop, beside, slow)
 
     await shop.engine.heed(everything=everything)
     await tell(gate, Paid(order_id="paid"))
@@ -135,7 +69,7 @@ async def test_an_event_that_comes_while_it_is_written_that_a_child_waits_is_not
     slow = Slow(journal)
     counting = CountingStore(store)
     shop, gate = [await living(each, clock, name) for each, name in ((counting, "shop"), (store, "gate"))]
-    beside = _beside(slow, _paid(journal))
+    beside = put_beside(slow, paying(journal))
     gate.engine.register([beside])
 
     async def tell_meanwhile(writes: tuple[Write, ...]) -> None:
@@ -158,7 +92,7 @@ async def test_a_childs_timer_is_due_while_the_step_beside_it_runs(
     shop: Process, clock: ManualClock, journal: Journal
 ) -> None:
     slow = Slow(journal)
-    running = await _wait_beside(shop, _beside(slow, _slept(journal, DAY)), slow, "slept")
+    running = await waiting_beside(shop, put_beside(slow, sleeping(journal, DAY)), slow, "slept")
 
     clock.advance(DAY - SECOND)
     await asyncio.sleep(0)
@@ -234,14 +168,14 @@ def _waits(run: WorkflowRun[Any], *, name: str) -> bool:
 async def test_what_waits_in_a_group_in_a_child_in_a_group_goes_on_too(
     shop: Process, clock: ManualClock, journal: Journal
 ) -> None:
-    slow, paid, slept = Slow(journal), _paid(journal), _slept(journal, DAY)
+    slow, paid, slept = Slow(journal), paying(journal), sleeping(journal, DAY)
 
     @workflow("inner")
     def inner() -> None:
         parallelize(paid.as_step(), slept.as_step())
         journal.step("last-inner")()
 
-    running = await _wait_beside(shop, _beside(slow, inner), slow, "inner")
+    running = await waiting_beside(shop, put_beside(slow, inner), slow, "inner")
     clock.advance(DAY)
     await reached(shop, "b-1:inner:slept", RunStatus.COMPLETED)
     waiting = await reached(shop, "b-1:inner", RunStatus.WAITING)
@@ -256,8 +190,8 @@ async def test_what_waits_in_a_group_in_a_child_in_a_group_goes_on_too(
 
 async def test_a_run_is_parked_once_all_that_is_left_waits(shop: Process, clock: ManualClock, journal: Journal) -> None:
     slow = Slow(journal)
-    beside = _beside(slow, _paid(journal), _slept(journal, DAY))
-    running = await _wait_beside(shop, beside, slow)
+    beside = put_beside(slow, paying(journal), sleeping(journal, DAY))
+    running = await waiting_beside(shop, beside, slow)
 
     slow.go_on.set()
     parked = await running
@@ -278,8 +212,8 @@ async def test_a_run_is_parked_once_all_that_is_left_waits(shop: Process, clock:
 async def test_a_run_whose_members_are_due_at_once_is_not_parked_meanwhile(
     shop: Process, clock: ManualClock, journal: Journal
 ) -> None:
-    slow, children = Slow(journal), [_slept(journal, DAY, name) for name in ("one", "other")]
-    running = await _wait_beside(shop, _beside(slow, *children), slow, "other")
+    slow, children = Slow(journal), [sleeping(journal, DAY, name) for name in ("one", "other")]
+    running = await waiting_beside(shop, put_beside(slow, *children), slow, "other")
     await reached(shop, "b-1:one", RunStatus.WAITING)
 
     clock.advance(DAY)
@@ -290,47 +224,11 @@ async def test_a_run_whose_members_are_due_at_once_is_not_parked_meanwhile(
     assert sorted(journal) == ["last-one", "last-other", "slow"]
 
 
-@pytest.mark.parametrize("ends", ["fails", "is cancelled"])
-async def test_what_waits_is_undone_at_once_when_the_run(shop: Process, journal: Journal, ends: str) -> None:
-    slow = Slow(journal, fails=ends == "fails")
-    running = await _wait_beside(shop, _beside(slow, _paid(journal)), slow)
-
-    if ends == "is cancelled":
-        await shop.engine.cancel("b-1")
-    slow.go_on.set()
-    run = await running
-    child = await shop.engine.get("b-1:paid")
-
-    status = RunStatus.REVERTED if ends == "fails" else RunStatus.CANCELLED
-    assert (run.status, child.status, child.waiting_for) == (status, RunStatus.REVERTED, "")
-    assert journal == ["first-paid", "slow", "undo first-paid"]
-
-
-@pytest.mark.parametrize("whose", ["child", "run"])
-async def test_a_timeout_strikes_what_waits_beside_something_that_runs(
-    shop: Process, clock: ManualClock, journal: Journal, whose: str
-) -> None:
-    slow = Slow(journal)
-    paid = _paid(journal, timeout=HOUR if whose == "child" else None)
-    beside = _beside(slow, paid, timeout=HOUR if whose == "run" else None)
-    running = await _wait_beside(shop, beside, slow)
-
-    clock.advance(HOUR)
-    if whose == "child":
-        await until(lambda: shop.engine._live["b-1"].failing, what="its time is up")
-        slow.go_on.set()
-    run = await running
-
-    name = "paid" if whose == "child" else "beside"
-    assert [(each.step, each.attempts[0].type) for each in run.errors] == [(name, "RunTimeout")]
-    assert journal == ["first-paid", *(["slow"] if whose == "child" else []), "undo first-paid"]
-
-
 async def test_it_goes_on_after_a_restart(store: Store, clock: ManualClock, journal: Journal) -> None:
     slow = Slow(journal)
-    beside = _beside(slow, _paid(journal))
+    beside = put_beside(slow, paying(journal))
     old, new = [await living(store, clock, name) for name in ("old", "new")]
-    running = await _wait_beside(old, beside, slow)
+    running = await waiting_beside(old, beside, slow)
 
     await old.die()
     slow.entered.clear()
