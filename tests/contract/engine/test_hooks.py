@@ -1,5 +1,6 @@
 """Handlers that an application adds to the hooks of a workflow."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -24,6 +25,7 @@ from daemon.store.port import Store
 from daemon.workflow.workflow import SourceWorkflow, Workflow
 from tests.contract.engine.crashing import check, survivals
 from tests.contract.engine.mortal import living
+from tests.contract.engine.outside import ended
 from tests.contract.engine.processes import Journal, Process, until
 
 HERE = __name__
@@ -260,3 +262,38 @@ async def test_handlers_survive_a_crash_at_any_commit(
         status = RunStatus.REVERTED if fails else RunStatus.COMPLETED
 
         check(survival, ("first", "one", "two", "last"), status=status, undone={"first", "one", "two"} if fails else ())
+
+
+async def test_a_handler_is_in_doubt_if_its_process_died_and_those_after_it_are_not(
+    store: Store, clock: ManualClock, journal: Journal
+) -> None:
+    entered = asyncio.Event()
+
+    @workflow("placing", timeout=timedelta(minutes=1))
+    def placing(order: Ref[Order]) -> None:
+        order_validated(order)
+
+    async def hang(_: Order) -> str:
+        entered.set()
+        await asyncio.Event().wait()
+        return "never"
+
+    async def undo(_: str) -> None:
+        journal.append("never")
+
+    async def after(_: Order) -> str:
+        journal.append("never")
+        return "never"
+
+    placing.on(order_validated)(hang).compensate(undo)
+    placing.on(order_validated)(after).compensate(undo)
+    old, new = [await living(store, clock, name) for name in ("old", "new")]
+    await placing(old.container).run(ORDER, run_id="p-1", wait=False)
+    await entered.wait()
+    await old.die()
+    clock.advance(timedelta(minutes=2))
+    await new.take_over(placing)
+    run = await ended(new, "p-1")
+
+    assert (run.status, journal) == (RunStatus.FAILED, [])
+    assert [error.step.rpartition(".")[2] for error in run.errors if error.phase == "compensate"] == ["hang]"]
