@@ -62,6 +62,7 @@ def release(run: Execution) -> None:
     """Have every event that was staged in a run and its children published with the next commit: it has completed."""
     for seq, packed in enumerate(_staged(run), _RELEASED):
         run.journal.pending.append(StageEvent(_outgoing(run, packed.encode(), seq)))
+        run.emitted = run.emitted or 1  # before it waited, perhaps, of which this process would not know
 
 
 def _staged(run: Execution) -> list[str]:

@@ -1,6 +1,7 @@
 """What a run emits: staged with it, published after it has completed, dropped when it rolls back."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from daemon import (
     RunStatus,
     StepContext,
     WorkflowFailed,
+    sleep,
     step,
     workflow,
 )
@@ -75,6 +77,27 @@ async def test_what_a_run_emits_is_published_when_it_has_completed(shop: Process
     assert len({message.envelope.id for message in messages}) == 2
     assert {message.envelope.correlation_id for message in messages} == {"emit-1"}
     assert shop.staged == 1
+
+
+async def test_what_a_run_emitted_before_it_waited_leaves_as_soon_as_it_has_completed(
+    shop: Process, clock: ManualClock
+) -> None:
+    @step("emit-first")
+    async def emit_first(_: int, ctx: StepContext) -> None:
+        ctx.emit(OrderPlaced(number=1))
+
+    @workflow("napping")
+    def napping(value: Ref[int]) -> None:
+        emit_first(value)
+        sleep(timedelta(days=1))
+
+    await napping(shop.container).run(1, run_id="nap-1")
+    told_before = shop.staged
+    clock.advance(timedelta(days=1))
+    await napping(shop.container).run(1, run_id="nap-1", wait=True)
+
+    assert len(await _outgoing(shop.store)) == 1
+    assert shop.staged == told_before + 1
 
 
 async def test_an_event_without_a_json_form_fails_its_step_finally(shop: Process, journal: Journal) -> None:
