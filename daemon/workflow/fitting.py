@@ -19,7 +19,7 @@ _KNOWN = (
     *(datetime, date, time, timedelta, Decimal, UUID),
 )
 _TRANSFORM = "Convert it in a run: transform(ref, lambda v: ...)"
-_ITEMS_ARE_FIRST = (list, set, frozenset)
+_CONTAINERS = (list, set, frozenset, dict)
 
 
 def fits(given: Any, wanted: Any) -> bool:
@@ -60,8 +60,8 @@ def _may_be(given: Any, wanted: Any) -> bool:
     if not issubclass(kind, other) and not issubclass(other, kind):
         return False
     items, others = get_args(given), get_args(wanted)
-    if kind is other and kind in _ITEMS_ARE_FIRST and len(items) == len(others) == 1:
-        return fits(items[0], others[0])
+    if kind is other and kind in _CONTAINERS and len(items) == len(others):
+        return all(map(fits, items, others))
     return True
 
 
