@@ -127,9 +127,7 @@ class _Group:
 
     def _stop(self, why: Stopped) -> None:
         self.stopped.append(why)
-        if isinstance(why, Fenced):
-            self._is_fenced = True
-            self._wake_all()
+        self._is_fenced = self._is_fenced or isinstance(why, Fenced)
 
     async def _goes_on(self, why: Parked, nudges: int) -> bool:
         """Wait as long as something goes on beside what waits for long; tell whether to look after it again.
@@ -161,11 +159,8 @@ class _Group:
         """Have all that wait stop waiting here, if nothing goes on beside them; one that was woken will."""
         if len(self._dormant) == self._going and not any(each.done() for each in self._dormant):
             self._is_parked = True
-            self._wake_all()
-
-    def _wake_all(self) -> None:
-        for each in self._dormant:
-            wake(each)
+            for each in self._dormant:
+                wake(each)
 
     def _is_over(self) -> bool:
         return self._is_fenced or (self._stops and self._run.failing)

@@ -145,7 +145,7 @@ class Execution(Standing):
         """Have nothing new start in the whole tree, and wake whoever waits for a retry."""
         for each in self.top.tree():
             each.failing = True
-            for sleeper in (*each.sleepers, *each.dormant):
+            for sleeper in each.sleepers:
                 wake(sleeper)
 
     def nudge(self) -> None:

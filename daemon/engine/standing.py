@@ -52,7 +52,7 @@ class Standing:
         woken: Whether it was parked here, perhaps for long: it may have been taken over since, unnoticed.
         limit: The timeout that struck.
         sleepers: Whoever waits for a retry; woken when the run begins to fail.
-        dormant: Whoever waits for long beside something that goes on; woken, too, when something comes from outside.
+        dormant: Whoever waits for long beside something that goes on; woken when something comes from outside.
         nudges: How often something came from outside for the whole run.
         waiters: Whoever waits for the run, and whether to its end or until it is parked.
         is_debugged: Whether debug lines are written at all.

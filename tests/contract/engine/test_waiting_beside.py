@@ -21,7 +21,7 @@ from daemon import (
 )
 from daemon.clock import ManualClock
 from daemon.store.port import Store
-from daemon.store.writes import PutStep, Write
+from daemon.store.writes import PutStep, UpdateChild, Write
 from tests.contract.engine.beside import Slow, paying, put_beside, sleeping, waiting_beside
 from tests.contract.engine.mortal import living
 from tests.contract.engine.outside import DAY, HOUR, SECOND, Paid, ended, reached, tell
@@ -63,8 +63,9 @@ async def test_its_event_may_be_taken_in_by_another_process(
     assert journal == ["first-paid", "last-paid", "slow"]
 
 
+@pytest.mark.parametrize("waits", ["the step", "the child"])
 async def test_an_event_that_comes_while_it_is_written_that_a_child_waits_is_not_overlooked(
-    store: Store, clock: ManualClock, journal: Journal
+    store: Store, clock: ManualClock, journal: Journal, waits: str
 ) -> None:
     slow = Slow(journal)
     counting = CountingStore(store)
@@ -73,10 +74,10 @@ async def test_an_event_that_comes_while_it_is_written_that_a_child_waits_is_not
     gate.engine.register([beside])
 
     async def tell_meanwhile(writes: tuple[Write, ...]) -> None:
-        if any(isinstance(each, PutStep) and each.record.awaits for each in writes):
+        if any(_says_that(waits, each) for each in writes):
             counting.before_commit = None
             await tell(gate, Paid(order_id="paid"))
-            await shop.engine.heed(everything=False)  # too early: nobody knows yet that it waits
+            await shop.engine.heed(everything=False)  # too early: nobody waits yet
 
     counting.before_commit = tell_meanwhile
     running = asyncio.create_task(beside(shop.container).run(run_id="b-1"))
@@ -86,6 +87,13 @@ async def test_an_event_that_comes_while_it_is_written_that_a_child_waits_is_not
     await running
 
     assert journal == ["first-paid", "last-paid", "slow"]
+
+
+def _says_that(waits: str, write: Write) -> bool:
+    """Tell whether a write says so: first the step waits for its event, and then the child for that."""
+    if waits == "the step":
+        return isinstance(write, PutStep) and write.record.awaits != ""
+    return isinstance(write, UpdateChild) and write.record.status is RunStatus.WAITING
 
 
 async def test_a_childs_timer_is_due_while_the_step_beside_it_runs(
@@ -216,8 +224,8 @@ async def test_a_run_whose_members_are_due_at_once_is_not_parked_meanwhile(
     running = await waiting_beside(shop, put_beside(slow, *children), slow, "other")
     await reached(shop, "b-1:one", RunStatus.WAITING)
 
-    clock.advance(DAY)
     slow.go_on.set()
+    clock.advance(DAY)
     run = await running
 
     assert run.status is RunStatus.COMPLETED
