@@ -253,7 +253,7 @@ def failure_sentence(run: WorkflowRun[Any]) -> str:
     if run.status is RunStatus.CANCELLED:
         said += "was cancelled"
     elif first is not None:
-        said += f"failed at {first.step!r}{_after(first)}: {first}"
+        said += f"failed at {first.step!r}{_after(first)}: {_clause(first)}"
     else:
         said += "failed"
     said += f"; rolled back: {', '.join(run.compensated) or 'nothing'}"
@@ -271,10 +271,16 @@ def _after(error: StepError) -> str:
     return f" after {count} attempt{'s' if count > 1 else ''}"
 
 
+def _clause(error: StepError) -> str:
+    """Return what an error says, as a part of a sentence that goes on."""
+    said = str(error)
+    return said if said.endswith("..") else said.removesuffix(".")
+
+
 def _left_undone(error: StepError) -> str:
     if error.attempts and error.attempts[-1].type == IN_DOUBT:
         return error.attempts[-1].message
-    return f"the compensation of {error.step} failed{_after(error)}: {error}"
+    return f"the compensation of {error.step} failed{_after(error)}: {_clause(error)}"
 
 
 def _loaded(data: bytes) -> Any:

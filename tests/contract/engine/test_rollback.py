@@ -38,8 +38,13 @@ async def test_a_failed_run_undoes_what_was_finished_last_first(shop: Process, j
     ]
 
 
-async def test_the_error_says_in_one_sentence_what_happened(shop: Process, journal: Journal) -> None:
-    first, broken = journal.step("first"), journal.failing(fails_with="it broke\nbadly")
+@pytest.mark.parametrize(
+    ("message", "said"), [("it broke\nbadly", "it broke badly"), ("It broke.", "It broke"), ("no ...", "no ...")]
+)
+async def test_the_error_says_in_one_sentence_what_happened(
+    shop: Process, journal: Journal, message: str, said: str
+) -> None:
+    first, broken = journal.step("first"), journal.failing(fails_with=message)
 
     @workflow("telling")
     def telling() -> None:
@@ -50,7 +55,7 @@ async def test_the_error_says_in_one_sentence_what_happened(shop: Process, journ
         await telling(shop.container).run(run_id="telling-1")
 
     assert str(failed.value) == (
-        "Workflow 'telling' (run 'telling-1') failed at 'break' after 1 attempt: PermanentFailure: it broke badly; "
+        f"Workflow 'telling' (run 'telling-1') failed at 'break' after 1 attempt: PermanentFailure: {said}; "
         "rolled back: first."
     )
     assert isinstance(failed.value.__cause__, PermanentFailure)
