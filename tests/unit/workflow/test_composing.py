@@ -5,29 +5,11 @@ from typing import Any
 
 import pytest
 
-from daemon import CompositionError, Ref, parallelize, step, transform, workflow
-from tests.unit.workflow.attempts import Order, attempt_with, take
+from daemon import CompositionError, Ref, parallelize, transform, workflow
+from tests.unit.workflow.attempts import Order, Socket, attempt_with, charge, count, line_of, take
 
 anything: Any = None
 HERE = "tests/unit/workflow/test_composing.py"
-
-
-class Socket:
-    """A live object: no JSON form."""
-
-
-@step("charge")
-async def charge(order: Order) -> int:
-    return len(order.lines)
-
-
-@step("count")
-async def count() -> int:
-    return 1
-
-
-def line_of(fn: Callable[..., Any], offset: int = 0) -> str:
-    return f"{HERE}:{fn.__code__.co_firstlineno + offset}"
 
 
 def refused(fn: Any, name: str = "refused") -> str:

@@ -1,36 +1,18 @@
 """What a composition may be, take and return; every refusal says where, and what to write."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import BaseModel
 
 from daemon import CompositionError, Ref, step, workflow
-from tests.unit.workflow.attempts import Order, take
+from tests.unit.workflow.attempts import Order, Socket, charge, count, line_of, take
 
 if TYPE_CHECKING:
     from decimal import Decimal as OnlyForTypes
 
 HERE = "tests/unit/workflow/test_compositions.py"
-
-
-class Socket:
-    """A live object: no JSON form."""
-
-
-@step("charge")
-async def charge(order: Order) -> int:
-    return len(order.lines)
-
-
-@step("count")
-async def count() -> int:
-    return 1
-
-
-def line_of(fn: Callable[..., Any], offset: int = 0) -> str:
-    return f"{HERE}:{fn.__code__.co_firstlineno + offset}"
 
 
 def refused(fn: Any, name: str = "refused") -> str:

@@ -3,35 +3,18 @@
 import gc
 import importlib.util
 import sys
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from daemon import CompositionError, DefinitionError, Ref, step, workflow
-from tests.unit.workflow.attempts import Order
-
-HERE = "tests/unit/workflow/test_workflow_names.py"
-
-
-@step("charge")
-async def charge(order: Order) -> int:
-    return len(order.lines)
-
-
-@step("count")
-async def count() -> int:
-    return 1
+from daemon import CompositionError, DefinitionError, Ref, workflow
+from tests.unit.workflow.attempts import Order, charge, count, line_of
 
 
 def with_a_count() -> None:
     count()
-
-
-def line_of(fn: Callable[..., Any]) -> str:
-    return f"{HERE}:{fn.__code__.co_firstlineno}"
 
 
 def refused(fn: Any, name: str) -> str:
