@@ -31,6 +31,7 @@ STEADY_S = 10.0
 SCRATCH_CHANNELS = 16
 CHANNELS_MAX = 2047  # RabbitMQ's defaults, where it does not say
 FRAME_MAX = 131_072
+_BLOCKED = "it is low on memory or disk, and takes no messages until that is over."
 
 # What the broker answers about one entity; everything else means that it is not there at the moment.
 REFUSALS = (
@@ -110,6 +111,8 @@ class Link:
         self._last_number = 0  # of a channel
         self._idle: list[AbstractChannel] = []
         self._slots = asyncio.Semaphore(SCRATCH_CHANNELS)
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._dropped = ""  # why we gave up the connection ourselves
 
     @property
     def connected(self) -> bool:
@@ -127,6 +130,8 @@ class Link:
 
     async def aclose(self) -> None:
         """Give up the connection, and make no other."""
+        for retiring in self._retiring:
+            retiring.cancel()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
@@ -144,6 +149,17 @@ class Link:
         """Return when the broker takes messages: it blocks publishers while it is low on memory or disk."""
         if self._underlay is not None:
             await self._underlay.ready()
+
+    @property
+    def blocked(self) -> str:
+        """Why the broker takes no messages at the moment, in one sentence; empty if it does."""
+        return _BLOCKED if self._connection is not None and self._connection.is_blocked else ""
+
+    def drop(self, generation: int, why: str) -> None:
+        """Give up a connection on which the broker does not answer; nothing if it is another one by now."""
+        if self._connection is not None and generation == self.generation:
+            self._dropped = why
+            self._connection.abort()
 
     async def channel(self, *, confirms: bool = False) -> AbstractChannel:
         """Open a channel; the caller closes it.
@@ -164,6 +180,17 @@ class Link:
         channel = connection.channel(number, publisher_confirms=confirms, on_return_raises=confirms)
         await call(channel.initialize(), "open a channel")
         return channel
+
+    def retire(self, channel: AbstractChannel, *, after_s: float) -> None:
+        """Close a channel of ours later, when nobody waits on it any more."""
+
+        async def retire() -> None:
+            await self._clock.sleep(after_s)
+            await close(channel)
+
+        retiring = asyncio.create_task(retire(), name="rabbitmq-retire")
+        self._retiring.add(retiring)
+        retiring.add_done_callback(self._retiring.discard)
 
     @contextlib.asynccontextmanager
     async def scratch(self) -> AsyncIterator[AbstractChannel]:
@@ -232,6 +259,7 @@ class Link:
             await asyncio.wait({lost})
             error = lost.result()
             why = "it fell silent" if isinstance(error, asyncio.CancelledError) else str(error or "") or "it was closed"
+            why, self._dropped = self._dropped or why, ""
             self._down(f"The connection to RabbitMQ at {self.target.place} was lost: {why}.")
         finally:
             self._connection = None

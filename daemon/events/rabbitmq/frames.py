@@ -44,6 +44,7 @@ _HEADERS_FLAG, _ID_FLAG = 1 << 13, 1 << 7
 
 # Methods that name an exchange and a routing key.
 _CLASS_AND_METHOD = {_DELIVER: "deliver", b"\x00\x3c\x00\x47": "get-ok", b"\x00\x3c\x00\x32": "return"}
+_BLOCKING = {b"\x00\x0a\x00\x3c": True, b"\x00\x0a\x00\x3d": False}  # of a connection
 
 _log = get_logger(__name__)
 
@@ -175,6 +176,7 @@ class FrameReader(asyncio.StreamReader):
     """
 
     def __init__(self, *, with_id: bool) -> None:
+        self.is_blocked = False  # whether the broker has said that it takes no messages
         loop = asyncio.get_running_loop()
         super().__init__(limit=_BUFFER_BYTES, loop=loop)
         self._now_s = loop.time
@@ -235,12 +237,13 @@ class FrameReader(asyncio.StreamReader):
 
     def _harmless(self, kind: int, frame: bytes) -> bytes:
         if kind == _HEADER:
-            return self._framed(frame, self._wrapped(frame[7:-1]))
-        if kind == _METHOD and (method := _CLASS_AND_METHOD.get(frame[7:11])):
-            return self._framed(frame, _readable(frame[7:-1], method))
-        return frame
-
-    def _framed(self, frame: bytes, payload: bytes) -> bytes:
+            payload = self._wrapped(frame[7:-1])
+        elif kind == _METHOD and (method := _CLASS_AND_METHOD.get(frame[7:11])):
+            payload = _readable(frame[7:-1], method)
+        else:
+            if kind == _METHOD:
+                self.is_blocked = _BLOCKING.get(frame[7:11], self.is_blocked)
+            return frame
         return frame[:3] + len(payload).to_bytes(4) + payload + frame[-1:]
 
     def _wrapped(self, payload: bytes) -> bytes:

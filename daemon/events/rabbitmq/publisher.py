@@ -1,18 +1,39 @@
-"""Confirmed publishing: many callers share one channel and wait each for its own confirmation."""
+"""Confirmed publishing: many callers share one channel and wait each for its own confirmation.
+
+RabbitMQ handles what a channel publishes in its order, and what is first sent to a quorum queue that does not answer
+holds up the channel for half a minute, a message: a queue without its majority would take publishing from all others.
+So whatever is not confirmed in time costs its channel, on which the broker may be stuck, and goes by a channel of its
+own from then on, until it is confirmed there. Where the broker does not even open another channel, the connection is
+made anew.
+
+    shared channel -- not confirmed in time --> apart, on a channel of its own -- confirmed --> shared channel
+                                                     |     ^
+                                                     +-----+ not confirmed: the next one
+"""
 
 import asyncio
 from typing import Final
 
 from aio_pika.abc import AbstractChannel
-from aio_pika.exceptions import PublishError
+from aio_pika.exceptions import DeliveryError, PublishError
 
 from daemon.errors import BrokerUnavailableError
 from daemon.events.rabbitmq.codec import Properties
-from daemon.events.rabbitmq.connection import REFUSALS, Link, call, close
+from daemon.events.rabbitmq.connection import REFUSALS, Link, call
 from daemon.events.rabbitmq.frames import confirm_key
 from daemon.events.rabbitmq.transport import Marshalled, underlay_of
+from daemon.events.rabbitmq.way import Way
+from daemon.log import get_logger
 
+APART_MAX: Final = 32
 _FRAME_OVERHEAD_BYTES: Final = 64
+_SILENT = (
+    "RabbitMQ does not answer for a queue that this goes to, which may have lost its majority: see `rabbitmqctl "
+    "list_queues name state`. It stays where it is, and is tried again."
+)
+
+_log = get_logger(__name__)
+Target = tuple[str, str]  # an exchange, and a routing key
 
 
 class HeadersTooLargeError(Exception):
@@ -30,8 +51,8 @@ class Publisher:
     def __init__(self, link: Link, *, timeout_s: float) -> None:
         self._link = link
         self._timeout_s = timeout_s
-        self._channel: AbstractChannel | None = None
-        self._opening = asyncio.Lock()
+        self._shared = Way(link, timeout_s)
+        self._apart: dict[Target, Way] = {}
         # The library tells by its id alone which message came back; two with one id must not be under way together.
         self._under_way: dict[str, asyncio.Future[None]] = {}
 
@@ -52,43 +73,64 @@ class Publisher:
                     await asyncio.wait({other})
                 mine = self._under_way[key] = asyncio.get_running_loop().create_future()
                 try:
-                    return await self._confirmed(exchange, routing_key, marshalled, body)
+                    return await self._confirmed((exchange, routing_key), marshalled, body)
                 finally:
                     del self._under_way[key]
                     mine.set_result(None)
         except TimeoutError as error:
-            why = self._link.trouble or f"no confirmation within {self._timeout_s:g} s."
+            why = self._link.trouble or self._link.blocked or f"no confirmation within {self._timeout_s:g} s."
             raise BrokerUnavailableError(f"Whether RabbitMQ took {routing_key!r} is unknown: {why}") from error
 
     async def aclose(self) -> None:
-        """Close the channel; what is not confirmed by now is unknown."""
-        if self._channel is not None:
-            await close(self._channel)
-            self._channel = None
+        """Close the channels; what is not confirmed by now is unknown."""
+        async with asyncio.TaskGroup() as group:
+            for way in (self._shared, *self._apart.values()):
+                group.create_task(way.aclose())
 
-    async def _confirmed(self, exchange: str, routing_key: str, marshalled: Marshalled, body: bytes) -> bool:
-        channel = await self._open()
+    async def _confirmed(self, target: Target, marshalled: Marshalled, body: bytes) -> bool:
+        exchange, routing_key = target
+        way = self._apart.get(target, self._shared)
+        channel = await way.channel()
         await self._link.unblocked()
         underlay = await underlay_of(channel)
         published = underlay.basic_publish(
             body, exchange=exchange, routing_key=routing_key, properties=marshalled, mandatory=True, wait=False
         )
+        now_s = asyncio.get_running_loop().time
+        since_s = now_s()
         try:
             await call(published, f"confirm {routing_key!r}")
+        except asyncio.CancelledError:
+            if now_s() - since_s >= self._timeout_s / 2 and not self._link.blocked:
+                self._doubt(target, way, channel)
+            raise
         except REFUSALS as error:
             # It closed the channel for everybody who waits on it; they hear that it is unknown, and try again.
             raise BrokerUnavailableError(f"RabbitMQ refused {routing_key!r}: {error}") from error
         except BrokerUnavailableError as error:
+            if isinstance(error.__cause__, DeliveryError):
+                self._trust(target, way, channel)
             if isinstance(error.__cause__, PublishError):
                 return False
             raise
+        self._trust(target, way, channel)
         return True
 
-    async def _open(self) -> AbstractChannel:
-        if self._channel is not None and not self._channel.is_closed:
-            return self._channel
-        async with self._opening:
-            if self._channel is None or self._channel.is_closed:
-                await self._link.wait_up()
-                self._channel = await self._link.channel(confirms=True)
-            return self._channel
+    def _doubt(self, target: Target, way: Way, channel: AbstractChannel) -> None:
+        """Publish nothing more on a channel that does not answer, and what it was asked for apart from all others."""
+        way.leave(channel)
+        if way is self._shared:
+            if len(self._apart) < APART_MAX:
+                self._apart.setdefault(target, Way(self._link, self._timeout_s))
+        elif self._apart.get(target) is way:
+            way.failures += 1
+            if way.failures == 1:
+                _log.warning("publish_unconfirmed", exchange=target[0], routing_key=target[1], reason=_SILENT)
+
+    def _trust(self, target: Target, way: Way, channel: AbstractChannel) -> None:
+        """Publish among all others again what the broker answers."""
+        if way is not self._shared and self._apart.get(target) is way:
+            del self._apart[target]
+            way.leave(channel)
+            if way.failures:
+                _log.info("publish_confirmed_again", exchange=target[0], routing_key=target[1])

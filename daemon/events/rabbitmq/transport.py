@@ -80,6 +80,15 @@ class SafeTransport(TransportFactory):
         self._writer = TurnWriter(transport, protocol, reader, loop)
         return reader, self._writer
 
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the broker has said that it takes no messages."""
+        return self._reader.is_blocked
+
+    def abort(self) -> None:
+        """Close the socket, without a word."""
+        self._writer.transport.abort()
+
     def open_lane(self, channel: aiormq.Channel, receive: Receive) -> Lane:
         """Lead what is delivered on a channel of this connection past the library, until the channel is closed."""
         return self._reader.open_lane(channel, self._writer, receive)
@@ -107,12 +116,21 @@ class SafeConnection(aio_pika.Connection):
 
     def __init__(self, url: URL, transport: SafeTransport) -> None:
         super().__init__(url, client_properties={"product": "sagad"})
-        self.kwargs["transport_factory"] = transport
+        self._socket = self.kwargs["transport_factory"] = transport
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the broker has said that it takes no messages."""
+        return self._socket.is_blocked
+
+    def abort(self) -> None:
+        """Lose the connection, without a word to the broker, which may not hear it."""
+        self._socket.abort()
 
     async def connect(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the library's own signature
         """Connect; what could not be connected is closed."""
         underlay = _Underlay(self.url, **self.kwargs)
-        underlay.socket = self.kwargs["transport_factory"]
+        underlay.socket = self._socket
         closed = OneShotCallback(self._on_connection_close)
         try:
             async with asyncio.timeout(timeout):
