@@ -7,18 +7,20 @@ An event is dropped from the store after the bus has confirmed it. Between the t
 with the same id. Origins do not wait for each other; within one, an event is sent when the one before is confirmed, so
 that a failure in the middle never reverses two.
 
-A page of events is under way at one time: while it is, the page before is dropped and the next one read.
+A page of events is under way at one time: while it is, the page before is dropped and the next one read. What takes
+longer than a moment, because the broker does not answer for one of its queues, is late: the others do not wait for it.
 
 Invariants:
 * An origin whose event was not taken is stuck: nothing of it is sent before it is tried again, which is after a wait
   that doubles, and when all others have had their turn. A poke does not try it again.
 * Events whose name the broker has refused once are not tried meanwhile: a queue that is full refuses all of them.
+* Of an origin with a late event nothing else is sent, and nothing of the name of a late event.
 * A process that may count as dead sends nothing: others may have taken its events over, and be sending them.
 * While the broker or the store is away nothing is tried but after that wait, however often it is poked.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from enum import Enum
 from math import inf
 from typing import Any, TypeVar
@@ -35,6 +37,8 @@ from daemon.store.writes import DropOutgoing
 _AWAY_S = (0.1, 5.0)  # first and longest wait while the broker or the store is away, or an origin is stuck
 _PAGE = 500
 _TAKEN = 1_000  # at one time, from nobody and from the dead
+_MOMENT_S = 0.5
+_LATE_MAX = 1_000  # more, and it is not one queue: all wait
 T = TypeVar("T")
 _log = get_logger(__name__)
 
@@ -83,6 +87,8 @@ class Outbox:
         self._closing = False
         self._stuck: set[str] = set()
         self._refused: set[str] = set()
+        self._under_way: dict[str, str] = {}  # by origin, the name of the event that is being sent
+        self._late: set[asyncio.Task[None]] = set()
         self._passed = 0  # up to this position everything was sent, or is stuck
         self._is_round_over = False
         self._retries = False  # whether the timer is for what is stuck
@@ -98,7 +104,7 @@ class Outbox:
         self.poke()
 
     async def aclose(self) -> None:
-        """Relay what is there by now, unless the broker is away, and stop; what is left waits for the next start."""
+        """Relay what is there by now, unless the broker does not answer, and stop; what is left waits for a start."""
         if self._task is not None:
             self._stop_hints()
             self._closing = True
@@ -149,6 +155,10 @@ class Outbox:
             self._timer = self._clock.call_later(delay_s, self._resume)
         if self._timer is not None:
             self._timer.cancel()
+        for task in self._late:
+            task.cancel()
+        if self._late:
+            await asyncio.wait(self._late)
 
     async def _relay(self) -> _Left:
         """Send what is staged and not stuck."""
@@ -201,23 +211,41 @@ class Outbox:
         """Send what is not stuck of these events; return the ids of those that need not be sent again."""
         chains: dict[str, list[OutgoingEvent]] = {}  # in the order of their commits, those of an origin together
         for event in page:
-            if event.origin not in self._stuck:
+            if event.origin not in self._stuck and event.origin not in self._under_way:
                 chains.setdefault(event.origin, []).append(event)
-        sent: list[str] = []
-        async with asyncio.TaskGroup() as group:
-            for origin, chain in chains.items():
-                group.create_task(self._send(origin, chain, sent))
-        return sent
+        late = set(self._under_way.values())
+        sending = {_spawn(self._send(origin, chain, late)): origin for origin, chain in chains.items()}
+        if not sending:
+            return []
+        done, waiting = await asyncio.wait(sending, timeout=_MOMENT_S if len(self._late) < _LATE_MAX else None)
+        for task in waiting:
+            self._stuck.add(sending[task])
+            finishing = _spawn(self._finish(sending[task], task))
+            self._late.add(finishing)
+            finishing.add_done_callback(self._late.discard)
+        for task in done:
+            self._under_way.pop(sending[task], None)
+        return [id for task in done for id in task.result()]
 
-    async def _send(self, origin: str, chain: Sequence[OutgoingEvent], sent: list[str]) -> None:
-        """Send events of one origin, one after the other, until one is not taken."""
+    async def _finish(self, origin: str, sending: asyncio.Task[list[str]]) -> None:
+        """Wait for what is late, and drop what was sent of it; until then nothing of its origin is sent again."""
+        try:
+            if sent := await sending:
+                await self._drop(sent)
+        finally:
+            self._under_way.pop(origin, None)
+
+    async def _send(self, origin: str, chain: Sequence[OutgoingEvent], late: Collection[str]) -> list[str]:
+        """Send events of one origin, one after the other, until one is not taken; return the ids of those before it."""
+        sent: list[str] = []
         for event in chain:
             if not self._is_leased():
                 break
             message = unpack(event.message)
             name = message.envelope.name
-            if name in self._refused:
+            if name in self._refused or name in late:
                 break
+            self._under_way[origin] = name
             try:
                 await self._bus.send(message)
             except BrokerUnavailableError:
@@ -230,8 +258,9 @@ class Outbox:
                 break
             sent.append(event.id)
         else:
-            return
+            return sent
         self._stuck.add(origin)
+        return sent
 
 
 def _spawn(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:

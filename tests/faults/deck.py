@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from daemon.engine.recovery import LEASE_S
 from tests.acceptance.process import answered, until
 from tests.faults.laboratory import HEARTBEAT_S, Laboratory
+from tests.services.silence import silenced
 from tests.soak.database import Database
 
 # How often each is in the deck. `database` is for PostgreSQL alone.
@@ -24,6 +25,7 @@ DECK = {
     "alarm": 1,
     "delete-queue": 1,
     "bad-queue": 1,
+    "silent-queue": 1,
     "poison": 1,
     "database": 2,
 }
@@ -77,6 +79,7 @@ class Deck:
             "alarm": self._alarm,
             "delete-queue": self._delete_queue,
             "bad-queue": self._replace_queue,
+            "silent-queue": self._silence_queue,
             "poison": self._poison,
             "database": self._crash_database,
         }
@@ -176,6 +179,13 @@ class Deck:
         with self._calm:
             lab.mend_queue(subscriber)
             self._await_consumers()
+
+    def _silence_queue(self) -> None:
+        """Have a queue not answer for longer than anybody waits for a confirmation, from a new connection on."""
+        queue = self._lab.queue(self._chance.choice(["left", "right", "straight", "echo"]))
+        with silenced(self._lab.node, queue):
+            self._lab.network.cut()
+            time.sleep(self._chance.uniform(1, 15))
 
     def _empty_queues(self) -> None:
         balance = self._lab.balance()

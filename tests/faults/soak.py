@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 from tests.acceptance.process import until
+from tests.faults.autopsy import autopsy
 from tests.faults.deck import DECK, Deck
 from tests.faults.laboratory import Laboratory, Node
 from tests.faults.ledger import Balance
@@ -191,7 +192,7 @@ def _trouble(plan: EventPlan, lab: Laboratory, deck: Deck, seconds: list[tuple[s
             for number in lab.fleet.numbers:
                 lab.fleet.await_ready(number)
         except (AssertionError, httpx.HTTPError) as error:
-            return [f"after {kind}: {type(error).__name__}: {error}"]
+            return [f"after {kind}: {type(error).__name__}: {error}\n{autopsy(lab.node)}"]
     return []
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tests.acceptance.process import until
 from tests.faults.laboratory import Laboratory
+from tests.services.silence import silenced
 
 SOURCE = Path(__file__).parent / "application/subscribers/keep_ledger.py"
 
@@ -46,6 +47,28 @@ def test_a_queue_with_other_arguments_stops_its_own_subscriber_alone_until_it_is
     lab.recovered("queue with other arguments", since_s=since_s)
     assert {name for name, state in states.items() if state != "ok"} == {"subscriber:left"}
     assert kept == 1
+
+
+def test_a_queue_that_does_not_answer_stops_nothing_but_what_goes_to_it(lab: Laboratory) -> None:
+    lab.start()
+    lab.order()
+    lab.balance()
+
+    with silenced(lab.node, lab.queue("echo")):
+        lab.network.cut()  # what a new connection sends first is what the broker waits for
+        lab.daemon.wait_for("broker_connected")
+        meanwhile = [lab.order(), lab.order(fails=1), lab.order()]
+        others = ("left", "right", "straight")
+        until(lambda: all(lab.ledger.done(each, order) for order in meanwhile for each in others), "the others go on")
+        lab.daemon.wait_for("publish_unconfirmed", routing_key="order.entered")
+        failing = lab.order(fails=1)  # by now, what waits in the broker for another attempt goes apart from it
+        until(lambda: lab.ledger.done("left", failing) > 0, "another attempt is made", timeout_s=5)
+        unhandled = [order for order in (*meanwhile, failing) if not lab.ledger.done("echo", order)]
+    since_s = time.monotonic()
+
+    lab.recovered("queue that did not answer", since_s=since_s)
+    assert unhandled == [*meanwhile, failing]
+    lab.daemon.wait_for("publish_confirmed_again", routing_key="order.entered")
 
 
 def test_a_subscriber_that_changed_its_events_gets_the_new_ones_and_drops_the_old(lab: Laboratory) -> None:

@@ -3,8 +3,8 @@
 RabbitMQ handles what a channel publishes in its order, and what is first sent to a quorum queue that does not answer
 holds up the channel for half a minute, a message: a queue without its majority would take publishing from all others.
 So whatever is not confirmed in time costs its channel, on which the broker may be stuck, and goes by a channel of its
-own from then on, until it is confirmed there. Where the broker does not even open another channel, the connection is
-made anew.
+own from then on, one message at a time, until it is confirmed there. Where the broker does not even open a channel,
+because it waits with too much on another one, the connection is made anew.
 
     shared channel -- not confirmed in time --> apart, on a channel of its own -- confirmed --> shared channel
                                                      |     ^
@@ -88,8 +88,14 @@ class Publisher:
                 group.create_task(way.aclose())
 
     async def _confirmed(self, target: Target, marshalled: Marshalled, body: bytes) -> bool:
+        while (apart := self._apart.get(target)) is not None:
+            async with apart.alone:
+                if self._apart.get(target) is apart:
+                    return await self._confirmed_by(apart, target, marshalled, body)
+        return await self._confirmed_by(self._shared, target, marshalled, body)
+
+    async def _confirmed_by(self, way: Way, target: Target, marshalled: Marshalled, body: bytes) -> bool:
         exchange, routing_key = target
-        way = self._apart.get(target, self._shared)
         channel = await way.channel()
         await self._link.unblocked()
         underlay = await underlay_of(channel)

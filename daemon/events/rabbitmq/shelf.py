@@ -63,6 +63,7 @@ class Shelf:
         self._subscribers = subscribers
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._publishing: dict[str, asyncio.Task[None]] = {}  # by subscriber: nobody waits for another's queue
 
     def start(self) -> None:
         """Begin to publish what is due."""
@@ -74,9 +75,14 @@ class Shelf:
 
     async def aclose(self) -> None:
         """Stop publishing."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+        if self._task is None:
+            return
+        self._task.cancel()
+        await asyncio.wait({self._task})
+        if publishing := [*self._publishing.values()]:
+            for task in publishing:
+                task.cancel()
+            await asyncio.wait(publishing)
 
     # --- deliveries ---
 
@@ -157,7 +163,9 @@ class Shelf:
         here = self._subscribers()
         depths = await self._store.queue_depths(self._topology.app)
         filled = [
-            subscriber for subscriber, (ready, owned, _) in depths.items() if subscriber in here and ready + owned
+            subscriber
+            for subscriber, (ready, owned, _) in depths.items()
+            if subscriber in here and ready + owned and subscriber not in self._publishing
         ]
         for subscriber in [*filled]:
             if (tell := here[subscriber]) is not None:
@@ -166,12 +174,23 @@ class Shelf:
                 continue
             now_us = self._clock.now_us()
             taken = await self._store.take(self._topology.app, subscriber, self._owner, limit=BATCH, now_us=now_us)
+            if taken:
+                filled.remove(subscriber)
+                self._publishing[subscriber] = asyncio.create_task(self._publish_all(subscriber, taken))
+        return await self._wait_s(filled)
+
+    async def _publish_all(self, subscriber: str, taken: Sequence[QueuedDelivery]) -> None:
+        try:
             async with asyncio.TaskGroup() as group:
                 for row in taken:
                     group.create_task(self._publish(row))
-            if len(taken) == BATCH:
-                self._woken.set()
-        return await self._wait_s(filled)
+        except* StoreUnavailableError as errors:
+            _log.debug("shelf_waits", reason=str(errors.exceptions[0]))
+        except* Exception:  # noqa: BLE001 - as above
+            _log.exception("shelf_failed")
+        finally:
+            del self._publishing[subscriber]
+            self._woken.set()
 
     async def _wait_s(self, subscribers: Sequence[str], *, ordered: bool = False) -> float:
         """Return when to look again, in seconds, for what is due of these by then."""

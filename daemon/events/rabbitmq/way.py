@@ -13,6 +13,7 @@ class Way:
 
     Attributes:
         failures: How often in a row something was not confirmed here.
+        alone: Held by who publishes here, where that is done one at a time.
 
     Args:
         link: The connection; it is made anew if it opens no channel.
@@ -21,6 +22,7 @@ class Way:
 
     def __init__(self, link: Link, timeout_s: float) -> None:
         self.failures = 0
+        self.alone = asyncio.Lock()
         self._link = link
         self._timeout_s = timeout_s
         self._channel: AbstractChannel | None = None

@@ -10,7 +10,10 @@ from daemon.store.memory import MemoryStore
 
 
 class WatchedBus(EmbeddedBus):
-    """Keeps what was sent; refuses while `away` or `lost`, names that are `full`, and ids that are in `refused`."""
+    """Keeps what was sent; refuses while `away` or `lost`, names that are `full`, and ids that are in `refused`.
+
+    It does not answer for names that are `silent` before `speaks` is set.
+    """
 
     def __init__(self, store: MemoryStore, clock: ManualClock) -> None:
         super().__init__(store, app="shop", owner="p1", clock=clock)
@@ -18,6 +21,8 @@ class WatchedBus(EmbeddedBus):
         self.lost = False
         self.refused: set[str] = set()
         self.full: set[str] = set()
+        self.silent: set[str] = set()
+        self.speaks = asyncio.Event()
         self.tries = 0
         self.sent: list[str] = []
 
@@ -28,6 +33,8 @@ class WatchedBus(EmbeddedBus):
     async def send(self, message: Message) -> bool:
         self.tries += 1
         await asyncio.sleep(0)
+        if message.envelope.name in self.silent:
+            await self.speaks.wait()
         if self.away:
             raise BrokerUnavailableError("away")
         if self.lost:
