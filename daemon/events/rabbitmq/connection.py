@@ -31,7 +31,7 @@ STEADY_S = 10.0
 SCRATCH_CHANNELS = 16
 CHANNELS_MAX = 2047  # RabbitMQ's defaults, where it does not say
 FRAME_MAX = 131_072
-_BLOCKED = "it is low on memory or disk, and takes no messages until that is over."
+_BLOCKED = "it is low on memory or disk: see its log."
 
 # What the broker answers about one entity; everything else means that it is not there at the moment.
 REFUSALS = (

@@ -55,6 +55,7 @@ class Publisher:
         self._apart: dict[Target, Way] = {}
         # The library tells by its id alone which message came back; two with one id must not be under way together.
         self._under_way: dict[str, asyncio.Future[None]] = {}
+        self._is_blocked = False  # as far as it was told
 
     async def publish(self, exchange: str, routing_key: str, properties: Properties, body: bytes) -> bool:
         """Publish; return whether any queue took it, once it is durable there.
@@ -79,6 +80,9 @@ class Publisher:
                     mine.set_result(None)
         except TimeoutError as error:
             why = self._link.trouble or self._link.blocked or f"no confirmation within {self._timeout_s:g} s."
+            if self._link.blocked and not self._is_blocked:
+                self._is_blocked = True
+                _log.warning("broker_blocked", reason=f"RabbitMQ takes no events: {why}")
             raise BrokerUnavailableError(f"Whether RabbitMQ took {routing_key!r} is unknown: {why}") from error
 
     async def aclose(self) -> None:
@@ -135,6 +139,9 @@ class Publisher:
 
     def _trust(self, target: Target, way: Way, channel: AbstractChannel) -> None:
         """Publish among all others again what the broker answers."""
+        if self._is_blocked:
+            self._is_blocked = False
+            _log.info("broker_unblocked")
         if way is not self._shared and self._apart.get(target) is way:
             del self._apart[target]
             way.leave(channel)

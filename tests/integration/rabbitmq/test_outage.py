@@ -74,7 +74,7 @@ async def test_a_broker_low_on_memory_stops_publishing_and_nothing_else(node: No
         while True:  # the broker blocks whoever publishes next, and says so a little later
             await bus.send(message_of("customer.moved", b"{}", source="shop", now_us=0))
 
-    with pytest.raises(BrokerUnavailableError, match="unknown"):
+    with captured_log() as log, pytest.raises(BrokerUnavailableError, match="unknown: it is low on memory or disk"):
         await publish_until_blocked()
     await (await inbox.next()).ack()
     second = await inbox.next()
@@ -83,8 +83,10 @@ async def test_a_broker_low_on_memory_stops_publishing_and_nothing_else(node: No
     assert second.message.body == b"1"
     await second.ack()
     bus._publisher._timeout_s = 10
-    await bus.send(message_of("customer.created", b"2", source="shop", now_us=0))
+    with captured_log() as then:
+        await bus.send(message_of("customer.created", b"2", source="shop", now_us=0))
     assert (await inbox.next()).message.body == b"2"
+    assert [line["event"] for line in (*log, *then)] == ["broker_blocked", "broker_unblocked"]
     assert (bus._consume.generation, bus._publish.generation) == (1, 1)
 
 
