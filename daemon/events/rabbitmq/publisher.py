@@ -130,12 +130,20 @@ class Publisher:
         """Publish nothing more on a channel that does not answer, and what it was asked for apart from all others."""
         way.leave(channel)
         if way is self._shared:
-            if len(self._apart) < APART_MAX:
-                self._apart.setdefault(target, Way(self._link, self._timeout_s))
+            self._set_apart(target)
         elif self._apart.get(target) is way:
             way.failures += 1
             if way.failures == 1:
                 _log.warning("publish_unconfirmed", exchange=target[0], routing_key=target[1], reason=_SILENT)
+
+    def _set_apart(self, target: Target) -> None:
+        if target in self._apart:
+            return
+        untried = (each for each, way in self._apart.items() if not way.failures and not way.alone.locked())
+        if len(self._apart) == APART_MAX and (oldest := next(untried, None)) is not None:
+            del self._apart[oldest]  # it may only have been held up by another, and nobody wanted it since
+        if len(self._apart) < APART_MAX:
+            self._apart[target] = Way(self._link, self._timeout_s)
 
     def _trust(self, target: Target, way: Way, channel: AbstractChannel) -> None:
         """Publish among all others again what the broker answers."""

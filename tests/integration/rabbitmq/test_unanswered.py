@@ -10,6 +10,7 @@ from daemon.errors import BrokerUnavailableError
 from daemon.events.model import message_of
 from daemon.events.rabbitmq import RabbitBus
 from daemon.events.rabbitmq.outgoing import encode
+from daemon.events.rabbitmq.publisher import APART_MAX
 from daemon.events.rabbitmq.shelf import LOOK_S
 from daemon.log import captured_log
 from daemon.store.writes import Enqueue
@@ -99,6 +100,27 @@ async def test_a_connection_that_is_not_read_any_more_is_made_anew(node: Node, l
     [lost] = [line["reason"] for line in log if line["event"] == "broker_lost"]
     assert "opened no channel within 2 s" in lost
     assert bus._publish.generation == 2
+
+
+async def test_however_much_is_not_confirmed_only_so_much_goes_apart(node: Node, lab: Laboratory) -> None:
+    bus = await connected_anew(lab)
+    _, inbox = await lab.subscribe(bus, "many", "order.all.*", prefetch=2 * APART_MAX)
+    names = [f"order.all.n{number}" for number in range(APART_MAX + 8)]
+    apart = []
+    with silenced(node, f"{lab.app}.many"):
+        for some in (names[:8], names[8:], names[8:]):  # nobody asks for the first eight again
+            tried = await asyncio.gather(*(send(bus, name) for name in some), return_exceptions=True)
+            assert all(isinstance(each, BrokerUnavailableError) for each in tried)
+            apart.append({key for _, key in bus._publisher._apart})
+        assert await send(bus, "order.paid")
+
+    for name in names:
+        assert await send(bus, name)
+
+    assert [len(each) for each in apart] == [8, APART_MAX, APART_MAX]
+    assert apart[2] == set(names[8:])
+    assert bus._publisher._apart.keys() <= {(lab.exchange, name) for name in names[:8]}
+    assert inbox.waiting >= len(names)
 
 
 async def test_what_the_store_keeps_for_others_does_not_wait_for_it(node: Node, lab: Laboratory) -> None:
