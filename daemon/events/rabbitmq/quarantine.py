@@ -24,6 +24,7 @@ from daemon.events.rabbitmq.transport import underlay_of
 TRIALS = 4
 TRIAL_TIMEOUT_S = 30.0
 WAIT_MAX_S = 600.0
+_APART = "It is kept apart from the others, and tried again on a connection of its own: see the broker's log."
 
 # What the broker closes a connection with over something that was asked of it, 501 to 541; not because it stops.
 OFFENCES = (
@@ -88,13 +89,19 @@ class Quarantine:
             except TimeoutError:
                 if link.trouble:
                     raise BrokerUnavailableError(link.trouble) from None
-                return self._explained(subscription, f"no answer within {self._timeout_s:g} s")
+                return (
+                    f"RabbitMQ does not answer within {self._timeout_s:g} s for the queue of {subscription.id!r}: it "
+                    f"has perhaps lost its majority. {_APART}"
+                )
             except REFUSALS:
                 return ""
             except BrokerUnavailableError as error:
                 if not offends(error):
                     raise
-                return self._explained(subscription, str(error.__cause__))
+                return (
+                    f"RabbitMQ closes the whole connection over the queue of {subscription.id!r}: {error.__cause__}. "
+                    f"{_APART}"
+                )
             finally:
                 await link.aclose()
         return ""
@@ -112,9 +119,3 @@ class Quarantine:
         await call(channel.set_qos(1), "set the prefetch")
         queue = topology.queue(subscription.id)
         await call((await underlay_of(channel)).basic_consume(queue, leave), f"consume the queue {queue!r}")
-
-    def _explained(self, subscription: Subscription, reason: str) -> str:
-        return (
-            f"RabbitMQ closes the whole connection over the queue of {subscription.id!r}: {reason}. "
-            "It is kept apart from the others, and tried again on a connection of its own: see the broker's log."
-        )
