@@ -273,11 +273,9 @@ class Laboratory:
         """Wait until nothing is missing and every queue is empty, for two minutes at most, and return the balance."""
 
         def settled() -> bool:
-            return (
-                not self.ledger.missing()
-                and not any(each["ready"] or each["in_flight"] for each in self.subscribers().values())
-                and not self.ledger.balance(self.letters()).lost
-            )
+            lost = self.ledger.balance(self.letters()).lost  # first: what it finds in dead letters is not missing
+            queued = any(each["ready"] or each["in_flight"] for each in self.subscribers().values())
+            return not (lost or queued or self.ledger.missing())
 
         deadline_s = time.monotonic() + _PATIENCE_S
         while not answered(settled) and time.monotonic() < deadline_s:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
+from daemon.events.handling import MAX_CRASHES
+
 PLACED = frozenset({"left", "right", "straight"})
 EVERYBODY = PLACED | {"echo"}
 Pair = tuple[str, str]  # a subscriber, and an order
@@ -69,6 +71,7 @@ class Ledger:
         given_up: By order, those that have to have it as a dead letter.
         unknown: Orders whose publishing was never confirmed: they may be there, or not.
         buried: What was a dead letter when the broker was emptied.
+        suspected: What is a dead letter since it was under way when as many processes died as it takes to blame it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -77,12 +80,14 @@ class Ledger:
         self.given_up: dict[str, frozenset[str]] = {}
         self.unknown: set[str] = set()
         self.buried: set[Pair] = set()
+        self.suspected: set[Pair] = set()
         self.lines: list[Line] = []
         self._done: Counter[Pair] = Counter()
         self._keys: defaultdict[Pair, set[str]] = defaultdict(set)
         self._missing: dict[Pair, None] = {}
         self._lock = threading.RLock()
         self._begun: Counter[Pair] = Counter()
+        self._processes: defaultdict[Pair, set[int]] = defaultdict(set)
         self._position = 0
 
     def expect(self, order: str, handled: Collection[str], dead: Collection[str] = ()) -> None:
@@ -119,6 +124,7 @@ class Ledger:
         for line in (Line(*json.loads(text)) for text in whole.splitlines()):
             self.lines.append(line)
             pair = line.subscriber, line.order
+            self._processes[pair].add(line.pid)
             (self._done if line.what == "done" else self._begun)[pair] += 1
             if line.what == "done":
                 self._keys[pair].add(line.key)
@@ -150,15 +156,24 @@ class Ledger:
         with self._lock:
             return self._balance({*letters, *self.buried})
 
+    def _suspect(self, dead: Iterable[Pair]) -> None:
+        for each, order in dead:
+            if each in self.expected.get(order, ()) and len(self._processes[each, order]) >= MAX_CRASHES:
+                self.suspected.add((each, order))
+                self.given_up[order] |= {each}
+                self.expected[order] -= {each, "echo"} if each == "left" else {each}
+        self._missing = {(each, order): None for each, order in self._missing if each in self.expected[order]}
+
     def _balance(self, dead: set[Pair]) -> Balance:
+        self.read()
+        self._suspect(dead)
         missing = set(self.missing())
         awaited = {(each, order) for order, by in self.given_up.items() for each in by}
         known = self.expected.keys() | self.unknown
         wrong = [f"{each} of {order} is a dead letter" for each, order in sorted(dead - awaited)]
         wrong += [f"nobody published {order}, done by {each}" for each, order in self._done if order not in known]
-        wrong += [
-            f"{each} of {order} is done and a dead letter" for each, order in sorted(dead) if self._done[each, order]
-        ]
+        both = sorted(pair for pair in dead - self.suspected if self._done[pair])
+        wrong += [f"{each} of {order} is done and a dead letter" for each, order in both]
         again = {pair: len(keys) for pair, keys in self._keys.items() if len(keys) > 1}
         wrong += [f"{each} of {order} is done under {count} keys" for (each, order), count in sorted(again.items())]
         extra = sum(again.values()) - len(again)

@@ -20,9 +20,9 @@ def ledger(tmp_path: Path) -> Ledger:
 def enter(ledger: Ledger) -> Enter:
     """Have effects, as handlers do."""
 
-    def enter(*subscribers: str, order: str = "o1", key: str = "e1") -> None:
+    def enter(*subscribers: str, order: str = "o1", key: str = "e1", pid: int = 1, what: str = "done") -> None:
         with ledger.path.open("a") as file:
-            file.writelines(json.dumps([0.0, 1, "done", each, order, key]) + "\n" for each in subscribers)
+            file.writelines(json.dumps([0.0, pid, what, each, order, key]) + "\n" for each in subscribers)
 
     return enter
 
@@ -94,3 +94,19 @@ def test_dead_letters_that_nobody_ordered_or_that_were_handled_are_wrong(ledger:
         "nobody published o9, done by left",
         "left of o1 is done and a dead letter",
     ]
+
+
+def test_what_three_processes_died_with_may_be_a_dead_letter_until_it_is_replayed(ledger: Ledger, enter: Enter) -> None:
+    for order, deaths in (("o1", 3), ("o2", 2)):
+        ledger.expect(order, EVERYBODY)
+        enter("right", "straight", order=order)
+        for pid in range(deaths):
+            enter("left", order=order, pid=pid, what="begun")
+    letters = [("left", "o1"), ("left", "o2")]
+
+    balance = ledger.balance(letters)
+    ledger.redeem(letters[:1])
+
+    assert balance.wrong == ["left of o2 is a dead letter"]
+    assert balance.lost == [("echo", "o2")]
+    assert sorted(ledger.missing()) == [("echo", "o1"), ("echo", "o2"), ("left", "o1"), ("left", "o2")]
