@@ -165,16 +165,18 @@ class Deck:
 
     def _replace_queue(self) -> None:
         subscriber = self._chance.choice(["left", "right"])
-        lab = self._lab
+        lab, told = self._lab, "subscriber_out_of_service"
         with self._calm:
             self._empty_queues()
+            before = {
+                number: len(lab.fleet.daemon(number).logged(told, subscriber=subscriber))
+                for number in lab.fleet.numbers
+            }
             lab.network.refuse()
             lab.replace_queue(subscriber)
             lab.network.accept()
-            for number in lab.fleet.numbers:
-                lab.fleet.daemon(number).wait_for(
-                    "subscriber_out_of_service", subscriber=subscriber, timeout_s=_PATIENCE_S
-                )
+            for number, count in before.items():  # by then it is bound: before, nothing would reach it
+                lab.fleet.daemon(number).wait_for(told, subscriber=subscriber, count=count + 1, timeout_s=_PATIENCE_S)
         time.sleep(self._chance.uniform(0.5, 2))  # the others go on, and its events wait in what is there
         with self._calm:
             lab.mend_queue(subscriber)

@@ -56,7 +56,7 @@ def test_a_queue_that_does_not_answer_stops_nothing_but_what_goes_to_it(lab: Lab
 
     with silenced(lab.node, lab.queue("echo")):
         lab.network.cut()  # what a new connection sends first is what the broker waits for
-        lab.daemon.wait_for("broker_connected")
+        lab.daemon.wait_for("broker_connected", count=2)
         meanwhile = [lab.order(), lab.order(fails=1), lab.order()]
         others = ("left", "right", "straight")
         until(lambda: all(lab.ledger.done(each, order) for order in meanwhile for each in others), "the others go on")
