@@ -87,7 +87,7 @@ class Outbox:
         self._closing = False
         self._stuck: set[str] = set()
         self._refused: set[str] = set()
-        self._under_way: dict[str, str] = {}  # by origin, the name of the event that is being sent
+        self._under_way: dict[str, tuple[str, float]] = {}  # by origin, the name of what is being sent, and since when
         self._late: set[asyncio.Task[None]] = set()
         self._passed = 0  # up to this position everything was sent, or is stuck
         self._is_round_over = False
@@ -213,27 +213,35 @@ class Outbox:
         for event in page:
             if event.origin not in self._stuck and event.origin not in self._under_way:
                 chains.setdefault(event.origin, []).append(event)
-        late = set(self._under_way.values())
+        late = {name for name, _ in self._under_way.values()}
         sending = {_spawn(self._send(origin, chain, late)): origin for origin, chain in chains.items()}
-        if not sending:
-            return []
-        done, waiting = await asyncio.wait(sending, timeout=_MOMENT_S if len(self._late) < _LATE_MAX else None)
+        waiting = set(sending)
+        while not all(self._is_late(sending[task]) for task in waiting):
+            _, waiting = await asyncio.wait(waiting, timeout=_MOMENT_S)
         for task in waiting:
             self._stuck.add(sending[task])
             finishing = _spawn(self._finish(sending[task], task))
             self._late.add(finishing)
             finishing.add_done_callback(self._late.discard)
+        done = sending.keys() - waiting
         for task in done:
             self._under_way.pop(sending[task], None)
         return [id for task in done for id in task.result()]
 
+    def _is_late(self, origin: str) -> bool:
+        _, since_s = self._under_way.get(origin, ("", inf))
+        return asyncio.get_running_loop().time() - since_s >= _MOMENT_S and len(self._late) < _LATE_MAX
+
     async def _finish(self, origin: str, sending: asyncio.Task[list[str]]) -> None:
         """Wait for what is late, and drop what was sent of it; until then nothing of its origin is sent again."""
+        sent: list[str] = []
         try:
             if sent := await sending:
                 await self._drop(sent)
         finally:
             self._under_way.pop(origin, None)
+            if sent:
+                self._resume()  # the broker answers again
 
     async def _send(self, origin: str, chain: Sequence[OutgoingEvent], late: Collection[str]) -> list[str]:
         """Send events of one origin, one after the other, until one is not taken; return the ids of those before it."""
@@ -245,7 +253,7 @@ class Outbox:
             name = message.envelope.name
             if name in self._refused or name in late:
                 break
-            self._under_way[origin] = name
+            self._under_way[origin] = name, asyncio.get_running_loop().time()
             try:
                 await self._bus.send(message)
             except BrokerUnavailableError:

@@ -12,7 +12,7 @@ from daemon.store.memory import MemoryStore
 class WatchedBus(EmbeddedBus):
     """Keeps what was sent; refuses while `away` or `lost`, names that are `full`, and ids that are in `refused`.
 
-    It does not answer for names that are `silent` before `speaks` is set.
+    It does not answer for names that are `silent` before `speaks` is set, and takes `pause_s` for each event.
     """
 
     def __init__(self, store: MemoryStore, clock: ManualClock) -> None:
@@ -23,6 +23,7 @@ class WatchedBus(EmbeddedBus):
         self.full: set[str] = set()
         self.silent: set[str] = set()
         self.speaks = asyncio.Event()
+        self.pause_s = 0.0
         self.tries = 0
         self.sent: list[str] = []
 
@@ -32,7 +33,7 @@ class WatchedBus(EmbeddedBus):
 
     async def send(self, message: Message) -> bool:
         self.tries += 1
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.pause_s)
         if message.envelope.name in self.silent:
             await self.speaks.wait()
         if self.away:
