@@ -89,21 +89,36 @@ async def fetch(link: Link, query: str, *values: object) -> list[Row]:
     return cast("list[Row]", await link.fetch(query, *values))  # a record is as good as a tuple
 
 
+def _terminate(connecting: asyncio.Task[Link]) -> None:
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result().terminate()
+
+
 class Address:
     """Where a database is, and the schema in it that sagad's tables are in."""
 
     def __init__(self, url: str, schema: str) -> None:
         self._url = url
         self.schema = schema
+        self._connecting: set[asyncio.Task[Link]] = set()
 
     async def connect(self) -> Link:
         """Return a new connection, for commits.
 
+        One that is being made cannot be given up without a trace: if whoever wants it is cancelled, it is ended once it
+        is there.
+
         Raises:
             StoreUnavailableError: There is none to be had now.
         """
+        connecting = asyncio.get_running_loop().create_task(asyncpg.connect(self._url, **self._options(_WRITING)))
+        self._connecting.add(connecting)
+        connecting.add_done_callback(self._connecting.discard)
         try:
-            return await asyncpg.connect(self._url, **self._options(_WRITING))
+            return await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            connecting.add_done_callback(_terminate)
+            raise
         except LOST as error:
             raise StoreUnavailableError(f"The database cannot be reached: {reason(error)}.") from error
         except ValueError as error:

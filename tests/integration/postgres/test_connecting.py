@@ -8,6 +8,7 @@ import pytest
 
 from daemon.errors import StoreUnavailableError, StoreVersionError
 from daemon.store.postgres import PostgresStore
+from daemon.store.postgres_link import Address
 from daemon.store.postgres_schema import check_server
 from daemon.store.schema import migrations
 from daemon.store.writes import Outcome
@@ -27,6 +28,28 @@ async def test_a_read_that_is_cancelled_leaves_nothing_behind(postgres_url: str,
         reading.cancel()
         await asyncio.wait([reading])
         await store.aclose()
+        gc.collect()
+
+    assert troubles == []
+
+
+async def test_a_connection_that_nobody_waits_for_any_more_leaves_nothing_behind(
+    postgres_url: str, schema: str
+) -> None:
+    troubles: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: troubles.append(context))
+    address = Address(postgres_url, schema)
+
+    for turns in range(12):
+        connecting = asyncio.create_task(address.connect())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        connecting.cancel()
+        await asyncio.wait([connecting])
+        assert connecting.cancelled()
+        if address._connecting:
+            await asyncio.wait(address._connecting)
+        await asyncio.sleep(0)
         gc.collect()
 
     assert troubles == []
