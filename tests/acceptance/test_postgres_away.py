@@ -1,7 +1,9 @@
 """A PostgreSQL that goes away under load, is full, or loses its connections: the daemon holds what it has."""
 
 import asyncio
+import math
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +24,7 @@ FILL_UP = """
     CREATE TRIGGER is_full BEFORE INSERT OR UPDATE ON sagad.runs EXECUTE FUNCTION sagad.is_full();
     CREATE TRIGGER is_full BEFORE INSERT OR UPDATE ON sagad.steps EXECUTE FUNCTION sagad.is_full();
     CREATE TRIGGER is_full BEFORE INSERT ON sagad.deliveries EXECUTE FUNCTION sagad.is_full()"""
+HOLD_UP = "LOCK TABLE sagad.runs, sagad.steps, sagad.deliveries"
 MAKE_ROOM = "DROP FUNCTION sagad.is_full CASCADE"
 # At what is sent: a batch in one request, one in steps or the taking of deliveries; before or after its answer.
 CUTS = [(marker, before) for marker in (b"enter-order", b"COMMIT") for before in (True, False) * 2]
@@ -40,6 +43,7 @@ class Clients:
     def __init__(self, daemon: DaemonProcess) -> None:
         self.accepted: list[str] = []
         self.answers: Counter[int] = Counter()
+        self._sent_s = math.inf  # when the one that is not answered yet was sent
         self._daemon = daemon
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
@@ -48,12 +52,18 @@ class Clients:
         number = 0
         with self._daemon.api() as api, suppress(httpx.TransportError):  # the test has failed, and says why
             while not self._stopping.is_set():
+                self._sent_s = time.monotonic()
                 answer = api.post("/api/events", json=order(f"order-{number}"))
+                self._sent_s = math.inf
                 self.answers[answer.status_code] += 1
                 if answer.status_code == httpx.codes.ACCEPTED:
                     self.accepted.append(f"order-{number}")
                     number += 1
                 self._stopping.wait(0.01)
+
+    def await_waiting(self) -> None:
+        """Return when one has not been answered for so long that the daemon is at it."""
+        until(lambda: time.monotonic() - self._sent_s > 0.5, "a client waits")
 
     def await_more(self, count: int) -> None:
         """Return when so many more events were accepted."""
@@ -111,7 +121,10 @@ async def test_a_full_disk_of_the_database_loses_nothing_and_is_said_once(
     connection = await asyncpg.connect(postgres_database)
     with laboratory.daemon() as daemon, daemon.api() as api, Clients(daemon).at_work() as clients:
         clients.await_more(20)
-        await connection.execute(FILL_UP)
+        async with connection.transaction():
+            await connection.execute(HOLD_UP)
+            clients.await_waiting()
+            await connection.execute(FILL_UP)
         until(lambda: api.get("/readyz").status_code == httpx.codes.SERVICE_UNAVAILABLE, "not ready")
         checks = api.get("/readyz").json()["checks"]
         refused = api.post("/api/events", json=order("order-late"))
