@@ -14,6 +14,9 @@ from daemon.events.rabbitmq.consumer import RabbitConsumer
 from daemon.events.rabbitmq.topology import TIERS_MS
 from daemon.store.memory import MemoryStore
 from daemon.store.writes import Outcome, Write
+from tests.services import RabbitContainer, RabbitNode
+
+Node = RabbitNode | RabbitContainer
 
 
 async def until(probe: Callable[[], bool], *, timeout_s: float = 10) -> None:

@@ -1,7 +1,6 @@
 """A broker that comes back empty, a queue that is broken: what is published is not lost, and nobody else is stopped."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,23 +16,12 @@ from daemon.store.model import OutgoingEvent
 from daemon.store.sqlite import SqliteStore
 from daemon.store.writes import StageEvent
 from tests.integration.amqp_proxy import AmqpProxy, close_connection, consume_ok, through
-from tests.integration.rabbitmq.laboratory import Laboratory, until
-from tests.services import RabbitContainer, RabbitNode, private_rabbit
-
-Node = RabbitNode | RabbitContainer
-
-
-@pytest.fixture(scope="module")
-def node() -> Iterator[Node]:
-    with private_rabbit() as running:
-        yield running
+from tests.integration.rabbitmq.laboratory import Laboratory, Node, until
 
 
 @pytest.fixture
-async def lab(node: Node) -> AsyncIterator[Laboratory]:
-    laboratory = Laboratory(node.url)
-    yield laboratory
-    await laboratory.aclose()
+def broker_url(node: Node) -> str:
+    return node.url
 
 
 def empty(node: Node) -> None:

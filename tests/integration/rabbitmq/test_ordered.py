@@ -1,7 +1,7 @@
 """Ordered subscribers: one event at a time, in order, whatever becomes of connections and of the broker's patience."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -9,12 +9,11 @@ from daemon.events.rabbitmq.line import IDLE_S
 from daemon.log import captured_log
 from tests.integration.amqp_proxy import through
 from tests.integration.proxy import Proxy
-from tests.integration.rabbitmq.laboratory import Laboratory, until
+from tests.integration.rabbitmq.laboratory import Laboratory, Node, until
 from tests.integration.rabbitmq.ordering import Daemon, at_once, publish
-from tests.services import RabbitContainer, RabbitNode, private_rabbit
+from tests.services import private_rabbit
 
 TIMEOUT_S = 6.0
-Node = RabbitNode | RabbitContainer
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +25,8 @@ def node() -> Iterator[Node]:
 
 
 @pytest.fixture
-async def lab(node: Node) -> AsyncIterator[Laboratory]:
-    laboratory = Laboratory(node.url)
-    yield laboratory
-    await laboratory.aclose()
+def broker_url(node: Node) -> str:
+    return node.url
 
 
 async def test_what_takes_longer_than_the_broker_waits_is_handled_once_and_nothing_overtakes_it(

@@ -1,7 +1,6 @@
 """A broker that goes and comes back: these tests have a node of their own to treat badly."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 
 import pika
 import pytest
@@ -9,23 +8,12 @@ import pytest
 from daemon.errors import BrokerUnavailableError
 from daemon.events.model import message_of
 from daemon.log import captured_log
-from tests.integration.rabbitmq.laboratory import Laboratory, until
-from tests.services import RabbitContainer, RabbitNode, private_rabbit
-
-Node = RabbitNode | RabbitContainer
-
-
-@pytest.fixture(scope="module")
-def node() -> Iterator[Node]:
-    with private_rabbit() as running:
-        yield running
+from tests.integration.rabbitmq.laboratory import Laboratory, Node, until
 
 
 @pytest.fixture
-async def lab(node: Node) -> AsyncIterator[Laboratory]:
-    laboratory = Laboratory(node.url)
-    yield laboratory
-    await laboratory.aclose()
+def broker_url(node: Node) -> str:
+    return node.url
 
 
 async def test_a_restarted_broker_finds_everybody_at_work_again(node: Node, lab: Laboratory) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,10 +10,9 @@ import pytest
 from daemon.events.bus import Subscription
 from daemon.events.rabbitmq.plan import definitions
 from daemon.events.topology import State
-from tests.integration.rabbitmq.laboratory import Laboratory
-from tests.services import RabbitContainer, RabbitNode, private_rabbit
+from tests.integration.rabbitmq.laboratory import Laboratory, Node
+from tests.services import RabbitNode, private_rabbit
 
-Node = RabbitNode | RabbitContainer
 GREET = Subscription("greet", ("customer.created",), 10)
 
 
@@ -26,10 +25,8 @@ def node() -> Iterator[Node]:
 
 
 @pytest.fixture
-async def lab(node: Node) -> AsyncIterator[Laboratory]:
-    laboratory = Laboratory(node.url)
-    yield laboratory
-    await laboratory.aclose()
+def broker_url(node: Node) -> str:
+    return node.url
 
 
 async def test_what_may_not_be_declared_is_told_and_what_an_administrator_declared_is_used(

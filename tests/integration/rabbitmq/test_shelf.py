@@ -1,17 +1,16 @@
 """Deliveries that take longer than the broker has patience, on a broker that has little."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pika
 import pytest
 
 from daemon.events.bus import Delivery
-from tests.integration.rabbitmq.laboratory import Laboratory, until
-from tests.services import RabbitContainer, RabbitNode, private_rabbit
+from tests.integration.rabbitmq.laboratory import Laboratory, Node, until
+from tests.services import private_rabbit
 
 TIMEOUT_S = 6.0
-Node = RabbitNode | RabbitContainer
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +22,8 @@ def node() -> Iterator[Node]:
 
 
 @pytest.fixture
-async def lab(node: Node) -> AsyncIterator[Laboratory]:
-    laboratory = Laboratory(node.url)
-    yield laboratory
-    await laboratory.aclose()
+def broker_url(node: Node) -> str:
+    return node.url
 
 
 async def publish(lab: Laboratory, *ids: str) -> None:

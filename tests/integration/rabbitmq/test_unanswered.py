@@ -1,7 +1,6 @@
 """A queue for which the broker does not answer, as one that has lost its majority: it holds up itself alone."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 
 import pytest
@@ -14,26 +13,16 @@ from daemon.events.rabbitmq.publisher import APART_MAX
 from daemon.events.rabbitmq.shelf import LOOK_S
 from daemon.log import captured_log
 from daemon.store.writes import Enqueue
-from tests.integration.rabbitmq.laboratory import Laboratory, until
-from tests.services import RabbitContainer, RabbitNode, private_rabbit
+from tests.integration.rabbitmq.laboratory import Laboratory, Node, until
 from tests.services.silence import silenced
 
-Node = RabbitNode | RabbitContainer
 TIMEOUT_S = 2.0
 READ_AHEAD = 400  # a channel takes so many messages that it is not at yet, and then its connection is not read
 
 
-@pytest.fixture(scope="module")
-def node() -> Iterator[Node]:
-    with private_rabbit() as running:
-        yield running
-
-
 @pytest.fixture
-async def lab(node: Node) -> AsyncIterator[Laboratory]:
-    laboratory = Laboratory(node.url)
-    yield laboratory
-    await laboratory.aclose()
+def broker_url(node: Node) -> str:
+    return node.url
 
 
 async def send(bus: RabbitBus, name: str, body: str = "") -> bool:
